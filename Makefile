@@ -1,0 +1,44 @@
+# The only list of commands. `make help` prints it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BUILD ?= build/release
+UV := .venv/bin/uv
+PY := .venv/bin/python
+APT := cmake ninja-build ccache mold librdkafka-dev libsimdjson-dev libxxhash-dev nlohmann-json3-dev libgtest-dev
+
+help: ## print this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+system: ## install the Debian packages the build needs (asks at a terminal; YES=1 does not ask)
+	@scripts/system.sh $(APT)
+
+.venv/.ready: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "frazil: Python 3.11 or newer is needed; '$(PYTHON)' is older."; echo "  set PYTHON=python3.x"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
+	$(UV) pip install --quiet --python $(PY) -r requirements/dev.txt
+	touch $@
+
+build: system .venv/.ready ## build the engine and install frazil into .venv (editable)
+	$(UV) pip install --quiet --python $(PY) --no-build-isolation --no-deps -e . \
+	  -C build-dir=$(BUILD) -C cmake.define.FZ_TESTS=ON
+
+test-fast: build ## the tests that need no service and no root
+	$(BUILD)/engine_tests --gtest_brief=1
+	$(PY) -m pytest -q -m "not service and not slow"
+
+test: build ## the whole suite
+	$(BUILD)/engine_tests --gtest_brief=1
+	$(PY) -m pytest -q
+
+check: .venv/.ready ## formatting, lint, types
+	.venv/bin/ruff check python tests bench
+	.venv/bin/ruff format --check python tests bench
+	.venv/bin/mypy
+
+fmt: .venv/.ready ## format C++ and Python
+	.venv/bin/ruff format python tests bench
+	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
+
+.PHONY: help system build test test-fast check fmt

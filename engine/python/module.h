@@ -1,0 +1,8 @@
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+// One function per area; each adds its functions and classes to the module.
+namespace frazil::python {}
