@@ -1,5 +1,6 @@
 #pragma once
 
+#include <arrow/memory_pool.h>
 #include <arrow/util/future.h>
 
 #include <cstdint>
@@ -8,22 +9,39 @@
 #include "base/batch.h"
 #include "base/status.h"
 
+namespace arrow::internal {
+class Executor;
+}
+
 namespace frazil {
+
+// What a sink needs of the worker it runs in. Everything pointed to outlives the sink and its pending tokens.
+struct SinkContext {
+  int worker = 0;  // number of the worker, in file names and final names
+  arrow::MemoryPool* pool = arrow::default_memory_pool();  // for buffers of open writers
+  arrow::internal::Executor* io = nullptr;                 // closes files; nullptr = in the calling thread
+};
 
 // What a sink prepared in an epoch, as JSON with "v": the files it wrote, their statistics. Empty = no rows.
 using Token = std::string;
 
-// Writes the rows of one sink in one worker. Nothing is visible before the token's commit, which is done by the
-// sink's committer in Python after the epoch's manifest is accepted. Called by the worker's thread only.
+// Writes the rows of one sink in one worker. Nothing is visible before the token's commit, which is done by
+// the sink's committer in Python after the epoch's manifest is accepted. Called by the worker's thread only.
 class Sink {
  public:
   virtual ~Sink() = default;
 
+  // Says which epoch the rows that follow belong to: called once before the first write and again after each
+  // prepare(). Names of files hold the epoch, and a file never holds rows of two. Epochs only grow.
+  virtual void begin(Epoch epoch) = 0;
+
   // Takes rows of the current epoch. May block for local encoding and for writing what is full.
   virtual Status write(const Batch& batch) = 0;
 
-  // Ends the epoch: closes what is open on the I/O pool and completes with the token. write() may be called for the
-  // next epoch at once; at most two epochs are in flight. Names of files hold (attempt, epoch, uuid).
+  // Ends the epoch that begin() named: closes what is open on the I/O pool and completes with the token.
+  // begin() and write() may be called for the next epoch at once; at most two epochs are in flight. When the
+  // token is given, its files are durable. An error names the file; the sink is unusable after it and the run
+  // has to end.
   virtual arrow::Future<Token> prepare(Epoch epoch) = 0;
 
   // Bytes held in open writers.
