@@ -17,6 +17,13 @@ enum class ErrorKind { kUser, kConfig, kConnect, kDecode, kState, kSink, kIntern
 // Makes an error of a kind. The text says what is wrong, with which value, where, and what to do.
 Status Error(ErrorKind kind, std::string message, bool retryable = false);
 
+// Makes an error of kind kUser that has its own class in frazil.errors ("ColumnNotFound", "TypeMismatch", ...). Further
+// lines of the text (what is there, what to do) are separated by '\n'.
+Status NamedError(std::string name, std::string message);
+
+// The name given to NamedError, or "".
+std::string NameOf(const Status& status);
+
 // The kind of an error; what Arrow itself raised counts as kInternal.
 ErrorKind KindOf(const Status& status);
 
@@ -29,7 +36,7 @@ bool IsRetryable(const Status& status);
 // The message without Arrow's code in front.
 std::string MessageOf(const Status& status);
 
-// The same error (kind and retryable kept) with `where` and ": " put in front of its message.
+// The same error (kind, name and retryable kept) with `where` and ": " put in front of its message.
 Status Prefixed(const Status& status, const std::string& where);
 
 }  // namespace frazil

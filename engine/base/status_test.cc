@@ -11,6 +11,13 @@ TEST(Status, KeepsKindAndRetryableThroughPrefix) {
   EXPECT_EQ(MessageOf(status), "reading orders: broker away");
 }
 
+TEST(Status, KeepsItsNameThroughPrefix) {
+  const Status status = Prefixed(NamedError("TypeMismatch", "cannot add"), "x");
+  EXPECT_EQ(KindOf(status), ErrorKind::kUser);
+  EXPECT_EQ(NameOf(status), "TypeMismatch");
+  EXPECT_EQ(NameOf(Status::Invalid("x")), "");
+}
+
 TEST(Status, ArrowErrorsAreInternal) {
   EXPECT_EQ(KindOf(Status::Invalid("x")), ErrorKind::kInternal);
   EXPECT_FALSE(IsRetryable(Status::Invalid("x")));

@@ -31,6 +31,7 @@ NB_MODULE(_engine, m) {
   if (auto status = arrow::compute::Initialize(); !status.ok()) {
     throw std::runtime_error("loading Arrow's compute functions: " + status.ToString());
   }
+  init_capsule(m);
   m.def("versions", &Versions);
   m.def("finalize", [] {
     if (arrow::fs::IsS3Initialized()) (void)arrow::fs::FinalizeS3();

@@ -5,4 +5,8 @@
 namespace nb = nanobind;
 
 // One function per area; each adds its functions and classes to the module.
-namespace frazil::python {}
+namespace frazil::python {
+
+void init_capsule(nb::module_& m);
+
+}  // namespace frazil::python

@@ -1,4 +1,4 @@
-"""Streams into Apache Iceberg tables, exactly once: pipelines in Python, a C++ engine inside the process."""
+"""Streams into Apache Iceberg tables, exactly once; Python pipelines, a C++ engine inside."""
 
 import atexit as _atexit
 
