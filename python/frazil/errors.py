@@ -55,6 +55,10 @@ class FunctionNotFound(PlanError):
     """An expression names a function that the engine does not have."""
 
 
+class SchemaError(PlanError):
+    """A schema cannot be made of what was declared."""
+
+
 class TypeMismatch(PlanError):
     """A value has a type with which the operation does not work."""
 
