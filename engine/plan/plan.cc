@@ -1,0 +1,106 @@
+#include "plan/plan.h"
+
+#include <arrow/io/memory.h>
+#include <arrow/ipc/dictionary.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/util/base64.h>
+
+#include <utility>
+
+namespace frazil {
+namespace {
+
+constexpr int kPlanVersion = 1;
+
+const std::unordered_map<std::string, NodeKind>& Kinds() {
+  static const std::unordered_map<std::string, NodeKind> kinds = {
+      {"source", NodeKind::kSource}, {"filter", NodeKind::kFilter},     {"project", NodeKind::kProject},
+      {"udf", NodeKind::kUdf},       {"map_batches", NodeKind::kMapBatches}, {"union", NodeKind::kUnion},
+      {"exchange", NodeKind::kExchange}, {"sink", NodeKind::kSink}};
+  return kinds;
+}
+
+Status PlanError(const std::string& text) { return Error(ErrorKind::kConfig, "reading the plan: " + text); }
+
+Result<PortRef> ParseInput(const nlohmann::json& input, const std::unordered_map<std::string, int>& known,
+                           const std::string& id) {
+  if (!input.is_array() || input.size() != 2) return PlanError("node " + id + ": an input is [node, port]");
+  const auto found = known.find(input[0].get<std::string>());
+  if (found == known.end()) return PlanError("node " + id + ": no node " + input[0].dump() + " before it");
+  const auto port = input[1].get<std::string>();
+  if (port != "rows" && port != "rejected") return PlanError("node " + id + ": no port \"" + port + "\"");
+  return PortRef{found->second, port == "rejected"};
+}
+
+Result<PlanNode> ParseNode(const nlohmann::json& spec, const std::unordered_map<std::string, int>& known) {
+  PlanNode node;
+  node.id = spec.at("id").get<std::string>();
+  const auto kind = Kinds().find(spec.at("kind").get<std::string>());
+  if (kind == Kinds().end()) return PlanError("node " + node.id + ": no kind " + spec.at("kind").dump());
+  node.kind = kind->second;
+  node.name = spec.value("name", node.id);
+  if (spec.contains("input")) {
+    FZ_ASSIGN(PortRef input, ParseInput(spec.at("input"), known, node.id));
+    node.inputs.push_back(input);
+  }
+  if (spec.contains("inputs")) {
+    for (const auto& each : spec.at("inputs")) {
+      FZ_ASSIGN(PortRef input, ParseInput(each, known, node.id));
+      node.inputs.push_back(input);
+    }
+  }
+  if (node.inputs.empty() != (node.kind == NodeKind::kSource)) {
+    return PlanError("node " + node.id + ": wrong number of inputs");
+  }
+  node.spec = spec;
+  return node;
+}
+
+Result<Plan> ParseChecked(const std::string& text) {
+  const auto json = nlohmann::json::parse(text);
+  if (json.at("v").get<int>() != kPlanVersion) {
+    return PlanError("version " + json.at("v").dump() + ", this engine reads version 1");
+  }
+  Plan plan;
+  plan.pipeline = json.at("pipeline").get<std::string>();
+  std::unordered_map<std::string, int> known;
+  for (const auto& spec : json.at("nodes")) {
+    FZ_ASSIGN(PlanNode node, ParseNode(spec, known));
+    if (!known.emplace(node.id, static_cast<int>(plan.nodes.size())).second) {
+      return PlanError("two nodes with id " + node.id);
+    }
+    for (const PortRef& input : node.inputs) {
+      if (input.rejected && plan.nodes[static_cast<size_t>(input.node)].kind != NodeKind::kSource) {
+        return PlanError("node " + node.id + ": only a source has a port \"rejected\"");
+      }
+    }
+    plan.nodes.push_back(std::move(node));
+  }
+  return plan;
+}
+
+}  // namespace
+
+Result<Plan> ParsePlan(const std::string& json) {
+  try {
+    return ParseChecked(json);
+  } catch (const nlohmann::json::exception& error) {
+    return PlanError(error.what());
+  }
+}
+
+Result<std::shared_ptr<arrow::Schema>> ParseSchema(const std::string& base64) {
+  FZ_ASSIGN(std::string bytes, arrow::util::base64_decode(base64));
+  arrow::io::BufferReader reader(arrow::Buffer::FromString(std::move(bytes)));
+  arrow::ipc::DictionaryMemo dictionaries;
+  return arrow::ipc::ReadSchema(&reader, &dictionaries);
+}
+
+std::shared_ptr<arrow::Schema> RejectedSchema() {
+  return arrow::schema({arrow::field("source", arrow::utf8(), false), arrow::field("partition", arrow::utf8(), false),
+                        arrow::field("position", arrow::int64(), false), arrow::field("reason", arrow::utf8(), false),
+                        arrow::field("column", arrow::utf8()), arrow::field("raw", arrow::binary()),
+                        arrow::field("raw_bytes", arrow::int64(), false)});
+}
+
+}  // namespace frazil

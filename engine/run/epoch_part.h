@@ -1,0 +1,40 @@
+#pragma once
+
+#include <arrow/util/future.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/batch.h"
+#include "connector/sink.h"
+#include "connector/source.h"
+
+namespace frazil {
+
+// Rows of a source since the job started; read = good + rejected.
+struct RowCounts {
+  int64_t read = 0;
+  int64_t good = 0;
+  int64_t rejected = 0;
+};
+
+// What one stage replica answers to a barrier. The tokens complete later, on the I/O pool.
+struct EpochPart {
+  struct SourceState {
+    std::vector<PartitionPosition> positions;
+    RowCounts counts;
+  };
+  struct PendingToken {
+    std::string sink;  // node id
+    arrow::Future<Token> token;
+  };
+  int worker = 0;
+  int stage = 0;
+  Epoch epoch = 0;
+  std::map<std::string, SourceState> sources;  // by node id
+  std::vector<PendingToken> tokens;
+};
+
+}  // namespace frazil

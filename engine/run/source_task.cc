@@ -1,0 +1,142 @@
+#include "run/source_task.h"
+
+#include <arrow/api.h>
+#include <arrow/compute/api.h>
+
+#include <utility>
+
+#include "base/check.h"
+#include "connector/registry.h"
+#include "format/registry.h"
+
+namespace frazil {
+namespace {
+
+Result<OnBadRow> ParseOnBadRow(const PlanNode& node) {
+  const auto word = node.spec.value("on_bad_row", "fail");
+  if (word == "fail") return OnBadRow::kFail;
+  if (word == "drop") return OnBadRow::kDrop;
+  if (word == "divert") return OnBadRow::kDivert;
+  return Error(ErrorKind::kConfig, "source " + node.name + ": on_bad_row is fail, drop or divert, not " + word);
+}
+
+// The columns that a format decodes: all but those that the connector gives as metadata.
+std::shared_ptr<arrow::Schema> DecodedSchema(const PlanNode& node, const arrow::Schema& schema) {
+  std::vector<std::string> metadata;
+  for (const auto& item : node.spec.at("options").value("metadata", nlohmann::json::array())) {
+    metadata.push_back("_" + item.get<std::string>());
+  }
+  arrow::FieldVector fields;
+  for (const auto& field : schema.fields()) {
+    if (std::find(metadata.begin(), metadata.end(), field->name()) == metadata.end()) fields.push_back(field);
+  }
+  return arrow::schema(std::move(fields));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow::MemoryPool* pool,
+                                                     std::function<void()> waker) {
+  auto task = std::make_unique<SourceTask>();
+  task->id_ = node.id;
+  task->name_ = node.name;
+  task->pool_ = pool;
+  task->waker_ = std::move(waker);
+  FZ_ASSIGN(task->schema_, ParseSchema(node.spec.at("schema").get<std::string>()));
+  FZ_ASSIGN(task->on_bad_row_, ParseOnBadRow(node));
+  FZ_ASSIGN(task->source_, MakeSource(node, task->schema_, pool));
+  const auto format = node.spec.find("format");
+  if (format != node.spec.end() && !format->is_null()) {
+    FZ_ASSIGN(task->decoder_, MakeDecoder(*format, DecodedSchema(node, *task->schema_), pool));
+  }
+  return task;
+}
+
+Status SourceTask::assign(const std::vector<Assignment>& partitions) {
+  if (partitions.empty()) return Status::OK();
+  assigned_ = true;
+  return source_->assign(partitions, waker_);
+}
+
+Result<SourceTask::Step> SourceTask::poll(const Budget& budget) {
+  if (!assigned_) return Step{Poll::Kind::kEnd, {}, {}};
+  auto polled = source_->poll(budget);
+  if (!polled.ok()) return Prefixed(polled.status(), "reading " + name_);
+  if (polled->kind != Poll::Kind::kRows) return Step{polled->kind, {}, {}};
+  return decode(std::move(*polled));
+}
+
+Result<SourceTask::Step> SourceTask::decode(Poll poll) {
+  Step step{Poll::Kind::kRows, {}, {}};
+  if (!poll.raw.has_value()) {
+    FZ_CHECK(poll.columns != nullptr && poll.columns->num_columns() == schema_->num_fields());
+    step.rows = Batch{poll.columns, poll.origin};
+    read_ += step.rows.rows();
+    good_ += step.rows.rows();
+    return step;
+  }
+  FZ_CHECK(decoder_ != nullptr);
+  const RawBatch& raw = *poll.raw;
+  FZ_ASSIGN(Decoded decoded, decoder_->decode(raw));
+  std::vector<RejectedRow> rejected = raw.rejected;
+  rejected.insert(rejected.end(), decoded.rejected.begin(), decoded.rejected.end());
+  FZ_CHECK(decoded.rows->num_rows() + static_cast<int64_t>(decoded.rejected.size()) == raw.rows());
+  if (!rejected.empty() && on_bad_row_ == OnBadRow::kFail) return refuse(rejected.front());
+  if (decoded.rows->num_rows() > 0) {
+    FZ_ASSIGN(step.rows, assemble(decoded.rows, raw.metadata, decoded.kept));
+    step.rows.origin = poll.origin;
+  }
+  if (!rejected.empty() && on_bad_row_ == OnBadRow::kDivert) {
+    FZ_ASSIGN(auto columns, RejectedBatch(name_, rejected, pool_));
+    step.rejected = Batch{std::move(columns), poll.origin};
+  }
+  read_ += raw.rows() + static_cast<int64_t>(raw.rejected.size());
+  good_ += decoded.rows->num_rows();
+  rejected_ += static_cast<int64_t>(rejected.size());
+  return step;
+}
+
+Result<Batch> SourceTask::assemble(const std::shared_ptr<arrow::RecordBatch>& decoded,
+                                   std::shared_ptr<arrow::RecordBatch> metadata,
+                                   const std::vector<int32_t>& kept) const {
+  if (metadata != nullptr && !kept.empty()) {
+    auto indices = std::make_shared<arrow::Int32Array>(static_cast<int64_t>(kept.size()), arrow::Buffer::Wrap(kept));
+    FZ_ASSIGN(arrow::Datum taken, arrow::compute::Take(metadata, indices));
+    metadata = taken.record_batch();
+  }
+  arrow::ArrayVector columns;
+  for (const auto& field : schema_->fields()) {
+    auto column = decoded->GetColumnByName(field->name());
+    if (column == nullptr && metadata != nullptr) column = metadata->GetColumnByName(field->name());
+    FZ_CHECK(column != nullptr);
+    columns.push_back(std::move(column));
+  }
+  return Batch{arrow::RecordBatch::Make(schema_, decoded->num_rows(), std::move(columns)), {}};
+}
+
+Status SourceTask::refuse(const RejectedRow& row) const {
+  std::string text = "decoding " + row.place + "@" + std::to_string(row.position) + ": ";
+  if (!row.column.empty()) text += "field \"" + row.column + "\": ";
+  text += row.reason + "\n  the row stays there: the same error comes back until it is fixed, or set aside\n" +
+          "  write " + name_ + "'s .rejected stream, or read with on_bad_row=\"drop\"";
+  return Error(ErrorKind::kDecode, std::move(text));
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> RejectedBatch(const std::string& source,
+                                                          const std::vector<RejectedRow>& rows,
+                                                          arrow::MemoryPool* pool) {
+  FZ_ASSIGN(auto builder, arrow::RecordBatchBuilder::Make(RejectedSchema(), pool, static_cast<int64_t>(rows.size())));
+  for (const RejectedRow& row : rows) {
+    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(0)->Append(source));
+    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(1)->Append(row.place));
+    FZ_TRY(builder->GetFieldAs<arrow::Int64Builder>(2)->Append(row.position));
+    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(3)->Append(row.reason));
+    auto* column = builder->GetFieldAs<arrow::StringBuilder>(4);
+    FZ_TRY(row.column.empty() ? column->AppendNull() : column->Append(row.column));
+    FZ_TRY(builder->GetFieldAs<arrow::BinaryBuilder>(5)->Append(row.raw));
+    FZ_TRY(builder->GetFieldAs<arrow::Int64Builder>(6)->Append(row.raw_bytes));
+  }
+  return builder->Flush();
+}
+
+}  // namespace frazil

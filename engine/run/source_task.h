@@ -1,0 +1,69 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "connector/source.h"
+#include "format/decoder.h"
+#include "plan/plan.h"
+#include "run/epoch_part.h"
+
+namespace frazil {
+
+// What happens to a row that cannot be decoded.
+enum class OnBadRow { kFail, kDrop, kDivert };
+
+// A source together with its decoder, in one worker: polls, decodes, adds the metadata columns, and keeps the account
+// of every row. Called by the worker's thread; counts may be read by any.
+class SourceTask {
+ public:
+  struct Step {
+    Poll::Kind kind = Poll::Kind::kIdle;
+    Batch rows;
+    Batch rejected;
+  };
+
+  // Reads the particulars from the plan's node. `waker` may be called from any thread.
+  static Result<std::unique_ptr<SourceTask>> Make(const PlanNode& node, arrow::MemoryPool* pool,
+                                                  std::function<void()> waker);
+
+  // Not for use; see Make.
+  SourceTask() = default;
+
+  Status assign(const std::vector<Assignment>& partitions);
+  Result<Step> poll(const Budget& budget);
+  Status committed(const std::vector<PartitionPosition>& positions) { return source_->committed(positions); }
+
+  EpochPart::SourceState state() const { return {source_->positions(), counts()}; }
+  RowCounts counts() const { return {read_.load(), good_.load(), rejected_.load()}; }
+  std::string condition() const { return source_->condition(); }
+  const std::string& id() const { return id_; }
+  bool assigned() const { return assigned_; }
+
+ private:
+  Result<Batch> assemble(const std::shared_ptr<arrow::RecordBatch>& decoded,
+                         std::shared_ptr<arrow::RecordBatch> metadata, const std::vector<int32_t>& kept) const;
+  Status refuse(const RejectedRow& row) const;
+  Result<Step> decode(Poll poll);
+
+  std::string id_;
+  std::string name_;
+  std::shared_ptr<arrow::Schema> schema_;
+  std::unique_ptr<Source> source_;
+  std::unique_ptr<Decoder> decoder_;  // null for sources that give columns
+  OnBadRow on_bad_row_ = OnBadRow::kFail;
+  arrow::MemoryPool* pool_ = nullptr;
+  std::function<void()> waker_;
+  bool assigned_ = false;
+  std::atomic<int64_t> read_{0}, good_{0}, rejected_{0};
+};
+
+// Rows of a `rejected` stream.
+Result<std::shared_ptr<arrow::RecordBatch>> RejectedBatch(const std::string& source,
+                                                          const std::vector<RejectedRow>& rows,
+                                                          arrow::MemoryPool* pool);
+
+}  // namespace frazil
