@@ -1,0 +1,84 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plan/stages.h"
+#include "run/epoch_part.h"
+#include "run/stage_node.h"
+#include "run/worker_context.h"
+
+namespace frazil {
+
+// One replica of a stage in one worker: its nodes, the channels into it, the alignment of barriers. The worker's
+// thread only.
+class Stage {
+ public:
+  static Result<std::unique_ptr<Stage>> Make(const Plan& plan, const StagePlan& cut, int number,
+                                             const WorkerContext& context);
+  // Not for use; see Make.
+  Stage(int number, const WorkerContext& context) : number_(number), context_(context) {}
+
+  // Wiring, before the run.
+  StageNode* node(int plan_node) const { return by_plan_node_[static_cast<size_t>(plan_node)]; }
+  void receive_from(Channel* channel, int plan_node) { inbound_.push_back({channel, node(plan_node)}); }
+  void finish_wiring();
+
+  // True if every outgoing channel has credit: only then the stage is given input.
+  bool has_credit() const;
+  // True if an operator has more to emit: only resume() until it has not.
+  bool unfinished() const;
+  Status resume();
+
+  int inbound_count() const { return static_cast<int>(inbound_.size()); }
+  // True if a frame waits in this channel and may be taken (a channel is blocked while a barrier aligns).
+  bool can_receive(int inbound) const;
+  Status receive(int inbound);
+
+  // The control thread's barrier: sources give no row until the epoch is cut here. Stages without sources ignore it.
+  void start_barrier(Epoch epoch);
+  // True while a barrier is under way here.
+  bool aligning() const { return aligning_ != 0; }
+  // Cuts the epoch once every input has delivered its barrier and nothing is unfinished. Gives true and fills `part`
+  // when it has.
+  Result<bool> cut(EpochPart* part);
+
+  int source_count() const { return static_cast<int>(sources_.size()); }
+  bool can_poll(int source) const { return !aligning() && !source_ended_[static_cast<size_t>(source)]; }
+  // Polls a source; tells whether it gave rows.
+  Result<Poll::Kind> poll(int source, const Budget& budget);
+  SourceTask* source(const std::string& id) const;
+  void rouse(const std::string& source);  // partitions were added: it is not at its end
+
+  // True once no batch can come out of it any more.
+  bool ended() const { return end_sent_; }
+  Status end_if_drained();
+
+  const std::vector<std::unique_ptr<StageNode>>& nodes() const { return nodes_; }
+
+ private:
+  struct Inbound {
+    Channel* channel = nullptr;
+    StageNode* to = nullptr;
+    bool blocked = false;  // has delivered the barrier that is aligning
+    bool ended = false;
+  };
+
+  Status add_node(const Plan& plan, int number);
+
+  const int number_;
+  const WorkerContext& context_;
+  std::vector<std::unique_ptr<StageNode>> nodes_;  // topological
+  std::vector<StageNode*> by_plan_node_;           // null for nodes of other stages
+  std::vector<std::shared_ptr<arrow::Schema>> schemas_;
+  std::vector<StageNode*> sources_;
+  std::vector<bool> source_ended_;
+  std::vector<Inbound> inbound_;
+  std::vector<Channel*> outgoing_;
+  Epoch aligning_ = 0;
+  bool control_barrier_ = false;
+  bool end_sent_ = false;
+};
+
+}  // namespace frazil

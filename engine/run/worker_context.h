@@ -1,0 +1,28 @@
+#pragma once
+
+#include <arrow/memory_pool.h>
+#include <arrow/util/thread_pool.h>
+
+#include <cstdint>
+
+#include "base/batch.h"
+#include "plan/plan.h"
+#include "run/waker.h"
+
+namespace frazil {
+
+// What the parts of one worker share. Owned by the Job and outlives them all.
+struct WorkerContext {
+  int worker = 0;
+  int workers = 1;
+  int32_t attempt = 0;
+  Epoch first_epoch = 0;
+  arrow::MemoryPool* decode_pool = nullptr;
+  arrow::MemoryPool* operator_pool = nullptr;
+  arrow::MemoryPool* sink_pool = nullptr;
+  arrow::internal::Executor* io = nullptr;  // null: in the worker's thread
+  const FunctionTable* functions = nullptr;
+  Waker* waker = nullptr;
+};
+
+}  // namespace frazil
