@@ -5,7 +5,6 @@
 
 #include "operator/operator.h"
 #include "plan/plan.h"
-#include "run/worker_context.h"
 
 namespace frazil {
 
@@ -14,6 +13,6 @@ Result<std::vector<std::shared_ptr<arrow::Schema>>> NodeSchemas(const Plan& plan
 
 // Makes the operator of a node for one worker. The one table of operators is in build.cc.
 Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::shared_ptr<arrow::Schema>& input,
-                                               const WorkerContext& context);
+                                               const OperatorContext& context);
 
 }  // namespace frazil

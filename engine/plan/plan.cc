@@ -5,6 +5,7 @@
 #include <arrow/ipc/reader.h>
 #include <arrow/util/base64.h>
 
+#include <unordered_map>
 #include <utility>
 
 namespace frazil {

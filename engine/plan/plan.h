@@ -2,11 +2,9 @@
 
 #include <arrow/type.h>
 
-#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/status.h"
@@ -35,11 +33,6 @@ struct Plan {
   std::string pipeline;
   std::vector<PlanNode> nodes;
 };
-
-// Calls a user's function with a batch and gives what it returned; any thread; errors are kind kUser.
-using BatchFunction =
-    std::function<Result<std::shared_ptr<arrow::RecordBatch>>(const std::shared_ptr<arrow::RecordBatch>&)>;
-using FunctionTable = std::unordered_map<std::string, BatchFunction>;
 
 // Reads the JSON plan (version 1) and checks it: known kinds, inputs that stand before their use, unique ids.
 Result<Plan> ParsePlan(const std::string& json);

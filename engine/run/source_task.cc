@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 #include <arrow/compute/api.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -36,11 +37,12 @@ std::shared_ptr<arrow::Schema> DecodedSchema(const PlanNode& node, const arrow::
 }  // namespace
 
 Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow::MemoryPool* pool,
-                                                     std::function<void()> waker) {
+                                                     bool bounded, std::function<void()> waker) {
   auto task = std::make_unique<SourceTask>();
   task->id_ = node.id;
   task->name_ = node.name;
   task->pool_ = pool;
+  task->bounded_ = bounded;
   task->waker_ = std::move(waker);
   FZ_ASSIGN(task->schema_, ParseSchema(node.spec.at("schema").get<std::string>()));
   FZ_ASSIGN(task->on_bad_row_, ParseOnBadRow(node));
@@ -59,11 +61,20 @@ Status SourceTask::assign(const std::vector<Assignment>& partitions) {
 }
 
 Result<SourceTask::Step> SourceTask::poll(const Budget& budget) {
-  if (!assigned_) return Step{Poll::Kind::kEnd, {}, {}};
+  if (!assigned_) return Step{bounded_ ? Poll::Kind::kEnd : Poll::Kind::kIdle, {}, {}};
   auto polled = source_->poll(budget);
   if (!polled.ok()) return Prefixed(polled.status(), "reading " + name_);
-  if (polled->kind != Poll::Kind::kRows) return Step{polled->kind, {}, {}};
+  if (polled->kind != Poll::Kind::kRows) {
+    std::lock_guard lock(condition_mutex_);
+    condition_ = source_->condition();
+    return Step{polled->kind, {}, {}};
+  }
   return decode(std::move(*polled));
+}
+
+std::string SourceTask::condition() const {
+  std::lock_guard lock(condition_mutex_);
+  return condition_;
 }
 
 Result<SourceTask::Step> SourceTask::decode(Poll poll) {

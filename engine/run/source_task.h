@@ -3,6 +3,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ class SourceTask {
 
   // Reads the particulars from the plan's node. `waker` may be called from any thread.
   static Result<std::unique_ptr<SourceTask>> Make(const PlanNode& node, arrow::MemoryPool* pool,
-                                                  std::function<void()> waker);
+                                                  bool bounded, std::function<void()> waker);
 
   // Not for use; see Make.
   SourceTask() = default;
@@ -39,7 +40,8 @@ class SourceTask {
 
   EpochPart::SourceState state() const { return {source_->positions(), counts()}; }
   RowCounts counts() const { return {read_.load(), good_.load(), rejected_.load()}; }
-  std::string condition() const { return source_->condition(); }
+  // What the source said of itself when it last had no rows; any thread.
+  std::string condition() const;
   const std::string& id() const { return id_; }
   bool assigned() const { return assigned_; }
 
@@ -57,7 +59,10 @@ class SourceTask {
   OnBadRow on_bad_row_ = OnBadRow::kFail;
   arrow::MemoryPool* pool_ = nullptr;
   std::function<void()> waker_;
+  bool bounded_ = false;
   bool assigned_ = false;
+  mutable std::mutex condition_mutex_;
+  std::string condition_;
   std::atomic<int64_t> read_{0}, good_{0}, rejected_{0};
 };
 

@@ -31,7 +31,7 @@ Status Stage::add_node(const Plan& plan, int number) {
   switch (planned.kind) {
     case NodeKind::kSource: {
       Waker* waker = context_.waker;
-      FZ_ASSIGN(auto source, SourceTask::Make(planned, context_.decode_pool, [waker] { waker->wake(); }));
+      FZ_ASSIGN(auto source, SourceTask::Make(planned, context_.decode_pool, context_.bounded, [waker] { waker->wake(); }));
       node->set(std::move(source));
       sources_.push_back(node.get());
       source_ended_.push_back(false);
@@ -51,7 +51,7 @@ Status Stage::add_node(const Plan& plan, int number) {
     default: {
       const PortRef input = planned.inputs.front();
       const auto& schema = input.rejected ? RejectedSchema() : schemas_[static_cast<size_t>(input.node)];
-      FZ_ASSIGN(auto op, MakeOperator(planned, schema, context_));
+      FZ_ASSIGN(auto op, MakeOperator(planned, schema, OperatorContext{context_.operator_pool, context_.functions}));
       node->set(std::move(op));
     }
   }

@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "base/batch.h"
-#include "plan/plan.h"
+#include "operator/batch_function.h"
 #include "run/waker.h"
 
 namespace frazil {
@@ -17,6 +17,7 @@ struct WorkerContext {
   int workers = 1;
   int32_t attempt = 0;
   Epoch first_epoch = 0;
+  bool bounded = false;  // a source without partitions is at its end, not waiting for some
   arrow::MemoryPool* decode_pool = nullptr;
   arrow::MemoryPool* operator_pool = nullptr;
   arrow::MemoryPool* sink_pool = nullptr;

@@ -1,0 +1,128 @@
+#include "connector/memory/source.h"
+
+#include <arrow/api.h>
+#include <arrow/io/memory.h>
+#include <arrow/ipc/reader.h>
+#include <arrow/util/base64.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "base/limits.h"
+
+namespace frazil {
+namespace {
+
+std::string NameOf(size_t partition) { return "memory-" + std::to_string(partition); }
+std::string PositionOf(int64_t row) { return nlohmann::json{{"v", 1}, {"row", row}}.dump(); }
+
+Result<std::shared_ptr<arrow::RecordBatch>> ReadTable(const std::string& base64) {
+  FZ_ASSIGN(std::string bytes, arrow::util::base64_decode(base64));
+  auto input = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(std::move(bytes)));
+  FZ_ASSIGN(auto reader, arrow::ipc::RecordBatchStreamReader::Open(input));
+  FZ_ASSIGN(auto table, reader->ToTable());
+  return table->CombineChunksToBatch();
+}
+
+class MemorySource : public Source {
+ public:
+  MemorySource(std::vector<std::shared_ptr<arrow::RecordBatch>> tables, int64_t batch_rows)
+      : tables_(std::move(tables)), batch_rows_(batch_rows) {}
+
+  Status assign(const std::vector<Assignment>& partitions, std::function<void()>) override {
+    for (const Assignment& each : partitions) {
+      for (size_t i = 0; i < tables_.size(); ++i) {
+        if (NameOf(i) != each.name) continue;
+        open_.push_back({each, tables_[i], nlohmann::json::parse(each.position).at("row").get<int64_t>()});
+      }
+    }
+    return Status::OK();
+  }
+
+  Result<Poll> poll(const Budget& budget) override {
+    Poll poll;
+    for (size_t tries = 0; tries < open_.size(); ++tries) {
+      Open& open = open_[turn_++ % open_.size()];
+      const int64_t left = open.table->num_rows() - open.next;
+      if (left <= 0) continue;
+      const int64_t rows = std::min({left, batch_rows_, budget.rows});
+      poll.kind = Poll::Kind::kRows;
+      poll.columns = open.table->Slice(open.next, rows);
+      poll.origin = {open.assignment.ordinal, open.next, open.next + rows};
+      open.next += rows;
+      return poll;
+    }
+    poll.kind = Poll::Kind::kEnd;
+    return poll;
+  }
+
+  std::vector<PartitionPosition> positions() const override {
+    std::vector<PartitionPosition> positions;
+    for (const Open& open : open_) {
+      positions.push_back({open.assignment.name, PositionOf(open.next), open.table->num_rows() - open.next});
+    }
+    return positions;
+  }
+
+ private:
+  struct Open {
+    Assignment assignment;
+    std::shared_ptr<arrow::RecordBatch> table;
+    int64_t next = 0;
+  };
+  const std::vector<std::shared_ptr<arrow::RecordBatch>> tables_;
+  const int64_t batch_rows_;
+  std::vector<Open> open_;
+  size_t turn_ = 0;
+};
+
+class MemoryEnumerator : public Enumerator {
+ public:
+  explicit MemoryEnumerator(std::vector<int64_t> rows) : rows_(std::move(rows)) {}
+  Result<std::vector<Partition>> discover(bool) override {
+    std::vector<Partition> partitions;
+    for (size_t i = 0; i < rows_.size(); ++i) partitions.push_back({NameOf(i), PositionOf(0), PositionOf(rows_[i])});
+    return partitions;
+  }
+
+ private:
+  const std::vector<int64_t> rows_;
+};
+
+Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadTables(const nlohmann::json& options) {
+  std::vector<std::shared_ptr<arrow::RecordBatch>> tables;
+  for (const auto& each : options.at("partitions")) {
+    FZ_ASSIGN(auto table, ReadTable(each.get<std::string>()));
+    tables.push_back(std::move(table));
+  }
+  return tables;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Source>> MakeMemorySource(const nlohmann::json& options,
+                                                 const std::shared_ptr<arrow::Schema>& schema) {
+  FZ_ASSIGN(auto tables, ReadTables(options));
+  for (auto& table : tables) {  // the plan may need fewer columns than there are
+    arrow::ArrayVector columns;
+    for (const auto& field : schema->fields()) {
+      auto column = table->GetColumnByName(field->name());
+      if (column == nullptr || !column->type()->Equals(field->type())) {
+        return Error(ErrorKind::kConfig, "reading a table in memory: no column " + field->ToString());
+      }
+      columns.push_back(std::move(column));
+    }
+    table = arrow::RecordBatch::Make(schema, table->num_rows(), std::move(columns));
+  }
+  return std::make_unique<MemorySource>(std::move(tables), options.value("batch_rows", limits::kBatchRows));
+}
+
+Result<std::unique_ptr<Enumerator>> MakeMemoryEnumerator(const nlohmann::json& options) {
+  FZ_ASSIGN(auto tables, ReadTables(options));
+  std::vector<int64_t> rows;
+  for (const auto& table : tables) rows.push_back(table->num_rows());
+  return std::make_unique<MemoryEnumerator>(std::move(rows));
+}
+
+}  // namespace frazil

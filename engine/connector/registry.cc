@@ -1,0 +1,38 @@
+#include "connector/registry.h"
+
+#include "connector/generator/source.h"
+#include "connector/memory/source.h"
+
+namespace frazil {
+namespace {
+
+Status Unknown(const PlanNode& node, const std::string& connector) {
+  return Error(ErrorKind::kConfig, "node " + node.name + ": no connector \"" + connector + "\"");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Source>> MakeSource(const PlanNode& node, const std::shared_ptr<arrow::Schema>& schema,
+                                           arrow::MemoryPool* pool) {
+  const auto connector = node.spec.at("connector").get<std::string>();
+  const nlohmann::json& options = node.spec.at("options");
+  if (connector == "generator") return MakeGeneratorSource(options, schema, pool);
+  if (connector == "memory") return MakeMemorySource(options, schema);
+  return Unknown(node, connector);
+}
+
+Result<std::unique_ptr<Enumerator>> MakeEnumerator(const PlanNode& node) {
+  const auto connector = node.spec.at("connector").get<std::string>();
+  const nlohmann::json& options = node.spec.at("options");
+  if (connector == "generator") return MakeGeneratorEnumerator(options);
+  if (connector == "memory") return MakeMemoryEnumerator(options);
+  return Unknown(node, connector);
+}
+
+Result<std::unique_ptr<Sink>> MakeSink(const PlanNode& node, const SinkContext& context) {
+  const auto connector = node.spec.at("connector").get<std::string>();
+  (void)context;
+  return Unknown(node, connector);
+}
+
+}  // namespace frazil

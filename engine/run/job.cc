@@ -1,0 +1,337 @@
+#include "run/job.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/limits.h"
+#include "connector/registry.h"
+
+namespace frazil {
+namespace {
+
+// A worker without work looks again at sources that have no waker of their own (a paced generator) this often.
+constexpr std::chrono::milliseconds kIdleLook{20};
+// Steps without work in a row, over all workers, after which a simulated job has come to rest.
+constexpr int kRestSteps = 64;
+
+std::string Text(const nlohmann::json& position) {
+  return position.is_string() ? position.get<std::string>() : position.dump();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Job>> Job::Make(const std::string& plan_json, const JobOptions& options,
+                                       FunctionTable functions) {
+  if (options.workers < 1 || options.workers > limits::kWorkers) {
+    return Error(ErrorKind::kConfig, "workers=" + std::to_string(options.workers) + ": from 1 to " +
+                                         std::to_string(limits::kWorkers));
+  }
+  FZ_ASSIGN(Plan plan, ParsePlan(plan_json));
+  std::unique_ptr<Job> job(new Job(std::move(plan), options, std::move(functions)));
+  FZ_TRY(job->open());
+  return job;
+}
+
+Job::Job(Plan plan, const JobOptions& options, FunctionTable functions)
+    : plan_(std::move(plan)),
+      stage_plan_(CutStages(plan_)),
+      options_(options),
+      functions_(std::move(functions)),
+      random_(options.seed) {}
+
+Job::~Job() { stop(); }
+
+Status Job::open() {
+  if (!options_.simulated) {
+    FZ_ASSIGN(io_, arrow::internal::ThreadPool::Make(limits::kIoThreads));
+  }
+  for (const PlanNode& node : plan_.nodes) {
+    if (node.kind != NodeKind::kSource) continue;
+    FZ_ASSIGN(auto enumerator, MakeEnumerator(node));
+    enumerators_.emplace_back(node.id, std::move(enumerator));
+  }
+  WorkerContext context;
+  context.workers = options_.workers;
+  context.attempt = options_.attempt;
+  context.first_epoch = options_.first_epoch;
+  context.bounded = options_.bounded;
+  context.io = io_.get();
+  context.functions = &functions_;
+  for (int number = 0; number < options_.workers; ++number) {
+    auto worker = std::make_unique<Worker>(number, options_.memory_bytes / options_.workers);
+    FZ_TRY(worker->open(plan_, stage_plan_, context, {[this](EpochPart part) { cut(std::move(part)); }}));
+    workers_.push_back(std::move(worker));
+  }
+  wire();
+  return Status::OK();
+}
+
+void Job::wire() {
+  for (const Edge& edge : stage_plan_.edges) {
+    if (edge.kind != EdgeKind::kFused) wire(edge);
+  }
+  for (const auto& worker : workers_) {
+    for (const auto& stage : worker->stages()) stage->finish_wiring();
+  }
+}
+
+void Job::wire(const Edge& edge) {
+  const auto from_stage = static_cast<size_t>(stage_plan_.stage_of[static_cast<size_t>(edge.from)]);
+  const auto to_stage = static_cast<size_t>(stage_plan_.stage_of[static_cast<size_t>(edge.to)]);
+  for (int from = 0; from < options_.workers; ++from) {
+    StageNode* sender = workers_[static_cast<size_t>(from)]->stages()[from_stage]->node(edge.from);
+    std::vector<Channel*> channels;
+    for (int to = 0; to < options_.workers; ++to) {
+      if (edge.kind == EdgeKind::kForward && to != from) continue;
+      Channel* channel = make_channel(edge.id, from, to);
+      workers_[static_cast<size_t>(to)]->stages()[to_stage]->receive_from(channel, edge.to);
+      channels.push_back(channel);
+    }
+    if (edge.kind == EdgeKind::kForward) {
+      sender->feed(channels.front(), edge.rejected);
+    } else {
+      sender->feed(std::move(channels));
+    }
+  }
+}
+
+Channel* Job::make_channel(int edge, int from, int to) {
+  const Channel::Address address{options_.attempt, edge, from, to};
+  channels_.push_back(std::make_unique<Channel>(address, options_.channel_bytes,
+                                                workers_[static_cast<size_t>(from)]->waker(),
+                                                workers_[static_cast<size_t>(to)]->waker()));
+  return channels_.back().get();
+}
+
+Result<nlohmann::json> Job::discover(bool bounded) {
+  nlohmann::json found = nlohmann::json::object();
+  for (const auto& [source, enumerator] : enumerators_) {
+    FZ_ASSIGN(const std::vector<Partition> partitions, enumerator->discover(bounded));
+    nlohmann::json list = nlohmann::json::array();
+    for (const Partition& each : partitions) {
+      list.push_back({{"name", each.name}, {"start", each.start}, {"end", each.end}});
+    }
+    found[source] = std::move(list);
+  }
+  return found;
+}
+
+Status Job::assign(const nlohmann::json& partitions) {
+  std::vector<Control> controls(workers_.size());
+  for (const auto& [source, list] : partitions.items()) {
+    for (const auto& each : list) {
+      const auto worker = each.at("worker").get<size_t>();
+      if (worker >= workers_.size()) return Error(ErrorKind::kInternal, "no worker " + std::to_string(worker));
+      controls[worker].partitions[source].push_back({each.at("ordinal").get<int32_t>(),
+                                                     each.at("name").get<std::string>(), Text(each.at("position")),
+                                                     Text(each.at("end"))});
+    }
+  }
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    controls[i].kind = Control::Kind::kAssign;
+    if (!controls[i].partitions.empty()) workers_[i]->tell(std::move(controls[i]));
+  }
+  std::lock_guard lock(mutex_);
+  ended_said_ = false;
+  return Status::OK();
+}
+
+Status Job::start() {
+  if (options_.simulated) return Status::OK();
+  for (const auto& worker : workers_) {
+    threads_.emplace_back([this, each = worker.get()] { run(each); });
+  }
+  return Status::OK();
+}
+
+void Job::run(Worker* worker) {
+  bool ended = false;
+  while (!stopping_) {
+    const Result<bool> worked = worker->step(nullptr);
+    if (!worked.ok()) return fail(worked.status());
+    if (worker->ended() != ended) {
+      ended = worker->ended();
+      note_ended();
+    }
+    if (!*worked) worker->waker()->sleep(kIdleLook);
+  }
+}
+
+void Job::note_ended() {
+  for (const auto& worker : workers_) {
+    if (!worker->ended()) return;
+  }
+  std::lock_guard lock(mutex_);
+  if (ended_said_ || failed_) return;
+  ended_said_ = true;
+  events_.push_back({{"kind", "ended"}});
+  changed_.notify_all();
+}
+
+// Steps workers in drawn order until an event is there or nothing moves any more.
+void Job::simulate() {
+  int resting = 0;
+  while (resting < kRestSteps) {
+    {
+      std::lock_guard lock(mutex_);
+      if (!events_.empty()) return;
+    }
+    Worker* worker = workers_[random_() % workers_.size()].get();
+    const Result<bool> worked = worker->step(&random_);
+    if (!worked.ok()) return fail(worked.status());
+    resting = *worked ? 0 : resting + 1;
+    note_ended();
+  }
+}
+
+Status Job::barrier(Epoch epoch) {
+  {
+    std::lock_guard lock(mutex_);
+    if (epoch_.parts > 0 || epoch_.tokens > 0) return Error(ErrorKind::kInternal, "an epoch is still being cut");
+    epoch_ = EpochState{};
+    epoch_.epoch = epoch;
+    epoch_.parts = static_cast<int>(workers_.size()) * stage_plan_.stages;
+    epoch_.answer = {{"kind", "epoch"}, {"epoch", epoch}, {"sources", nlohmann::json::object()},
+                     {"tokens", nlohmann::json::object()}};
+    epoch_.since = std::chrono::steady_clock::now();
+  }
+  for (const auto& worker : workers_) {
+    Control control;
+    control.kind = Control::Kind::kBarrier;
+    control.epoch = epoch;
+    worker->tell(std::move(control));
+  }
+  return Status::OK();
+}
+
+void Job::cut(EpochPart part) {
+  std::vector<EpochPart::PendingToken> tokens = std::move(part.tokens);
+  {
+    std::lock_guard lock(mutex_);
+    for (const auto& [source, state] : part.sources) {
+      auto& answer = epoch_.answer["sources"][source];
+      if (answer.is_null()) {
+        answer = {{"positions", nlohmann::json::object()}, {"lag", nlohmann::json::object()},
+                  {"read", 0}, {"good", 0}, {"rejected", 0}};
+      }
+      for (const PartitionPosition& each : state.positions) {
+        answer["positions"][each.name] = each.position;
+        answer["lag"][each.name] = each.lag;
+      }
+      answer["read"] = answer["read"].get<int64_t>() + state.counts.read;
+      answer["good"] = answer["good"].get<int64_t>() + state.counts.good;
+      answer["rejected"] = answer["rejected"].get<int64_t>() + state.counts.rejected;
+    }
+    --epoch_.parts;
+    epoch_.tokens += static_cast<int>(tokens.size());
+  }
+  for (auto& pending : tokens) {
+    pending.token.AddCallback([this, sink = pending.sink](const Result<Token>& token) { tokens_ready(sink, token); });
+  }
+  std::lock_guard lock(mutex_);
+  answer_if_whole();
+}
+
+void Job::tokens_ready(const std::string& sink, const Result<Token>& token) {
+  if (!token.ok()) return fail(token.status());
+  std::lock_guard lock(mutex_);
+  --epoch_.tokens;
+  if (!token->empty()) epoch_.answer["tokens"][sink].push_back(*token);
+  answer_if_whole();
+}
+
+// Holds mutex_.
+void Job::answer_if_whole() {
+  if (epoch_.parts != 0 || epoch_.tokens != 0 || epoch_.epoch == 0) return;
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - epoch_.since;
+  epoch_.answer["seconds"] = took.count();
+  for (const auto& [source, state] : epoch_.answer["sources"].items()) last_lag_[source] = state["lag"];
+  events_.push_back(std::move(epoch_.answer));
+  epoch_ = EpochState{};
+  changed_.notify_all();
+}
+
+void Job::committed(const nlohmann::json& positions) {
+  Control control;
+  control.kind = Control::Kind::kCommitted;
+  for (const auto& [source, list] : positions.items()) {
+    for (const auto& each : list) {
+      control.positions[source].push_back({each.at("name").get<std::string>(), Text(each.at("position")), -1});
+    }
+  }
+  for (const auto& worker : workers_) worker->tell(control);
+}
+
+std::vector<nlohmann::json> Job::wait(double timeout_seconds) {
+  if (options_.simulated) simulate();
+  std::unique_lock lock(mutex_);
+  if (!options_.simulated) {
+    changed_.wait_for(lock, std::chrono::duration<double>(timeout_seconds), [this] { return !events_.empty(); });
+  }
+  std::vector<nlohmann::json> events(std::make_move_iterator(events_.begin()), std::make_move_iterator(events_.end()));
+  events_.clear();
+  return events;
+}
+
+int64_t Job::polled() const {
+  int64_t sum = 0;
+  for (const auto& worker : workers_) sum += worker->polled();
+  return sum;
+}
+
+nlohmann::json Job::metrics() const {
+  nlohmann::json nodes = nlohmann::json::object();
+  nlohmann::json memory = nlohmann::json::object();
+  for (const auto& worker : workers_) {
+    for (const auto& stage : worker->stages()) {
+      for (const auto& node : stage->nodes()) {
+        auto& entry = nodes[node->plan().id];
+        if (entry.is_null()) entry = {{"name", node->plan().name}, {"rows_in", 0}, {"rows_out", 0}};
+        entry["rows_in"] = entry["rows_in"].get<int64_t>() + node->rows_in();
+        entry["rows_out"] = entry["rows_out"].get<int64_t>() + node->rows_out();
+        if (node->source() == nullptr) continue;
+        const RowCounts counts = node->source()->counts();
+        if (const std::string condition = node->source()->condition(); !condition.empty()) {
+          entry["condition"] = condition;
+        }
+        for (const auto& [key, value] : {std::pair("read", counts.read), std::pair("rejected", counts.rejected)}) {
+          entry[key] = entry.value(key, int64_t{0}) + value;
+        }
+      }
+    }
+    for (const AccountedPool* pool : worker->pools()) {
+      memory[pool->tag()] = memory.value(pool->tag(), int64_t{0}) + pool->bytes_allocated();
+    }
+  }
+  int64_t queued = 0;
+  for (const auto& channel : channels_) queued += channel->bytes();
+  return {{"nodes", std::move(nodes)}, {"memory", std::move(memory)}, {"queue_bytes", queued}, {"polled", polled()}};
+}
+
+void Job::fail(const Status& status) {
+  std::lock_guard lock(mutex_);
+  stopping_ = true;
+  if (!failed_) {
+    failed_ = true;
+    events_.push_back({{"kind", "failed"}, {"error", KindName(KindOf(status))}, {"message", MessageOf(status)},
+                       {"retryable", IsRetryable(status)}});
+  }
+  changed_.notify_all();
+  for (const auto& worker : workers_) worker->waker()->wake();
+}
+
+void Job::stop() {
+  stopping_ = true;
+  for (const auto& worker : workers_) worker->waker()->wake();
+  for (auto& thread : threads_) {
+    if (thread.joinable()) thread.join();
+  }
+  threads_.clear();
+  if (io_ != nullptr) {
+    (void)io_->Shutdown(/*wait=*/true);
+    io_ = nullptr;
+  }
+}
+
+}  // namespace frazil

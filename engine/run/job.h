@@ -1,0 +1,115 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "connector/source.h"
+#include "operator/batch_function.h"
+#include "plan/plan.h"
+#include "plan/stages.h"
+#include "run/channel.h"
+#include "run/worker.h"
+
+namespace frazil {
+
+struct JobOptions {
+  int workers = 1;
+  int32_t attempt = 0;
+  Epoch first_epoch = 1;
+  bool bounded = false;  // sources end at the positions given by assign()
+  int64_t memory_bytes = 0;   // limit of all workers together
+  int64_t channel_bytes = 0;  // credit of one channel
+  bool simulated = false;     // no threads: wait() steps the workers in an order drawn from `seed`
+  uint64_t seed = 0;
+};
+
+// A plan at work in this process. The control thread (one at a time) calls everything here; workers answer by events.
+// What happens, in order: discover, assign, start, then barriers, and events until stop. The first failure stops all
+// workers and is the last event. Destroying a job stops it.
+class Job {
+ public:
+  static Result<std::unique_ptr<Job>> Make(const std::string& plan_json, const JobOptions& options,
+                                           FunctionTable functions);
+  ~Job();
+
+  // The partitions of every source now, by source id: {"source": [{"name","start","end"}]}.
+  Result<nlohmann::json> discover(bool bounded);
+
+  // Hands partitions to workers: {"source": [{"ordinal","name","position","end","worker"}]}. Before start(), and later
+  // for partitions that came since.
+  Status assign(const nlohmann::json& partitions);
+
+  Status start();
+
+  // Cuts an epoch: answered by the event "epoch". One at a time; numbers grow by one.
+  Status barrier(Epoch epoch);
+
+  // Tells sources what every table has: {"source": [{"name","position"}]}.
+  void committed(const nlohmann::json& positions);
+
+  // Waits up to `timeout` for events and gives them, oldest first. Kinds:
+  //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
+  //    "rejected"}},"tokens":{sink id:[token,...]},"seconds":s}
+  //   {"kind":"ended"}            every bounded source is exhausted and drained
+  //   {"kind":"failed","error":kind,"message":text,"retryable":bool}
+  std::vector<nlohmann::json> wait(double timeout_seconds);
+
+  // Chunks read since the start. Unchanged since the last barrier: there is nothing to checkpoint.
+  int64_t polled() const;
+
+  // Rows by node, bytes by tag and in channels, lag by partition, conditions of sources.
+  nlohmann::json metrics() const;
+
+  // Stops and joins the workers; uncommitted work is dropped. Idempotent.
+  void stop();
+
+ private:
+  struct EpochState {
+    Epoch epoch = 0;
+    int parts = 0;          // answers of stage replicas still to come
+    int tokens = 0;         // tokens still to come
+    nlohmann::json answer;  // the event in the making
+    std::chrono::steady_clock::time_point since;
+  };
+
+  Job(Plan plan, const JobOptions& options, FunctionTable functions);
+  Status open();
+  void wire();
+  void wire(const Edge& edge);
+  Channel* make_channel(int edge, int from, int to);
+  void run(Worker* worker);
+  void simulate();
+  void cut(EpochPart part);
+  void tokens_ready(const std::string& sink, const Result<Token>& token);
+  void answer_if_whole();
+  void fail(const Status& status);
+  void note_ended();
+
+  const Plan plan_;
+  const StagePlan stage_plan_;
+  const JobOptions options_;
+  const FunctionTable functions_;
+  std::shared_ptr<arrow::internal::ThreadPool> io_;
+  std::vector<std::pair<std::string, std::unique_ptr<Enumerator>>> enumerators_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<std::unique_ptr<Channel>> channels_;
+  std::vector<std::thread> threads_;
+  std::mt19937_64 random_;
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<nlohmann::json> events_;
+  EpochState epoch_;
+  nlohmann::json last_lag_ = nlohmann::json::object();
+  bool ended_said_ = false;
+  bool failed_ = false;
+};
+
+}  // namespace frazil

@@ -1,0 +1,161 @@
+#include "run/worker.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/limits.h"
+
+namespace frazil {
+
+Worker::Worker(int worker, int64_t limit_bytes)
+    : worker_(worker),
+      budget_(limit_bytes),
+      decode_pool_("decode", &budget_, arrow::default_memory_pool()),
+      operator_pool_("operator", &budget_, arrow::default_memory_pool()),
+      sink_pool_("sink", &budget_, arrow::default_memory_pool()) {}
+
+Status Worker::open(const Plan& plan, const StagePlan& cut, WorkerContext context, Report report) {
+  context_ = context;
+  context_.worker = worker_;
+  context_.waker = &waker_;
+  context_.decode_pool = &decode_pool_;
+  context_.operator_pool = &operator_pool_;
+  context_.sink_pool = &sink_pool_;
+  report_ = std::move(report);
+  for (int number = 0; number < cut.stages; ++number) {
+    FZ_ASSIGN(auto stage, Stage::Make(plan, cut, number, context_));
+    stages_.push_back(std::move(stage));
+  }
+  return Status::OK();
+}
+
+void Worker::tell(Control control) {
+  {
+    std::lock_guard lock(controls_mutex_);
+    controls_.push_back(std::move(control));
+  }
+  waker_.wake();
+}
+
+// Everything that can be done now, most urgent first.
+std::vector<Worker::Choice> Worker::choices() {
+  std::vector<Choice> possible;
+  {
+    std::lock_guard lock(controls_mutex_);
+    if (!controls_.empty()) possible.push_back({Work::kControl, 0, 0});
+    // Partitions come first of all, or a source would end for want of them.
+    if (!controls_.empty() && controls_.front().kind == Control::Kind::kAssign) return possible;
+  }
+  for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
+    Stage& stage = *stages_[static_cast<size_t>(number)];
+    if (!stage.has_credit()) continue;
+    if (stage.unfinished()) {
+      possible.push_back({Work::kResume, number, 0});
+      continue;
+    }
+    for (int i = 0; i < stage.inbound_count(); ++i) {
+      const int inbound = static_cast<int>((turn_ + static_cast<size_t>(i)) % static_cast<size_t>(stage.inbound_count()));
+      if (stage.can_receive(inbound)) possible.push_back({Work::kReceive, number, inbound});
+    }
+  }
+  for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
+    Stage& stage = *stages_[static_cast<size_t>(number)];
+    if (stage.source_count() == 0 || !stage.has_credit() || stage.unfinished()) continue;
+    for (int i = 0; i < stage.source_count(); ++i) {
+      const int source = static_cast<int>((turn_ + static_cast<size_t>(i)) % static_cast<size_t>(stage.source_count()));
+      if (stage.can_poll(source)) possible.push_back({Work::kPoll, number, source});
+    }
+  }
+  return possible;
+}
+
+Result<bool> Worker::step(std::mt19937_64* random) {
+  ++turn_;
+  std::vector<Choice> possible = choices();
+  if (random != nullptr && possible.size() > 1) {
+    std::swap(possible.front(), possible[(*random)() % possible.size()]);
+  }
+  bool worked = false;
+  for (const Choice& choice : possible) {
+    FZ_ASSIGN(worked, run(choice));
+    if (worked) break;  // else it was a source without rows: try the next
+  }
+  FZ_TRY(cut_and_end());
+  return worked;
+}
+
+Result<bool> Worker::run(const Choice& choice) {
+  Stage& stage = *stages_[static_cast<size_t>(choice.stage)];
+  switch (choice.work) {
+    case Work::kControl: {
+      Control control;
+      {
+        std::lock_guard lock(controls_mutex_);
+        control = std::move(controls_.front());
+        controls_.pop_front();
+      }
+      FZ_TRY(handle(std::move(control)));
+      return true;
+    }
+    case Work::kResume:
+      FZ_TRY(stage.resume());
+      return true;
+    case Work::kReceive:
+      FZ_TRY(stage.receive(choice.index));
+      return true;
+    case Work::kPoll:
+      return poll(choice);
+    case Work::kNone:
+      break;
+  }
+  return false;
+}
+
+Result<bool> Worker::poll(const Choice& choice) {
+  const Budget budget{limits::kBatchRows, limits::kChunkBytes};
+  FZ_ASSIGN(const Poll::Kind kind, stages_[static_cast<size_t>(choice.stage)]->poll(choice.index, budget));
+  if (kind == Poll::Kind::kRows) polled_.fetch_add(1);
+  return kind != Poll::Kind::kIdle;
+}
+
+Status Worker::handle(Control control) {
+  switch (control.kind) {
+    case Control::Kind::kBarrier:
+      for (const auto& stage : stages_) stage->start_barrier(control.epoch);
+      break;
+    case Control::Kind::kAssign:
+      for (const auto& [source, partitions] : control.partitions) {
+        for (const auto& stage : stages_) {
+          SourceTask* task = stage->source(source);
+          if (task == nullptr) continue;
+          FZ_TRY(task->assign(partitions));
+          stage->rouse(source);
+        }
+      }
+      break;
+    case Control::Kind::kCommitted:
+      for (const auto& [source, positions] : control.positions) {
+        for (const auto& stage : stages_) {
+          SourceTask* task = stage->source(source);
+          if (task != nullptr && task->assigned()) FZ_TRY(task->committed(positions));
+        }
+      }
+      break;
+  }
+  return Status::OK();
+}
+
+Status Worker::cut_and_end() {
+  bool ended = true;
+  for (const auto& stage : stages_) {
+    EpochPart part;
+    FZ_ASSIGN(const bool cut, stage->cut(&part));
+    if (cut) report_.epoch_cut(std::move(part));
+    FZ_TRY(stage->end_if_drained());
+    ended = ended && stage->ended();
+  }
+  ended_ = ended;
+  return Status::OK();
+}
+
+}  // namespace frazil

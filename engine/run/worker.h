@@ -1,0 +1,88 @@
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/memory.h"
+#include "plan/stages.h"
+#include "run/stage.h"
+#include "run/worker_context.h"
+
+namespace frazil {
+
+// What the control thread tells a worker.
+struct Control {
+  enum class Kind { kBarrier, kAssign, kCommitted };
+  Kind kind = Kind::kBarrier;
+  Epoch epoch = 0;
+  std::map<std::string, std::vector<Assignment>> partitions;        // kAssign, by source id
+  std::map<std::string, std::vector<PartitionPosition>> positions;  // kCommitted, by source id
+};
+
+// One thread's share of the job: a replica of every stage. step() does one bounded piece of work and never blocks; who
+// calls it is the seam: a thread of its own, or a seeded simulator that calls all workers from one thread.
+class Worker {
+ public:
+  struct Report {
+    std::function<void(EpochPart)> epoch_cut;  // called by the worker's thread
+  };
+
+  // `limit_bytes` bounds what the worker's pools hold.
+  Worker(int worker, int64_t limit_bytes);
+
+  Status open(const Plan& plan, const StagePlan& cut, WorkerContext context, Report report);
+
+  // Any thread.
+  void tell(Control control);
+  Waker* waker() { return &waker_; }
+  const MemoryBudget& memory() const { return budget_; }
+  std::vector<const AccountedPool*> pools() const { return {&decode_pool_, &operator_pool_, &sink_pool_}; }
+
+  // Does one piece of work; false if there was none to do now. With `random`, picks any that is possible; without,
+  // the last stage first, which drains memory.
+  Result<bool> step(std::mt19937_64* random);
+
+  // True once every stage has ended: no batch will come out of this worker any more.
+  bool ended() const { return ended_.load(); }
+  // Chunks that gave rows since the start: tells whether a checkpoint would have anything new.
+  int64_t polled() const { return polled_.load(); }
+
+  // Wiring and metrics, any thread while the worker lives; stages do not change after open().
+  const std::vector<std::unique_ptr<Stage>>& stages() const { return stages_; }
+
+ private:
+  enum class Work { kNone, kControl, kResume, kReceive, kPoll };
+  struct Choice {
+    Work work = Work::kNone;
+    int stage = 0;
+    int index = 0;
+  };
+
+  std::vector<Choice> choices();
+  Result<bool> run(const Choice& choice);
+  Result<bool> poll(const Choice& choice);
+  Status handle(Control control);
+  Status cut_and_end();
+
+  const int worker_;
+  Waker waker_;
+  MemoryBudget budget_;
+  AccountedPool decode_pool_, operator_pool_, sink_pool_;
+  WorkerContext context_;
+  Report report_;
+  std::vector<std::unique_ptr<Stage>> stages_;
+  std::mutex controls_mutex_;
+  std::deque<Control> controls_;
+  size_t turn_ = 0;  // round robin over sources and channels
+  std::atomic<bool> ended_{false};
+  std::atomic<int64_t> polled_{0};
+};
+
+}  // namespace frazil
