@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "operator/batch_function.h"
 #include "operator/operator.h"
 #include "plan/plan.h"
 

@@ -314,7 +314,7 @@ void Job::fail(const Status& status) {
   stopping_ = true;
   if (!failed_) {
     failed_ = true;
-    events_.push_back({{"kind", "failed"}, {"error", KindName(KindOf(status))}, {"message", MessageOf(status)},
+    events_.push_back({{"kind", "failed"}, {"error", KindName(KindOf(status))}, {"name", NameOf(status)}, {"message", MessageOf(status)},
                        {"retryable", IsRetryable(status)}});
   }
   changed_.notify_all();

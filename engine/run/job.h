@@ -58,7 +58,7 @@ class Job {
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
   //    "rejected"}},"tokens":{sink id:[token,...]},"seconds":s}
   //   {"kind":"ended"}            every bounded source is exhausted and drained
-  //   {"kind":"failed","error":kind,"message":text,"retryable":bool}
+  //   {"kind":"failed","error":kind,"name":exception,"message":text,"retryable":bool}
   std::vector<nlohmann::json> wait(double timeout_seconds);
 
   // Chunks read since the start. Unchanged since the last barrier: there is nothing to checkpoint.

@@ -1,0 +1,142 @@
+#include "run/job.h"
+
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+#include <unistd.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/limits.h"
+#include "connector/generator/source.h"
+#include "python/capsule.h"
+#include "python/error.h"
+#include "python/module.h"
+
+namespace frazil::python {
+namespace {
+
+// Messages may carry bytes of the data: what is not UTF-8 is replaced.
+std::string Dump(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// A Python function as the engine calls it: under the GIL, one call per batch. The reference is dropped under the GIL
+// too, whichever thread lets go of it.
+BatchFunction Wrap(const std::string& reference, nb::object function) {
+  auto held = std::shared_ptr<nb::object>(new nb::object(std::move(function)), [](nb::object* object) {
+    nb::gil_scoped_acquire gil;
+    delete object;
+  });
+  return [held, reference](const std::shared_ptr<arrow::RecordBatch>& batch)
+             -> Result<std::shared_ptr<arrow::RecordBatch>> {
+    nb::gil_scoped_acquire gil;
+    try {
+      return ImportBatch((*held)(BatchCarrier{batch}));
+    } catch (nb::python_error& error) {
+      const std::string text = nb::cast<std::string>(nb::str(error.value()));
+      const std::string type = nb::cast<std::string>(nb::handle(error.type()).attr("__name__"));
+      return NamedError("UdfError", type == "UdfError" ? text : type + ": " + text);
+    } catch (const std::exception& error) {
+      return NamedError("UdfError", error.what());
+    }
+  };
+}
+
+// The job as Python has it. It knows the process that made it: a forked child has no workers.
+class PyJob {
+ public:
+  PyJob(const std::string& plan, const std::string& options_json, const std::map<std::string, nb::object>& functions)
+      : process_(getpid()) {
+    const auto json = nlohmann::json::parse(options_json);
+    JobOptions options;
+    options.workers = json.at("workers").get<int>();
+    options.attempt = json.at("attempt").get<int32_t>();
+    options.first_epoch = json.at("first_epoch").get<Epoch>();
+    options.bounded = json.at("bounded").get<bool>();
+    options.memory_bytes = json.at("memory_bytes").get<int64_t>();
+    options.channel_bytes = json.value("channel_bytes", limits::kChannelBytes);
+    options.simulated = json.value("simulated", false);
+    options.seed = json.value("seed", uint64_t{0});
+    FunctionTable table;
+    for (const auto& [reference, function] : functions) table.emplace(reference, Wrap(reference, function));
+    auto made = [&] {
+      nb::gil_scoped_release release;
+      return Job::Make(plan, options, std::move(table));
+    }();
+    job_ = ValueOrThrow(std::move(made));
+  }
+
+  ~PyJob() {
+    nb::gil_scoped_release release;
+    if (getpid() != process_) (void)job_.release();  // the threads are the parent's
+    job_.reset();
+  }
+
+  std::string discover(bool bounded) {
+    Job& job = live();
+    auto found = [&] {
+      nb::gil_scoped_release release;
+      return job.discover(bounded);
+    }();
+    return Dump(ValueOrThrow(std::move(found)));
+  }
+
+  void assign(const std::string& partitions) { ThrowIfError(live().assign(nlohmann::json::parse(partitions))); }
+  void start() { ThrowIfError(live().start()); }
+  void barrier(Epoch epoch) { ThrowIfError(live().barrier(epoch)); }
+  void committed(const std::string& positions) { live().committed(nlohmann::json::parse(positions)); }
+
+  std::vector<std::string> wait(double timeout_seconds) {
+    Job& job = live();
+    nb::gil_scoped_release release;
+    std::vector<std::string> events;
+    for (const auto& event : job.wait(timeout_seconds)) events.push_back(Dump(event));
+    return events;
+  }
+
+  int64_t polled() { return live().polled(); }
+  std::string metrics() { return Dump(live().metrics()); }
+
+  void stop() {
+    Job& job = live();
+    nb::gil_scoped_release release;
+    job.stop();
+  }
+
+ private:
+  Job& live() {
+    if (getpid() != process_) {
+      ThrowIfError(Error(ErrorKind::kUser,
+                         "a job belongs to the process that started it, and this is a forked child\n"
+                         "start child processes with the multiprocessing method \"spawn\""));
+    }
+    return *job_;
+  }
+
+  const pid_t process_;
+  std::unique_ptr<Job> job_;
+};
+
+}  // namespace
+
+void init_job(nb::module_& m) {
+  nb::class_<PyJob>(m, "Job")
+      .def(nb::init<const std::string&, const std::string&, const std::map<std::string, nb::object>&>())
+      .def("discover", &PyJob::discover)
+      .def("assign", &PyJob::assign)
+      .def("start", &PyJob::start)
+      .def("barrier", &PyJob::barrier)
+      .def("committed", &PyJob::committed)
+      .def("wait", &PyJob::wait)
+      .def("polled", &PyJob::polled)
+      .def("metrics", &PyJob::metrics)
+      .def("stop", &PyJob::stop);
+  m.def("generator_schema", [] { return SchemaCarrier{GeneratorSchema()}; });
+  m.def("rejected_schema", [] { return SchemaCarrier{RejectedSchema()}; });
+}
+
+}  // namespace frazil::python
