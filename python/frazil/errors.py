@@ -111,6 +111,38 @@ class Fenced(CheckpointError):
     """Another run of the same pipeline has taken over."""
 
 
+class ManifestError(CheckpointError):
+    """The bytes of a manifest are not one that this version can read."""
+
+
+class StoreError(CheckpointError):
+    """The checkpoint store refuses a request, or is not fit to hold a log."""
+
+
+class StoreUnavailable(StoreError):
+    """The checkpoint store does not answer; the same request may succeed later."""
+
+    retryable = True
+
+
+class OutcomeUnknown(CheckpointError):
+    """Nobody says whether a put into the log was accepted. End the process; the next start will
+    know.
+    """
+
+
+class LogAdvancing(CheckpointError):
+    """Another process writes to the log right now."""
+
+
+class PlanChanged(CheckpointError):
+    """The program does not fit its checkpoint."""
+
+
+class RewindRefused(CheckpointError):
+    """An older checkpoint cannot be restored without losing or doubling rows."""
+
+
 class SinkError(FrazilError):
     """A sink cannot write."""
 

@@ -1,0 +1,132 @@
+"""Whether a plan fits the checkpoint of an earlier one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from frazil.checkpoint.manifest import OperatorPlan, Plan
+from frazil.errors import PlanChanged
+
+# Options that say which outside thing a source or sink is; the others may change between runs.
+_IDENTITY_OPTIONS = ("catalog_name", "table", "branch", "path", "folder")
+
+
+@dataclass
+class Fit:
+    """How two plans differ: what makes restoring wrong, and what is only worth saying."""
+
+    refusals: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def require(self, url: str, slot: int) -> None:
+        """Raise if there are refusals."""
+        if self.refusals:
+            raise PlanChanged(
+                f"{url}: the program does not fit checkpoint {slot}: " + "; ".join(self.refusals),
+                "run the program that wrote it, or give this one another checkpoint folder",
+            )
+
+
+def plan_of(plan: Mapping[str, Any], functions: Mapping[str, str] | None = None) -> Plan:
+    """Take from a pipeline's plan (version 1) what a checkpoint depends on.
+
+    Parameters
+    ----------
+    plan
+        {"v": 1, "nodes": [...]}.
+    functions
+        Digest of the source text of each Python function, by "module:name".
+    """
+    functions = functions or {}
+    operators = []
+    for node in plan["nodes"]:
+        kind = node["kind"]
+        options = node.get("options") or {}
+        named = {key: options[key] for key in _IDENTITY_OPTIONS if key in options}
+        identity = ""
+        if kind == "sink":
+            identity = json.dumps([node["connector"], node.get("name"), named], sort_keys=True)
+        elif kind == "source":
+            identity = node["connector"]
+        state = json.dumps(node["state"], sort_keys=True) if node.get("state") else ""
+        function = node.get("function", "")
+        if identity or state or function:
+            operators.append(
+                OperatorPlan(
+                    id=node["id"],
+                    kind=kind,
+                    name=node.get("name", "") or function,
+                    identity=identity,
+                    state=state,
+                    function=functions.get(function, ""),
+                )
+            )
+    return Plan(_fingerprint(operators), tuple(operators))
+
+
+def compare(old: Plan | None, new: Plan | None, unlanded_sinks: Collection[str] = ()) -> Fit:
+    """Compare the plan of a checkpoint with the one that wants to restore it.
+
+    Parameters
+    ----------
+    old, new
+        The plans; without one of them nothing is compared.
+    unlanded_sinks
+        Ids of sinks with prepared epochs that are not in their tables yet.
+    """
+    fit = Fit()
+    if old is None or new is None:
+        return fit
+    before = {operator.id: operator for operator in old.operators}
+    after = {operator.id: operator for operator in new.operators}
+    for operator in before.values():
+        successor = after.get(operator.id)
+        if successor is None or successor.kind != operator.kind:
+            _removed(operator, unlanded_sinks, fit)
+        else:
+            _changed(operator, successor, fit)
+    for operator in after.values():
+        if operator.id not in before or before[operator.id].kind != operator.kind:
+            fit.notes.append(f"{_say(operator)} is new and begins empty")
+    return fit
+
+
+def _removed(operator: OperatorPlan, unlanded_sinks: Collection[str], fit: Fit) -> None:
+    if operator.kind == "source":
+        fit.refusals.append(f"{_say(operator)} was removed or renamed, its positions would be lost")
+    elif operator.kind == "sink" and operator.id in unlanded_sinks:
+        fit.refusals.append(
+            f"{_say(operator)} was removed or renamed while it has epochs not yet in its table"
+        )
+    elif operator.state:
+        fit.refusals.append(f"{_say(operator)} was removed or renamed, its state would be lost")
+    else:
+        fit.notes.append(f"{_say(operator)} was removed")
+
+
+def _changed(old: OperatorPlan, new: OperatorPlan, fit: Fit) -> None:
+    if old.identity != new.identity:
+        fit.refusals.append(f"{_say(old)} was {old.identity}, is now {new.identity}")
+    if old.state != new.state:
+        fit.refusals.append(
+            f"{_say(old)} keeps other state: was {old.state or 'none'}, is now "
+            f"{new.state or 'none'}"
+        )
+    if old.function != new.function:
+        fit.notes.append(
+            f"the Python function of {_say(old)} was edited: rows from here on use the new one"
+        )
+
+
+def _say(operator: OperatorPlan) -> str:
+    name = f" {operator.name!r}" if operator.name else ""
+    return f"{operator.kind}{name} ({operator.id})"
+
+
+def _fingerprint(operators: list[OperatorPlan]) -> str:
+    rows = [[o.id, o.kind, o.name, o.identity, o.state, o.function] for o in operators]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
