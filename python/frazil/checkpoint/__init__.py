@@ -14,7 +14,7 @@ from frazil.checkpoint.manifest import (
     SourceState,
     StateFile,
 )
-from frazil.checkpoint.orphan import is_orphan, parse_file_name
+from frazil.checkpoint.orphan import file_scope, find_orphans, is_orphan, parse_file_name
 from frazil.checkpoint.plan_fit import Fit, plan_of
 from frazil.checkpoint.rewind import Rewind
 from frazil.checkpoint.store import PutOutcome, Store, open_store
@@ -38,6 +38,8 @@ __all__ = [
     "SourceState",
     "StateFile",
     "Store",
+    "file_scope",
+    "find_orphans",
     "is_orphan",
     "open_store",
     "parse_file_name",

@@ -288,8 +288,8 @@ class CheckpointLog:
     def ack_positions(self) -> dict[str, dict[str, str]] | None:
         """Positions below which every table has every row: sources may forget these rows.
 
-        None while epochs found on opening wait for their tables. Never positions of the newest manifest as
-        such: a manifest can get lost with its store, rows in tables cannot.
+        None while epochs found on opening wait for their tables. Never positions of the newest
+        manifest as such: a manifest can get lost with its store, rows in tables cannot.
         """
         with self._lock:
             self._check_running()

@@ -1,14 +1,17 @@
 """Files that no epoch will ever name.
 
-A data file's name says who made it and when: `<attempt>-<epoch>-<worker>-<uuid>.parquet`. Whether
+A data file's name says who made it and when: `<attempt>-<epoch>-<worker>-<uuid>.parquet`. Attempts
+and epochs are numbers of one log, and several pipelines may write to one table, so the first eight
+hex digits of the uuid say which log and sink the file is of (`file_scope`). Whether
 it is an orphan follows from that and from the log's list of owners, never from "no manifest names
 it": collected manifests name nothing. It may be asked only by a process whose fence was accepted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +32,16 @@ class DataFileName:
     epoch: int
     worker: int
     uuid: str  # 32 hex digits
+
+    @property
+    def scope(self) -> str:
+        """Which log and sink it is of, see `file_scope`."""
+        return self.uuid[:8]
+
+
+def file_scope(incarnation: str, sink: str) -> str:
+    """The eight hex digits with which the uuids of a sink's data files begin."""
+    return hashlib.sha256(f"{incarnation}/{sink}".encode()).hexdigest()[:8]
 
 
 def parse_file_name(path: str) -> DataFileName | None:
@@ -67,3 +80,18 @@ def is_orphan(attempt: int, slot: int, owners: Sequence[Owner], me: int) -> bool
             end = owners[i + 1].slot if i + 1 < len(owners) else None
             return not (owner.slot < slot and (end is None or slot < end))
     return True  # an attempt that never had a slot
+
+
+def find_orphans(
+    paths: Iterable[str], *, scope: str, owners: Sequence[Owner], me: int
+) -> list[str]:
+    """Those paths that are data files of this log and sink and that no epoch will ever name.
+
+    Files of other pipelines, and anything that is not named like a data file, are not looked at.
+    """
+    out = []
+    for path in paths:
+        name = parse_file_name(path)
+        if name and name.scope == scope and is_orphan(name.attempt, name.epoch, owners, me):
+            out.append(path)
+    return out

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import (
@@ -23,11 +25,16 @@ from obstore.exceptions import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from obstore.store import ClientConfig, RetryConfig, S3Config
 from obstore.store import S3Store as _Client
 
 from frazil.checkpoint.store import PutOutcome, check_key, check_size, probe_puts
 from frazil.errors import StoreError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+# The client gives no status code but in its text. 408 and 429 ask to come again.
+_REFUSED = re.compile(r"status code: 4(?!08|29)[0-9][0-9]")
 
 # Reads, lists and deletes are tried again this often (times) and this long (seconds); puts never.
 _READ_RETRIES = 5
@@ -151,8 +158,10 @@ class S3Store:
         probe_puts(self, writers=8, rounds=2)
 
     def _error(self, what: str, error: Exception) -> StoreError:
-        kind = StoreUnavailable if isinstance(error, (GenericError, OSError)) else StoreError
-        return kind(f"{self._url}: {what}: {_first_line(error)}")
+        """Tell an answer that will stay the same from one that may change."""
+        text = _first_line(error)
+        away = isinstance(error, (GenericError, OSError)) and not _REFUSED.search(text)
+        return (StoreUnavailable if away else StoreError)(f"{self._url}: {what}: {text}")
 
 
 def _client(bucket: str, options: S3Options, retry: RetryConfig) -> _Client:
