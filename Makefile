@@ -6,6 +6,8 @@ BUILD ?= build/release
 UV := .venv/bin/uv
 PY := .venv/bin/python
 APT := cmake ninja-build ccache mold librdkafka-dev libsimdjson-dev libxxhash-dev nlohmann-json3-dev libgtest-dev
+# Only the tests with real services need these; make build and make test-fast do not.
+APT_TEST := openjdk-17-jdk-headless maven
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,7 +30,11 @@ test-fast: build ## the tests that need no service and no root
 	$(BUILD)/engine_tests --gtest_brief=1
 	$(PY) -m pytest -q -m "not service and not slow"
 
-test: build ## the whole suite
+services: .venv/.ready ## fetch the services of the tests into ~/.cache/frazil/services (YES=1 does not ask)
+	@scripts/system.sh $(APT_TEST)
+	@$(PY) -m tests.services
+
+test: build services ## the whole suite, real services included
 	$(BUILD)/engine_tests --gtest_brief=1
 	$(PY) -m pytest -q
 
@@ -41,4 +47,4 @@ fmt: .venv/.ready ## format C++ and Python
 	.venv/bin/ruff format python tests bench
 	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
 
-.PHONY: help system build test test-fast check fmt
+.PHONY: help system build services test test-fast check fmt

@@ -1,0 +1,36 @@
+"""Fetch every service into the cache: `python -m tests.services`."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.services.cache import FetchError, cache_dir
+from tests.services.kafka import fetch_kafka
+from tests.services.s3 import GoMissing, fetch_s3
+
+FETCHES: dict[str, Callable[[], Path]] = {
+    "Kafka": fetch_kafka,
+    "S3": fetch_s3,
+}
+
+
+def main() -> int:
+    """Fetch all and say what took long; return the exit code."""
+    for name, fetch in FETCHES.items():
+        started = time.monotonic()
+        try:
+            fetch()
+        except GoMissing as error:
+            print(f"services: tests will use moto, a weaker S3: {error}", file=sys.stderr)
+        except FetchError as error:
+            print(f"services: fetching {name}: {error}", file=sys.stderr)
+            return 1
+        seconds = time.monotonic() - started
+        if seconds > 1:
+            print(f"services: fetched {name} in {seconds:.0f} s into {cache_dir()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
