@@ -1,6 +1,7 @@
 #include "connector/registry.h"
 
 #include "connector/generator/source.h"
+#include "connector/iceberg/sink.h"
 #include "connector/memory/source.h"
 
 namespace frazil {
@@ -31,7 +32,8 @@ Result<std::unique_ptr<Enumerator>> MakeEnumerator(const PlanNode& node) {
 
 Result<std::unique_ptr<Sink>> MakeSink(const PlanNode& node, const SinkContext& context) {
   const auto connector = node.spec.at("connector").get<std::string>();
-  (void)context;
+  const nlohmann::json& options = node.spec.at("options");
+  if (connector == "iceberg") return iceberg::MakeIcebergSink(options, context);
   return Unknown(node, connector);
 }
 

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "connector/iceberg/parquet_file.h"
+#include "connector/iceberg/partitioner.h"
+
+namespace frazil::iceberg {
+
+// A data file as an object of the token's "files".
+std::string FileEntry(const DataFolder& folder, const DataFile& file, const PartitionKey& key,
+                      int32_t spec_id);
+
+// The token of these entries; empty if there are none.
+std::string TokenOf(const std::vector<std::string>& entries);
+
+}  // namespace frazil::iceberg
