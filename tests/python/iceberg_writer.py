@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from frazil import _engine
 
 
@@ -92,7 +93,8 @@ def value_of(kind: pa.DataType, text: str) -> Any:
         moment = _EPOCH + timedelta(microseconds=struct.unpack("<q", data)[0])
         return moment if kind.tz else moment.replace(tzinfo=None)
     if pa.types.is_decimal(kind):
-        return Decimal(int.from_bytes(data, "big", signed=True)).scaleb(-kind.scale)
+        unscaled = int.from_bytes(data, "big", signed=True)
+        return Decimal(f"{unscaled}e-{kind.scale}")
     if pa.types.is_string(kind):
         return data.decode()
     return data

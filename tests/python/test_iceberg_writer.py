@@ -1,6 +1,7 @@
 """Data files of the Iceberg sink: what is in them, what the token says of them."""
 
 import re
+import struct
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,8 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from frazil.errors import FrazilError
 
+from frazil.errors import FrazilError
 from tests.python.iceberg_writer import path_of, read, value_of, with_ids, write
 
 EVENTS = with_ids(
@@ -252,3 +253,61 @@ def test_bounds_of_special_values(tmp_path: Path) -> None:
     assert "text" not in upper  # nothing of 16 characters is greater
     assert "raw" not in upper
     assert lower["raw"] == "01"
+
+
+def test_partition_paths_are_readable(tmp_path: Path) -> None:
+    schema = with_ids(
+        pa.schema(
+            [
+                ("at", pa.timestamp("us", tz="UTC")),
+                ("name", pa.string()),
+                ("price", pa.decimal128(9, 2)),
+            ]
+        )
+    )
+    row = {"at": datetime(2026, 1, 2, 3, tzinfo=UTC), "name": "a/b =ü", "price": Decimal("-1.50")}
+    spec = [
+        {"source": "at", "name": f"at_{unit}", "transform": unit}
+        for unit in ["year", "month", "day", "hour"]
+    ]
+    spec += [{"source": c, "name": c, "transform": "identity"} for c in ["name", "price"]]
+    spec += [{"source": "name", "name": "b", "transform": "bucket", "param": 8}]
+    [file] = write(tmp_path, schema, pa.Table.from_pylist([row], schema=schema), partition=spec)
+    parts = path_of(file).relative_to(tmp_path).parts[:-1]
+    assert parts[:6] == (
+        "at_year=2026",
+        "at_month=2026-01",
+        "at_day=2026-01-02",
+        "at_hour=2026-01-02-03",
+        "name=a%2Fb+%3D%C3%BC",
+        "price=-1.50",
+    )
+    assert struct.unpack("<i", bytes.fromhex(file["partition"][3]))[0] == 20_455 * 24 + 3
+    assert file["partition"][4] == "a/b =ü".encode().hex()
+    assert file["partition"][5] == "ff6a"
+
+
+def test_many_partitions_are_written_in_bounded_memory(tmp_path: Path) -> None:
+    schema = with_ids(pa.schema([("k", pa.int64()), ("text", pa.string())]))
+    spec = [{"source": "k", "name": "k", "transform": "identity"}]
+    batches = [
+        pa.record_batch(
+            {
+                "k": pa.array([(i * 7 + j * 13) % 2000 for j in range(4000)], pa.int64()),
+                "text": [f"{i}-{j}" * 20 for j in range(4000)],
+            }
+        )
+        for i in range(30)
+    ]
+    before = pa.total_allocated_bytes()
+    files = write(tmp_path, schema, batches, partition=spec, io_threads=2)
+    assert pa.total_allocated_bytes() == before
+    assert len({file["partition"][0] for file in files}) == 2000
+    assert sum(file["rows"] for file in files) == 120_000
+    counts: dict[int, int] = {}
+    for file in files:
+        table = pq.read_table(path_of(file), partitioning=None)
+        [key] = table["k"].unique().to_pylist()
+        assert key.to_bytes(8, "little").hex() == file["partition"][0]
+        counts[key] = counts.get(key, 0) + table.num_rows
+    assert counts == dict.fromkeys(range(2000), 60)
