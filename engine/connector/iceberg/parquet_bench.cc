@@ -1,5 +1,5 @@
-// Measures the writer on rows like those of the events benchmark: CPU seconds per million rows, and bytes per row.
-// Usage: parquet_bench <folder> [rows] [partitions] [metrics JSON]
+// Measures the writer on rows like those of the events benchmark: CPU seconds per million rows, and bytes per
+// row. Usage: parquet_bench <folder> [rows] [partitions] [metrics JSON]
 #include <arrow/api.h>
 #include <arrow/compute/initialize.h>
 #include <arrow/io/memory.h>
@@ -29,7 +29,8 @@ std::shared_ptr<arrow::Field> Field(const std::string& name, std::shared_ptr<arr
 }
 
 std::shared_ptr<arrow::Schema> Schema() {
-  return arrow::schema({Field("id", arrow::int64(), 1), Field("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), 2),
+  return arrow::schema({Field("id", arrow::int64(), 1),
+                        Field("ts", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), 2),
                         Field("user", arrow::utf8(), 3), Field("page", arrow::utf8(), 4),
                         Field("country", arrow::utf8(), 5), Field("amount", arrow::float64(), 6),
                         Field("quantity", arrow::int64(), 7), Field("device", arrow::utf8(), 8)});
@@ -103,7 +104,8 @@ Status Run(const std::string& folder, int64_t rows, int partitions, const std::s
       FZ_TRY(sink->write(batch));
       held = std::max(held, sink->bytes());
     }
-    FZ_ASSIGN(const Token token, sink->prepare(round).result());
+    const auto prepared = sink->prepare(round);
+    FZ_ASSIGN(const Token token, prepared.result());
     const double cpu = CpuSeconds() - begin;
     int64_t bytes = 0;
     int64_t written = 0;
@@ -112,10 +114,11 @@ Status Run(const std::string& folder, int64_t rows, int partitions, const std::s
       bytes += file["bytes"].get<int64_t>();
       written += file["rows"].get<int64_t>();
     }
-    std::printf("%lld of %lld rows, %zu files: %.3f CPU s per million input rows, %.2f bytes a row, %.1f MB held\n",
-                static_cast<long long>(written), static_cast<long long>(rows), files.size(),
-                cpu * 1e6 / static_cast<double>(rows), static_cast<double>(bytes) / static_cast<double>(written),
-                static_cast<double>(held) / 1e6);
+    std::printf(
+        "%lld of %lld rows, %zu files: %.3f CPU s per million input rows, %.2f bytes a row, %.1f MB held\n",
+        static_cast<long long>(written), static_cast<long long>(rows), files.size(),
+        cpu * 1e6 / static_cast<double>(rows), static_cast<double>(bytes) / static_cast<double>(written),
+        static_cast<double>(held) / 1e6);
   }
   return Status::OK();
 }
@@ -130,8 +133,8 @@ int main(int argc, char** argv) {
   }
   auto status = arrow::compute::Initialize();
   if (status.ok()) {
-    status = frazil::iceberg::Run(argv[1], argc > 2 ? std::atoll(argv[2]) : 1'000'000, argc > 3 ? std::atoi(argv[3]) : 1,
-                                  argc > 4 ? argv[4] : "{}");
+    status = frazil::iceberg::Run(argv[1], argc > 2 ? std::atoll(argv[2]) : 1'000'000,
+                                  argc > 3 ? std::atoi(argv[3]) : 1, argc > 4 ? argv[4] : "{}");
   }
   if (!status.ok()) std::fprintf(stderr, "%s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;

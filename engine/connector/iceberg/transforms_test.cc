@@ -17,7 +17,8 @@ std::shared_ptr<arrow::Array> One(std::shared_ptr<arrow::DataType> type, Value v
   return *builder.Finish();
 }
 
-std::shared_ptr<arrow::Array> Apply(const std::string& name, int64_t param, const std::shared_ptr<arrow::Array>& array) {
+std::shared_ptr<arrow::Array> Apply(const std::string& name, int64_t param,
+                                    const std::shared_ptr<arrow::Array>& array) {
   auto out = Transform(name, param, array, arrow::default_memory_pool());
   EXPECT_TRUE(out.ok()) << out.status().ToString();
   EXPECT_TRUE((*out)->IsNull(1));
@@ -45,10 +46,12 @@ TEST(IcebergTransforms, HashesAsTheSpecificationSays) {
             Unsigned(-662762989));
   EXPECT_EQ(Hash(One<arrow::TimestampBuilder>(arrow::timestamp(TimeUnit::MICRO), INT64_C(1510871468000000))),
             Unsigned(-2047944441));
-  EXPECT_EQ(Hash(One<arrow::TimestampBuilder>(arrow::timestamp(TimeUnit::MICRO, "UTC"), INT64_C(1510871468000001))),
-            Unsigned(-1207196810));
-  EXPECT_EQ(Hash(One<arrow::TimestampBuilder>(arrow::timestamp(TimeUnit::NANO), INT64_C(1510871468000001001))),
-            Unsigned(-1207196810));
+  EXPECT_EQ(
+      Hash(One<arrow::TimestampBuilder>(arrow::timestamp(TimeUnit::MICRO, "UTC"), INT64_C(1510871468000001))),
+      Unsigned(-1207196810));
+  EXPECT_EQ(
+      Hash(One<arrow::TimestampBuilder>(arrow::timestamp(TimeUnit::NANO), INT64_C(1510871468000001001))),
+      Unsigned(-1207196810));
   EXPECT_EQ(Hash(One<arrow::StringBuilder>(arrow::utf8(), "iceberg")), 1210000089);
   EXPECT_EQ(Hash(One<arrow::Decimal128Builder>(arrow::decimal128(9, 2), arrow::Decimal128(1420))),
             Unsigned(-500754589));
@@ -70,7 +73,8 @@ TEST(IcebergTransforms, TruncatesAsTheSpecificationSays) {
   const auto text = Apply("truncate", 3, One<arrow::StringBuilder>(arrow::utf8(), "\u00fcberg"));
   EXPECT_EQ(static_cast<const arrow::StringArray&>(*text).GetView(0), "\u00fcbe");
   const auto least = One<arrow::Int32Builder>(arrow::int32(), std::numeric_limits<int32_t>::min());
-  EXPECT_EQ(KindOf(Transform("truncate", 10, least, arrow::default_memory_pool()).status()), ErrorKind::kUser);
+  EXPECT_EQ(KindOf(Transform("truncate", 10, least, arrow::default_memory_pool()).status()),
+            ErrorKind::kUser);
 }
 
 TEST(IcebergTransforms, RoundsTimesDown) {
@@ -86,7 +90,8 @@ TEST(IcebergTransforms, RoundsTimesDown) {
 }
 
 TEST(IcebergTransforms, RefusesWhatIcebergDoesNotDefine) {
-  const auto refused = [](const std::string& name, int64_t param, const std::shared_ptr<arrow::DataType>& type) {
+  const auto refused = [](const std::string& name, int64_t param,
+                          const std::shared_ptr<arrow::DataType>& type) {
     return KindOf(TransformType(name, param, *type).status()) == ErrorKind::kConfig;
   };
   EXPECT_TRUE(refused("bucket", 4, arrow::float64()));
