@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 if TYPE_CHECKING:
+    from tests.services.duckdb_reader import DuckdbReader
+    from tests.services.java_reader import JavaReader
     from tests.services.kafka import Kafka
+    from tests.services.rest_catalog import RestCatalog
     from tests.services.s3 import S3
 
 # Service modules are imported inside the fixtures: `make test-fast` must not need what they need.
@@ -76,6 +79,49 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator["S3"]:
     _serve(service)
     yield service
     _end(service)
+
+
+@pytest.fixture(scope="session")
+def rest_catalog(tmp_path_factory: pytest.TempPathFactory, s3: "S3") -> Iterator["RestCatalog"]:
+    """An Iceberg REST catalog whose tables lie in S3."""
+    from tests.services.rest_catalog import RestCatalog
+
+    service = RestCatalog(tmp_path_factory.mktemp("rest_catalog"), s3=s3)
+    _serve(service)
+    yield service
+    _end(service)
+
+
+@pytest.fixture(scope="session")
+def local_rest_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator["RestCatalog"]:
+    """An Iceberg REST catalog whose tables lie in local files."""
+    from tests.services.rest_catalog import RestCatalog
+
+    service = RestCatalog(tmp_path_factory.mktemp("local_rest_catalog"))
+    _serve(service)
+    yield service
+    _end(service)
+
+
+@pytest.fixture(scope="session")
+def java_reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator["JavaReader"]:
+    """Iceberg's Java library, reading tables."""
+    from tests.services.java_reader import JavaReader
+
+    service = JavaReader(tmp_path_factory.mktemp("java_reader"))
+    _serve(service)
+    yield service
+    _end(service)
+
+
+@pytest.fixture(scope="session")
+def duckdb_reader() -> Iterator["DuckdbReader"]:
+    """DuckDB, reading Iceberg tables; needs neither Java nor a service."""
+    from tests.services.duckdb_reader import DuckdbReader
+
+    reader = DuckdbReader()
+    yield reader
+    reader.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

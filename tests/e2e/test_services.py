@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import math
 import threading
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
 import obstore
+import pyarrow as pa
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import S3Store
+from pyiceberg.catalog import Catalog, load_catalog
+
+from tests.services.process import ServiceError
+from tests.services.rows import arrow_rows, sorted_lines
 
 if TYPE_CHECKING:
+    from tests.services.duckdb_reader import DuckdbReader
+    from tests.services.java_reader import JavaReader
     from tests.services.kafka import Kafka
+    from tests.services.rest_catalog import RestCatalog
     from tests.services.s3 import S3
 
 pytestmark = pytest.mark.service
@@ -146,3 +158,121 @@ def test_s3_refuses_a_wrong_signature(s3: S3) -> None:
     options = {**s3.obstore_options, "secret_access_key": "wrong"}
     with pytest.raises(Exception, match="SignatureDoesNotMatch"):
         obstore.put(S3Store(bucket, **options), "x", b"")
+
+
+# -- catalog and readers
+
+UUID = uuid.UUID("6f1bd6a4-5a8c-4f0e-9d0f-0a1b2c3d4e5f")
+AT = datetime.datetime(2026, 1, 31, 12, 30, 0, 1, tzinfo=datetime.UTC)
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        ("small", pa.int32()),
+        ("single", pa.float32()),
+        ("double", pa.float64()),
+        ("flag", pa.bool_()),
+        ("price", pa.decimal128(12, 2)),
+        ("day", pa.date32()),
+        ("clock", pa.time64("us")),
+        ("local", pa.timestamp("us")),
+        ("instant", pa.timestamp("us", tz="UTC")),
+        ("text", pa.string()),
+        ("raw", pa.binary()),
+        ("four", pa.binary(4)),
+        ("key", pa.uuid()),
+        ("point", pa.struct([("x", pa.int32()), ("tags", pa.list_(pa.string()))])),
+        ("counts", pa.map_(pa.string(), pa.int64())),
+    ]
+)
+FULL: dict[str, Any] = {
+    "id": 1,
+    "small": -7,
+    "single": 0.1,
+    "double": math.inf,
+    "flag": True,
+    "price": decimal.Decimal("-1.50"),
+    "day": AT.date(),
+    "clock": datetime.time(12, 30),
+    "local": AT.replace(tzinfo=None),
+    "instant": AT,
+    "text": "naïve \N{SNOWMAN}\n",
+    "raw": b"\x00\xff",
+    "four": b"abcd",
+    "key": UUID.bytes,
+    "point": {"x": 3, "tags": ["a", None]},
+    "counts": [("a", 1)],
+}
+EMPTY: dict[str, Any] = {**dict.fromkeys(SCHEMA.names), "id": 2, "double": math.nan}
+FULL_READ = {
+    "id": 1,
+    "small": -7,
+    "single": 0.10000000149011612,  # the 32-bit number nearest to 0.1
+    "double": math.inf,
+    "flag": True,
+    "price": "-1.50",
+    "day": "2026-01-31",
+    "clock": "12:30:00.000000",
+    "local": "2026-01-31T12:30:00.000001",
+    "instant": "2026-01-31T12:30:00.000001+00:00",
+    "text": "naïve \N{SNOWMAN}\n",
+    "raw": "00ff",
+    "four": "61626364",
+    "key": str(UUID),
+    "point": {"x": 3, "tags": ["a", None]},
+    "counts": [["a", 1]],
+}
+
+
+def append_two(catalog: Catalog, name: str) -> Any:
+    catalog.create_namespace_if_not_exists("checks")
+    table = catalog.create_table(f"checks.{name}", schema=SCHEMA)
+    for row in (FULL, EMPTY):
+        table.append(pa.Table.from_pylist([row], schema=SCHEMA))
+    return table
+
+
+@pytest.mark.slow
+def test_readers_agree_on_a_table_in_s3(
+    rest_catalog: RestCatalog, java_reader: JavaReader, duckdb_reader: DuckdbReader, s3: S3
+) -> None:
+    with load_catalog("rest", **rest_catalog.properties) as catalog:
+        table = append_two(catalog, "in_s3")
+        location = table.metadata_location
+        first = table.history()[0].snapshot_id
+    assert location.startswith("s3://warehouse/")
+    want = sorted_lines([FULL_READ, EMPTY])
+    assert sorted_lines(java_reader.read(location, s3=s3)) == want
+    assert sorted_lines(java_reader.read_rest(rest_catalog.uri, "checks.in_s3", s3=s3)) == want
+    assert sorted_lines(arrow_rows(duckdb_reader.read_iceberg(location, s3=s3))) == want
+    assert java_reader.read(location, s3=s3, snapshot=first) == [FULL_READ]
+    assert arrow_rows(duckdb_reader.read_iceberg(location, s3=s3, snapshot=first)) == [FULL_READ]
+
+
+def test_readers_agree_on_a_table_in_local_files(
+    local_rest_catalog: RestCatalog, java_reader: JavaReader, duckdb_reader: DuckdbReader
+) -> None:
+    with load_catalog("rest", **local_rest_catalog.properties) as catalog:
+        location = append_two(catalog, "in_files").metadata_location
+    assert location.startswith("file:/")
+    want = sorted_lines([FULL_READ, EMPTY])
+    assert sorted_lines(java_reader.read(location)) == want
+    assert sorted_lines(java_reader.read_rest(local_rest_catalog.uri, "checks.in_files")) == want
+    assert sorted_lines(arrow_rows(duckdb_reader.read_iceberg(location))) == want
+
+
+def test_java_reader_goes_on_after_an_error(
+    local_rest_catalog: RestCatalog, java_reader: JavaReader
+) -> None:
+    with load_catalog("rest", **local_rest_catalog.properties) as catalog:
+        location = append_two(catalog, "after_error").metadata_location
+    with pytest.raises(ServiceError, match="nowhere"):
+        java_reader.read("file:///nowhere/v1.metadata.json")
+    assert len(java_reader.read(location)) == 2
+
+
+def test_rest_catalog_keeps_tables_when_it_is_killed(local_rest_catalog: RestCatalog) -> None:
+    with load_catalog("rest", **local_rest_catalog.properties) as catalog:
+        append_two(catalog, "kept")
+        local_rest_catalog.kill()
+        local_rest_catalog.start()
+        assert catalog.load_table("checks.kept").scan().to_arrow().num_rows == 2

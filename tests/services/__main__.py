@@ -3,15 +3,18 @@
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.services.cache import FetchError, cache_dir
+from tests.services.iceberg_java import fetch_iceberg, fetch_program
 from tests.services.kafka import fetch_kafka
 from tests.services.s3 import GoMissing, fetch_s3
 
-FETCHES: dict[str, Callable[[], Path]] = {
+FETCHES: dict[str, Callable[[], object]] = {
     "Kafka": fetch_kafka,
     "S3": fetch_s3,
+    "Iceberg's Java library": fetch_iceberg,
+    "the REST catalog": lambda: fetch_program("RestCatalog"),
+    "the Java reader": lambda: fetch_program("TableReader"),
 }
 
 

@@ -4,7 +4,6 @@ import fcntl
 import os
 import random
 import socket
-from typing import IO
 
 from tests.services.cache import cache_dir
 
@@ -14,8 +13,6 @@ PORT_FIRST = 15_000
 PORT_LAST = 32_000
 PORT_TRIES_MAX = 500
 
-_leases: list[IO[str]] = []
-
 
 def free_port() -> int:
     """Return a port nobody listens on and no other test process was given."""
@@ -24,16 +21,15 @@ def free_port() -> int:
     choose = random.Random(os.urandom(8))
     for _ in range(PORT_TRIES_MAX):
         port = choose.randint(PORT_FIRST, PORT_LAST)
-        lease = (folder / str(port)).open("w")
+        lease = os.open(folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
         except OSError:
-            lease.close()
+            os.close(lease)
             continue
-        _leases.append(lease)
-        return port
+        return port  # the lease's lock goes when this process ends
     raise OSError(f"finding a free port in {PORT_FIRST}-{PORT_LAST}: {PORT_TRIES_MAX} were taken")
 
 

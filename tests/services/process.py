@@ -99,14 +99,15 @@ class Process:
         while not ready():
             if not self.running:
                 code = self.popen.returncode
-                raise ServiceError(f"starting {self.name}: exit code {code}: {self._log_tail()}")
+                raise ServiceError(f"starting {self.name}: exit code {code}: {self.log_tail()}")
             if time.monotonic() > deadline:
                 raise ServiceError(
-                    f"starting {self.name}: no answer after {timeout_s} s: {self._log_tail()}"
+                    f"starting {self.name}: no answer after {timeout_s} s: {self.log_tail()}"
                 )
             time.sleep(POLL_SECONDS)
 
-    def _log_tail(self) -> str:
+    def log_tail(self) -> str:
+        """Return where the log is and how it ends, for an error message."""
         return f"{self.log_path} ends\n{tail(self.log())}"
 
     def stop(self, *, timeout_s: float = STOP_SECONDS_MAX) -> None:
