@@ -80,8 +80,8 @@ def remove_state(
 ) -> list[str]:
     """Remove a log with everything that belongs to it, lowest slot first.
 
-    A removal that is interrupted leaves a log without its beginning, which no process takes for
-    whole.
+    A removal that is interrupted leaves a log without its beginning, which readers refuse, or do
+    not need; never an older one that looks whole.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from frazil.checkpoint.history import check_links, slot_key, slot_of
 from frazil.checkpoint.manifest import Entry, decode, digest_of
-from frazil.errors import CheckpointError, ManifestError
+from frazil.errors import CheckpointError, ManifestError, RewindRefused
 
 if TYPE_CHECKING:
     from frazil.checkpoint.store import Store
@@ -83,7 +83,7 @@ def read_log(
         if below is not None:
             base = read_slot(store, below)
             if base is None:
-                raise _lost(store, below, slots)
+                raise _not_kept(store, below, slots)
             first = min(first, base.manifest.floor, below)
         if newest.slot - first > HISTORY_SLOTS_MAX:
             raise CheckpointError(
@@ -103,11 +103,22 @@ def read_log(
             check_links(store.url, entries)
             return tuple(entries)
         if not list_slots(store, after=newest.slot):
+            if missing < newest.manifest.floor:
+                raise _not_kept(store, missing, slots)
             raise _lost(store, missing, slots)
         # Its owner moved on and collected what we were reading: once more from the new end.
     raise CheckpointError(
         f"{store.url}: the log moved {READ_TRIES} times while it was read: another process "
         "writes to it"
+    )
+
+
+def _not_kept(store: Store, slot: int, slots: list[int]) -> RewindRefused:
+    return RewindRefused(
+        f"{store.url}: going back needs slot {slot}, which is not there (there are slots "
+        f"{slots[0]} "
+        f"to {slots[-1]})",
+        "slots that every table has are removed, unless the pipeline retains some",
     )
 
 
