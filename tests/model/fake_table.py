@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from frazil.checkpoint import CheckpointLog, Landed
 from frazil.errors import CommitRefused, Fenced
+
 from tests.model.protocol import Protocol
 from tests.model.scenarios import Scenario
 from tests.model.steps import initial

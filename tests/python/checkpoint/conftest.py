@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-
 from frazil.checkpoint import CheckpointLog, Epoch, Partition, SourceState
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.checkpoint.slot_put import Clock

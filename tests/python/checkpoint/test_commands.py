@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-
 from frazil.checkpoint import CheckpointLog, Epoch, Landed
 from frazil.checkpoint.commands import state
 from frazil.checkpoint.history import slot_key

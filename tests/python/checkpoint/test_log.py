@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-
 from frazil.checkpoint import CheckpointLog, Epoch, Rows, SourceState
 from frazil.checkpoint.history import slot_key
 from frazil.checkpoint.manifest import TOKEN_INLINE_BYTES_MAX, Landed, Owner, decode

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from frazil.checkpoint import manifest as m
 from frazil.errors import CheckpointError, ManifestError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 COMPAT = Path(__file__).parents[2] / "compat/checkpoint-v1"
 FILES = sorted(COMPAT.glob("*.json"))

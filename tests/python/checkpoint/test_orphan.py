@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from frazil.checkpoint import file_scope, find_orphans, is_orphan, parse_file_name
 from frazil.checkpoint.manifest import OWNERS_MAX, Owner
 

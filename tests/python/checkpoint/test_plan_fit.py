@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
 from frazil.checkpoint import CheckpointLog, Epoch, plan_of
 from frazil.checkpoint.plan_fit import compare
 from frazil.errors import PlanChanged

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from frazil.checkpoint.local_store import LocalStore
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.checkpoint.s3_store import S3Options, S3Store

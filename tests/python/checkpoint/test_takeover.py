@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-
 from frazil.checkpoint import CheckpointLog, Epoch, takeover
 from frazil.checkpoint.history import slot_key
 from frazil.checkpoint.manifest import Writer, decode, encode

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-
 from frazil.checkpoint import (
     CheckpointLog,
     Epoch,
@@ -23,10 +22,12 @@ from frazil.checkpoint import (
 from frazil.checkpoint.history import slot_key
 from frazil.checkpoint.manifest import decode
 from frazil.errors import CheckpointError, CommitRefused, Fenced, RewindRefused
+
 from tests.model.fake_table import FakeCommitter, FakeTables, token
 
 if TYPE_CHECKING:
     from frazil.checkpoint.memory_store import MemoryStore
+
     from tests.model.world import Row
 
 Open = Callable[..., CheckpointLog]
