@@ -197,6 +197,8 @@ class Steps:
                 landed = (*process.landed[:sink], shown, *process.landed[sink + 1 :])
                 yield ("seen", process.nonce, sink), world.process(process._replace(landed=landed))
             for commit in sent:
+                while commit in world.net:
+                    commit = commit._replace(copy=commit.copy + 1)
                 staged = process.staged
                 if self.scenario.faults.get("clean"):
                     staged = (*staged, commit.staged)

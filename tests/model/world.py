@@ -91,6 +91,7 @@ class Commit(NamedTuple):
     rows: tuple[Row, ...]
     files: frozenset[File]
     staged: File
+    copy: int = 0  # sent again, the same: an earlier copy may still be on its way
 
 
 class Process(NamedTuple):

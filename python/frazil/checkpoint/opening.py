@@ -25,7 +25,7 @@ from frazil.checkpoint.reader import read_log
 from frazil.checkpoint.rewind import Rewind, expected_proofs, find_base
 from frazil.checkpoint.slot_put import Clock, patiently, put_object
 from frazil.checkpoint.takeover import remember_nonce, this_writer, wait_until_quiet
-from frazil.errors import CheckpointError, LogAdvancing
+from frazil.errors import LogAdvancing, RewindRefused
 
 if TYPE_CHECKING:
     from frazil.checkpoint.store import Store
@@ -82,7 +82,7 @@ class Opening:
         created_us = int(self._clock.now() * 1e6)
         if not entries:
             if self._rewind:
-                raise CheckpointError(f"{self._store.url}: there is no log to rewind")
+                raise RewindRefused(f"{self._store.url}: there is no log to go back in")
             first = Manifest(
                 incarnation=uuid.uuid4().hex,
                 slot=0,

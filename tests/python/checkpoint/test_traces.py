@@ -337,7 +337,7 @@ def tables_at(log: CheckpointLog, slot: int) -> Landed:
 
 
 def test_rewind_is_refused_where_it_cannot_go(open_log: Open, tables: FakeTables) -> None:
-    with pytest.raises(CheckpointError, match="no log to rewind"):
+    with pytest.raises(CheckpointError, match="no log to go back in"):
         open_log(rewind=rewind_to(tables, 1))
     log = open_log(retain=1)
     for number in range(3):
