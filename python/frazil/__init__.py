@@ -5,7 +5,135 @@ import atexit as _atexit
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
 
 from frazil import _engine
+from frazil.errors import (
+    AuthError,
+    CheckpointError,
+    ColumnExists,
+    ColumnNotFound,
+    CommitError,
+    CommitRefused,
+    ConfigError,
+    ConnectError,
+    DataError,
+    DecodeError,
+    EngineError,
+    Fenced,
+    FrazilError,
+    FunctionNotFound,
+    ModeMismatch,
+    NoTruthValue,
+    PlanError,
+    SchemaError,
+    SchemaMismatch,
+    SinkError,
+    TypeMismatch,
+    UdfError,
+    WatermarkMissing,
+)
+from frazil.expr import (
+    Expr,
+    coalesce,
+    col,
+    concat_str,
+    lit,
+    max_of,
+    min_of,
+    struct,
+    when,
+)
+from frazil.infer import infer
+from frazil.pipeline import Pipeline
+from frazil.read import read_files, read_generator, read_kafka, read_memory
+from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
+from frazil.schema import Schema, field
+from frazil.secret import Secret, secret
+from frazil.security import S3, Sasl, Tls
+from frazil.stream import Stream
+from frazil.types import (
+    Decimal,
+    Float32,
+    Float64,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    UInt8,
+    UInt16,
+    UInt32,
+    UInt64,
+)
+from frazil.udf import Udf, batch_udf, udf
+from frazil.write import MemorySink, Sink
 
 _atexit.register(_engine.finalize)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "S3",
+    "AuthError",
+    "CheckpointError",
+    "ColumnExists",
+    "ColumnNotFound",
+    "CommitError",
+    "CommitRefused",
+    "ConfigError",
+    "ConnectError",
+    "DataError",
+    "Decimal",
+    "DecodeError",
+    "EngineError",
+    "Expr",
+    "Fenced",
+    "Float32",
+    "Float64",
+    "FrazilError",
+    "FunctionNotFound",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "MemorySink",
+    "ModeMismatch",
+    "NoTruthValue",
+    "PartitionReport",
+    "Pipeline",
+    "PlanError",
+    "RunReport",
+    "Sasl",
+    "Schema",
+    "SchemaError",
+    "SchemaMismatch",
+    "Secret",
+    "Sink",
+    "SinkError",
+    "SinkReport",
+    "SourceReport",
+    "Stream",
+    "Tls",
+    "TypeMismatch",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "Udf",
+    "UdfError",
+    "WatermarkMissing",
+    "batch_udf",
+    "coalesce",
+    "col",
+    "concat_str",
+    "field",
+    "infer",
+    "lit",
+    "max_of",
+    "min_of",
+    "read_files",
+    "read_generator",
+    "read_kafka",
+    "read_memory",
+    "secret",
+    "struct",
+    "udf",
+    "when",
+]

@@ -51,11 +51,10 @@ class Tls:
         """As it stands in a plan."""
         return _without_none(
             {
-                "ca": self.ca,
-                "certificate": self.certificate,
-                "key": self.key,
+                "ca_file": self.ca,
+                "certificate_file": self.certificate,
+                "key_file": self.key,
                 "key_password": self.key_password and self.key_password.to_json(),
-                "verify_hostname": self.verify_hostname,
             }
         )
 
@@ -102,7 +101,6 @@ class Sasl:
                 "mechanism": self.mechanism,
                 "username": username.to_json() if isinstance(username, Secret) else username,
                 "password": self.password.to_json(),
-                "tls": self.tls and self.tls.to_json(),
             }
         )
 
@@ -165,24 +163,29 @@ class S3:
         )
 
 
-def security_json(security: Sasl | Tls | None) -> Json:
-    """What the plan says about a Kafka connection's security: {"tls": ...} and {"sasl": ...}.
+def security_json(security: Sasl | Tls) -> Json:
+    """What the plan says about a Kafka connection's security.
 
     Raises
     ------
     PlanError
         If it is neither.
     """
-    match security:
-        case None:
-            return {}
-        case Tls():
-            return {"tls": security.to_json()}
-        case Sasl():
-            sasl = security.to_json()
-            tls = sasl.pop("tls", None)
-            return {"sasl": sasl} | ({"tls": tls} if tls is not None else {})
+    if isinstance(security, Tls):
+        return {"protocol": "ssl", **security.to_json()}
+    if isinstance(security, Sasl):
+        tls = security.tls
+        protocol = "sasl_plaintext" if tls is None else "sasl_ssl"
+        return {"protocol": protocol, **security.to_json(), **(tls.to_json() if tls else {})}
     raise PlanError(f"security={security!r} is not offered", "give fz.Sasl(...) or fz.Tls(...)")
+
+
+def tls_client_options(security: Sasl | Tls | None) -> Json:
+    """What has no option of ours and is told to librdkafka directly."""
+    tls = security.tls if isinstance(security, Sasl) else security
+    if isinstance(tls, Tls) and not tls.verify_hostname:
+        return {"ssl.endpoint.identification.algorithm": "none"}
+    return {}
 
 
 def _without_none(options: Json) -> Json:

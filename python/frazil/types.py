@@ -10,6 +10,22 @@ import pyarrow as pa
 
 from frazil.errors import SchemaError
 
+__all__ = [
+    "Decimal",
+    "Float32",
+    "Float64",
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "field_name",
+    "type_name",
+]
+
 Int8 = Annotated[int, pa.int8()]
 Int16 = Annotated[int, pa.int16()]
 Int32 = Annotated[int, pa.int32()]

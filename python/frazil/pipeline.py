@@ -1,0 +1,145 @@
+"""The pipeline: named sinks, a checkpoint, and the verb."""
+
+from __future__ import annotations
+
+import re
+
+from frazil.duration import Duration, Size, duration_ms, duration_text, size_bytes
+from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
+from frazil.plan import Plan, compile_plan
+from frazil.write import Sink
+
+SINKS_MAX = 256
+"""Sinks of one pipeline."""
+WORKERS_MAX = 256
+"""Workers of one process."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+class Pipeline:
+    """Sinks that run together and share one checkpoint.
+
+    Parameters
+    ----------
+    name
+        Under which its checkpoints and its proof in tables are kept: letters, digits, ``_ . -``.
+    sinks
+        What the ``write_`` methods of streams gave.
+    checkpoint
+        Folder or ``s3://bucket/prefix`` of checkpoints, which pipelines may share. Default: beside
+        the embedded warehouse, or ``_frazil/`` in the catalog's warehouse.
+    checkpoint_every
+        How often rows become visible in the sinks.
+    workers
+        Threads that read, compute and write.
+    memory_limit
+        Bytes of all batches and writers together; near it, sources wait.
+
+    Raises
+    ------
+    PlanError
+        If names are not unique, or something cannot be run.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> orders = fz.read_memory([{"id": 1, "amount": 12.5}])
+    >>> pipeline = fz.Pipeline("orders", orders.write_iceberg("shop.orders"))
+    >>> pipeline
+    Pipeline(orders) memory -> iceberg shop.orders, checkpoint every 10s
+    """
+
+    @on_user_line
+    def __init__(
+        self,
+        name: str,
+        *sinks: Sink,
+        checkpoint: str | None = None,
+        checkpoint_every: Duration = "10s",
+        workers: int = 1,
+        memory_limit: Size = "512MiB",
+    ) -> None:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise PlanError(
+                f"{name!r} names no pipeline", "up to 100 letters, digits, '_', '.' and '-'"
+            )
+        for sink in sinks:
+            if not isinstance(sink, Sink):
+                raise TypeMismatch(
+                    f"pipeline {name} got a {type(sink).__name__}",
+                    "give sinks: stream.write_iceberg(...)",
+                )
+        if not 1 <= len(sinks) <= SINKS_MAX:
+            raise PlanError(
+                f"pipeline {name} has {len(sinks)} sinks", f"1 to {SINKS_MAX}: stream.write_...()"
+            )
+        if not isinstance(workers, int) or not 1 <= workers <= WORKERS_MAX:
+            raise ConfigError(f"workers={workers!r}", f"1 to {WORKERS_MAX}")
+        if checkpoint is not None and (not isinstance(checkpoint, str) or not checkpoint):
+            raise ConfigError(f"checkpoint={checkpoint!r}", "a folder, or s3://bucket/prefix")
+        self._name = name
+        self._sinks = sinks
+        self.checkpoint = checkpoint
+        self.checkpoint_every_ms = duration_ms(checkpoint_every, "checkpoint_every")
+        self.workers = workers
+        self.memory_bytes = size_bytes(memory_limit, "memory_limit")
+        for sink in sinks:
+            every = sink._node.options.get("commit_every_ms", self.checkpoint_every_ms)
+            if every % self.checkpoint_every_ms:
+                raise ConfigError(
+                    f"sink {sink.name}: commit_every={duration_text(every)}",
+                    f"a multiple of checkpoint_every={duration_text(self.checkpoint_every_ms)}",
+                )
+        self._plan = compile_plan(name, [sink._node for sink in sinks])
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def sinks(self) -> tuple[Sink, ...]:
+        """Its sinks."""
+        return self._sinks
+
+    @property
+    def plan(self) -> Plan:
+        """What the engine runs."""
+        return self._plan
+
+    def explain(self) -> str:
+        """Describe what it does, from the sinks back to the sources.
+
+        Says the exactness class (exact: the output is a function of the input; consistent: it
+        depends on something else too), what runs in Python, which fields are read, and how each
+        sink delivers.
+
+        Returns
+        -------
+        str
+            To be printed.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> numbers = fz.read_memory([{"id": 1, "note": "x"}]).filter(fz.col("id") > 0)
+        >>> print(fz.Pipeline("ids", numbers.select("id").write_memory()).explain())
+        pipeline ids                                  exact, 1 worker, memory up to 512 MiB
+        <BLANKLINE>
+        write_memory memory                           commit with checkpoint every 10s, ...
+          <- select id
+            <- filter id > 0
+              <- read_memory memory                   1 of 2 fields read, 1 rows
+        """
+        from frazil.explain import explain
+
+        return explain(self)
+
+    def __repr__(self) -> str:
+        from frazil.stream import source_names
+
+        sources = dict.fromkeys(name for sink in self._sinks for name in source_names(sink._node))
+        targets = ", ".join(f"{sink._node.connector} {sink.name}" for sink in self._sinks)
+        every = duration_text(self.checkpoint_every_ms)
+        return f"Pipeline({self.name}) {', '.join(sources)} -> {targets}, checkpoint every {every}"

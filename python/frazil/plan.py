@@ -1,0 +1,332 @@
+"""From streams and sinks to the JSON plan that the engine runs.
+
+Sub-plans that several sinks share stand in it once. Sources read only the columns that somebody
+needs. The id of a step is a hash of what it is and of the steps before it, never a number, so that
+a line added elsewhere does not change it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from frazil.errors import PlanError
+from frazil.expr import Column
+from frazil.node import (
+    ExchangeNode,
+    FilterNode,
+    Function,
+    Json,
+    MapBatchesNode,
+    Node,
+    Port,
+    ProjectNode,
+    SinkNode,
+    SourceNode,
+    UdfNode,
+    UnionNode,
+)
+
+PLAN_VERSION = 1
+NODES_MAX = 10_000
+"""Steps of one plan."""
+_ID_BYTES = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run.
+
+    Attributes
+    ----------
+    json
+        The plan, version 1; secrets are references in it (`frazil.secret.resolve_secrets`).
+    functions
+        Python functions by the reference that stands in the plan.
+    function_hashes
+        Digest of the source text of each function.
+    objects
+        Live objects of sinks (a PyIceberg catalog, rows in memory), by id of the sink.
+    nodes
+        The steps by id, before columns were left out.
+    columns
+        The columns each step gives, by its id.
+    """
+
+    json: Json
+    functions: Mapping[str, Function]
+    function_hashes: Mapping[str, str]
+    objects: Mapping[str, Mapping[str, Any]]
+    nodes: Mapping[str, Node] = field(repr=False)
+    columns: Mapping[str, Sequence[str]] = field(repr=False)
+
+    @property
+    def text(self) -> str:
+        """The plan as text, the same for the same program."""
+        return json.dumps(self.json, separators=(",", ":"), sort_keys=True)
+
+
+def compile_plan(pipeline: str, sinks: Sequence[SinkNode]) -> Plan:
+    """Make the plan of a pipeline.
+
+    Raises
+    ------
+    PlanError
+        If names are not unique, or `on_bad_row` contradicts the use of `Stream.rejected`.
+    """
+    return _Compiler(sinks).compile(pipeline)
+
+
+def schema_text(schema: pa.Schema) -> str:
+    """A schema as it stands in a plan: base64 of Arrow's IPC message."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+class _Compiler:
+    def __init__(self, sinks: Sequence[SinkNode]) -> None:
+        self.sinks = sinks
+        self.ids: dict[int, str] = {}  # by identity of the node object
+        self.nodes: dict[str, Node] = {}  # in topological order
+        self.needed: dict[str, set[str]] = {}
+        self.emitted: dict[str, list[str]] = {}
+        self.rejected_used: set[str] = set()
+        self.functions: dict[str, Function] = {}
+        self.json_nodes: list[Json] = []
+
+    def compile(self, pipeline: str) -> Plan:
+        for sink in self.sinks:
+            self.add(sink)
+        for node_id, node in reversed(self.nodes.items()):
+            self.need_inputs(node_id, node)
+        for node_id, node in self.nodes.items():
+            self.emit(node_id, node)
+        return Plan(
+            {"v": PLAN_VERSION, "pipeline": pipeline, "nodes": self.json_nodes},
+            self.functions,
+            {reference: made.source_hash for reference, made in self.functions.items()},
+            {self.ids[id(sink)]: sink.objects for sink in self.sinks if sink.objects},
+            self.nodes,
+            self.emitted,
+        )
+
+    # Ids.
+
+    def add(self, node: Node) -> str:
+        if id(node) in self.ids:
+            return self.ids[id(node)]
+        upstream = [[self.add(port.node), port.output] for port in node.inputs]
+        for port_id, output in upstream:
+            if output == "rejected":
+                self.rejected_used.add(port_id)
+        kind = _KINDS[type(node)]
+        if node.name is None:
+            defining: Any = [self.definition(node), upstream]
+        else:
+            defining = node.name
+        node_id = f"{kind}-{_digest([kind, defining])}"
+        self.check_unique(node_id, node)
+        self.ids[id(node)] = node_id
+        self.nodes.setdefault(node_id, node)
+        if len(self.nodes) > NODES_MAX:
+            raise PlanError(f"the plan has more than {NODES_MAX} steps", "split the pipeline")
+        return node_id
+
+    def check_unique(self, node_id: str, node: Node) -> None:
+        if node.name is None or node_id not in self.nodes:
+            return
+        if isinstance(node, SourceNode):
+            raise PlanError(
+                f"two readers are called {node.name!r}",
+                "use the stream of one reader twice, or give one of them name=",
+            )
+        if isinstance(node, SinkNode):
+            raise PlanError(f"two sinks are called {node.name!r}", "give one of them another name=")
+        raise PlanError(
+            f"two steps are called {node.name!r}", "give one of them another name: .named()"
+        )
+
+    def definition(self, node: Node) -> Any:
+        match node:
+            case FilterNode():
+                return node.predicate._to_json()
+            case ProjectNode():
+                return [[name, expression._to_json()] for name, expression in node.columns]
+            case UdfNode():
+                arguments = [argument._to_json() for argument in node.arguments]
+                return [self.reference(node.function), arguments, node.column]
+            case MapBatchesNode():
+                return self.reference(node.function)
+            case ExchangeNode():
+                return node.keys
+        return None
+
+    def reference(self, function: Function) -> str:
+        """Name of a function in the plan; the same function may be there with other results."""
+        reference = function.reference
+        same = self.functions.get(reference)
+        if same is not None and same.call is function.call and same != function:
+            how = [function.kind, schema_text(function.returns), function.pure, function.on_error]
+            reference += f"#{_digest(how)}"
+            same = self.functions.get(reference)
+        if same is not None and same.call is not function.call:
+            raise PlanError(
+                f"two functions are called {reference}",
+                "a plan knows functions by name: define each by def, under a name of its own",
+            )
+        self.functions[reference] = function
+        return reference
+
+    # Columns.
+
+    def need(self, port: Port, names: set[str]) -> None:
+        if port.output == "rows":
+            self.needed.setdefault(self.ids[id(port.node)], set()).update(names)
+
+    def need_inputs(self, node_id: str, node: Node) -> None:
+        wanted = self.needed.setdefault(node_id, set())
+        if not wanted and isinstance(node, SourceNode | ProjectNode | UnionNode):
+            wanted.add(min(node.schema, key=_width).name)  # rows have to be counted by something
+        match node:
+            case SinkNode() | MapBatchesNode():
+                self.need(node.input, set(node.input.schema.names))
+            case FilterNode():
+                self.need(node.input, wanted | set(node.predicate._columns()))
+            case ProjectNode():
+                for name, expression in node.columns:
+                    if name in wanted:
+                        self.need(node.input, set(expression._columns()))
+            case UdfNode():
+                read = {name for argument in node.arguments for name in argument._columns()}
+                self.need(node.input, wanted - {node.column} | read)
+            case ExchangeNode():
+                self.need(node.input, wanted | set(node.keys))
+            case UnionNode():
+                for port in node.streams:
+                    self.need(port, wanted)
+
+    def columns_of(self, port: Port) -> list[str]:
+        if port.output == "rejected":
+            return list(port.schema.names)
+        return self.emitted[self.ids[id(port.node)]]
+
+    def kept(self, node_id: str, schema: pa.Schema) -> list[str]:
+        """The needed columns in their order."""
+        return [name for name in schema.names if name in self.needed[node_id]]
+
+    # JSON.
+
+    def emit(self, node_id: str, node: Node) -> None:
+        made: Json = {"id": node_id, "kind": _KINDS[type(node)]}
+        if node.name is not None:
+            made["name"] = node.name
+        if len(node.inputs) == 1:
+            made["input"] = self.port_json(node.inputs[0])
+            self.emitted[node_id] = self.columns_of(node.inputs[0])
+        match node:
+            case SourceNode():
+                self.emit_source(node_id, node, made)
+            case FilterNode():
+                made["predicate"] = node.predicate._to_json()
+            case ProjectNode():
+                names = self.kept(node_id, node.schema)
+                self.emitted[node_id] = names
+                made["columns"] = [
+                    [name, expression._to_json()]
+                    for name, expression in node.columns
+                    if name in names
+                ]
+            case UdfNode():
+                self.emitted[node_id] = [*self.emitted[node_id], node.column]
+                made["function"] = self.reference(node.function)
+                made["args"] = [argument._to_json() for argument in node.arguments]
+                made["column"] = node.column
+                made["returns"] = schema_text(pa.schema([node.schema.field(node.column)]))
+                made |= _python(node.function)
+            case MapBatchesNode():
+                self.emitted[node_id] = list(node.schema.names)
+                made["function"] = self.reference(node.function)
+                made["schema"] = schema_text(node.schema)
+                made |= _python(node.function)
+            case ExchangeNode():
+                made["keys"] = list(node.keys)
+            case UnionNode():
+                names = self.kept(node_id, node.schema)
+                self.emitted[node_id] = names
+                made["inputs"] = [self.selected(port, names) for port in node.streams]
+                made["schema"] = schema_text(pa.schema([node.schema.field(n) for n in names]))
+            case SinkNode():
+                made["connector"] = node.connector
+                made["options"] = node.options
+                made["schema"] = schema_text(node.schema)
+        self.json_nodes.append(made)
+
+    def emit_source(self, node_id: str, node: SourceNode, made: Json) -> None:
+        names = self.kept(node_id, node.schema)
+        self.emitted[node_id] = names
+        options = dict(node.options)
+        if "metadata" in options:
+            options["metadata"] = [name for name in options["metadata"] if f"_{name}" in names]
+        on_bad_row = node.on_bad_row
+        if node_id in self.rejected_used:
+            if on_bad_row in ("fail", "drop"):
+                raise PlanError(
+                    f"{node.name}: on_bad_row={on_bad_row!r}, and its rejected rows are written",
+                    'leave on_bad_row away, or say "divert"',
+                )
+            on_bad_row = "divert"
+        made["connector"] = node.connector
+        made["options"] = options
+        made["format"] = node.format
+        made["schema"] = schema_text(pa.schema([node.schema.field(name) for name in names]))
+        made["on_bad_row"] = on_bad_row or "fail"
+
+    def selected(self, port: Port, names: list[str]) -> list[str]:
+        """The port, through a projection if it has more columns than are wanted."""
+        if self.columns_of(port) == names:
+            return self.port_json(port)
+        upstream = self.port_json(port)
+        columns = [[name, Column(name)._to_json()] for name in names]
+        node_id = f"project-{_digest(['project', [columns, [upstream]]])}"
+        if all(made["id"] != node_id for made in self.json_nodes):
+            self.json_nodes.append(
+                {"id": node_id, "kind": "project", "input": upstream, "columns": columns}
+            )
+        return [node_id, "rows"]
+
+    def port_json(self, port: Port) -> list[str]:
+        return [self.ids[id(port.node)], port.output]
+
+
+_KINDS: dict[type[Node], str] = {
+    SourceNode: "source",
+    FilterNode: "filter",
+    ProjectNode: "project",
+    UdfNode: "udf",
+    MapBatchesNode: "map_batches",
+    ExchangeNode: "exchange",
+    UnionNode: "union",
+    SinkNode: "sink",
+}
+
+
+def _python(function: Function) -> Json:
+    return {"call": function.kind, "pure": function.pure, "on_error": function.on_error}
+
+
+def _digest(defining: Any) -> str:
+    text = json.dumps(defining, separators=(",", ":"), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=_ID_BYTES).hexdigest()
+
+
+def _width(column: pa.Field) -> int:
+    """Bits of a value; what has no fixed width comes last."""
+    try:
+        return int(column.type.bit_width)
+    except ValueError:
+        return 1 << 16

@@ -1,0 +1,570 @@
+"""Readers: functions that make a stream of what an external system holds."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from frazil import _engine
+from frazil.duration import Duration, duration_ms
+from frazil.errors import ConfigError, PlanError, on_user_line
+from frazil.node import Json, OnBadRow, Port, SourceNode
+from frazil.schema import SchemaLike, checked, resolve
+from frazil.secret import Secret, references
+from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
+from frazil.stream import Stream
+
+KafkaMetadata = Literal["key", "topic", "partition", "offset", "timestamp", "headers"]
+FileMetadata = Literal["path", "offset"]
+Start = Literal["earliest", "latest", "group"] | datetime | Mapping[str, Mapping[int, int]]
+
+METADATA_TYPES: dict[str, pa.Field] = {
+    "key": pa.field("_key", pa.binary()),
+    "topic": pa.field("_topic", pa.string(), nullable=False),
+    "path": pa.field("_path", pa.string(), nullable=False),
+    "partition": pa.field("_partition", pa.int32(), nullable=False),
+    "offset": pa.field("_offset", pa.int64(), nullable=False),
+    "timestamp": pa.field("_timestamp", pa.timestamp("ms", "UTC")),
+    "headers": pa.field(
+        "_headers",
+        pa.list_(
+            pa.field(
+                "element",
+                pa.struct([pa.field("key", pa.string(), False), pa.field("value", pa.binary())]),
+                nullable=False,
+            )
+        ),
+    ),
+}
+"""Columns a connector can add, by the name given in `metadata=`."""
+
+TOPICS_MAX = 1_000
+"""Topics of one reader."""
+PATHS_MAX = 100_000
+"""Paths and patterns of one reader."""
+MEMORY_PARTITIONS_MAX = 1_024
+"""Partitions of an in-memory or generated source."""
+MEMORY_BYTES_MAX = 256 << 20
+"""Bytes of an in-memory source, which stands in the plan."""
+
+
+@on_user_line
+def read_kafka(
+    *topics: str,
+    servers: str | Sequence[str],
+    schema: SchemaLike,
+    format: Literal["json"] = "json",
+    start: Start = "earliest",
+    group: str | None = None,
+    isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
+    metadata: Sequence[KafkaMetadata] = (),
+    security: Sasl | Tls | None = None,
+    tombstones: Literal["reject", "skip", "null"] = "reject",
+    on_truncated: Literal["fail", "earliest", "latest"] = "fail",
+    give_up_after: Duration | None = None,
+    on_bad_row: OnBadRow | None = None,
+    client_options: Mapping[str, str | int | float | bool | Secret] | None = None,
+    name: str | None = None,
+) -> Stream:
+    """Read topics of a Kafka broker, each message a row.
+
+    Partitions that are added while the pipeline runs are read from their beginning.
+
+    Parameters
+    ----------
+    topics
+        Names of topics.
+    servers
+        Addresses of brokers: "host:port", several with commas or as a list.
+    schema
+        What a message holds.
+    format
+        How it is written.
+    start
+        Where a first run begins: "earliest", "latest", "group" (what `group` has committed), a
+        time, or ``{topic: {partition: offset}}``. Later runs continue from the checkpoint.
+    group
+        Consumer group under which landed offsets are committed, for lag tools only.
+    isolation
+        Whether messages of open and aborted transactions are read.
+    metadata
+        Further columns: "key", "topic", "partition", "offset", "timestamp" or "headers", each named
+        with an underscore in front (``_offset``).
+    security
+        `Tls` or `Sasl`.
+    tombstones
+        What to do with messages without a value: "reject" sets them aside as bad rows, "skip"
+        leaves them out, "null" makes rows of them whose columns are null.
+    on_truncated
+        What to do if the broker has deleted messages that were not read yet.
+    give_up_after
+        How long to wait for a broker that is away; default for ever.
+    on_bad_row
+        "fail", "drop" or "divert" (to `Stream.rejected`); default "divert" if that is written, else
+        "fail".
+    client_options
+        Options of librdkafka that have no name here.
+    name
+        Name of the source, under which its positions are kept; default from the topics.
+
+    Returns
+    -------
+    Stream
+        The schema's columns, then the metadata.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> class Order(fz.Schema):
+    ...     order_id: int
+    ...     amount: float
+    >>> fz.read_kafka("orders", servers="localhost:9092", schema=Order, metadata=["offset"])
+    Stream(append) <- kafka:orders
+      order_id: int64 not null
+      amount: double not null
+      _offset: int64 not null
+    """
+    if not topics or not all(isinstance(topic, str) and topic for topic in topics):
+        raise PlanError("read_kafka needs names of topics", 'write fz.read_kafka("orders", ...)')
+    if len(set(topics)) != len(topics) or len(topics) > TOPICS_MAX:
+        raise PlanError(f"read_kafka: {len(topics)} topics", f"up to {TOPICS_MAX}, each once")
+    _one_of("format", format, ("json",))
+    _one_of("isolation", isolation, ("read_committed", "read_uncommitted"))
+    _one_of("tombstones", tombstones, ("reject", "skip", "null"))
+    _one_of("on_truncated", on_truncated, ("fail", "earliest", "latest"))
+    server_list = servers if isinstance(servers, str) else ",".join(servers)
+    if not server_list:
+        raise PlanError("read_kafka needs servers", 'write servers="host:9092"')
+    options: Json = {
+        "topics": list(topics),
+        "servers": server_list,
+        "start": _start_json(start, topics),
+        "isolation": isolation,
+        "tombstones": tombstones,
+        "on_truncated": on_truncated,
+        "metadata": list(metadata),
+        "client_options": _client_options(client_options or {}) | tls_client_options(security),
+    }
+    if security is not None:
+        options["security"] = security_json(security)
+    if give_up_after is not None:
+        options["give_up_after_ms"] = duration_ms(give_up_after, "give_up_after")
+    if start == "group" and group is None:
+        raise PlanError('start="group" needs a group', 'write group="name"')
+    if group is not None:
+        options["group"] = group
+    return _source(
+        connector="kafka",
+        name=name or "kafka:" + ",".join(topics),
+        schema=resolve(schema),
+        metadata=metadata,
+        allowed=("key", "topic", "partition", "offset", "timestamp", "headers"),
+        options=options,
+        format={"kind": format},
+        on_bad_row=on_bad_row,
+        detail=f"from {_start_text(start)}",
+    )
+
+
+@on_user_line
+def read_files(
+    *paths: str | os.PathLike[str],
+    format: Literal["json", "parquet"],
+    schema: SchemaLike | None = None,
+    lanes: Literal["one", "by_folder"] | Sequence[Sequence[str]] = "one",
+    ordered: bool = True,
+    compression: Literal["auto", "none", "gzip", "zstd"] = "auto",
+    watch_every: Duration = "10s",
+    metadata: Sequence[FileMetadata] = (),
+    s3: S3 | None = None,
+    on_bad_row: OnBadRow | None = None,
+    name: str | None = None,
+) -> Stream:
+    """Read files of a local disk or an object store.
+
+    The files are one sequence, in the order of their names; files that come later are read after
+    those before them. A bounded run reads those that are there at its start.
+
+    Parameters
+    ----------
+    paths
+        Paths, folders or patterns (``events/*.jsonl``), local or ``s3://bucket/...``.
+    format
+        "json": one object a line; or "parquet".
+    schema
+        What a row holds. Parquet files carry theirs: if given, it is checked.
+    lanes
+        "one" reads all files in one sequence, "by_folder" one sequence a folder, side by side; or
+        lists of paths, each a sequence, in place of `paths`.
+    ordered
+        False: the order of files means nothing, each may be read at any time.
+    compression
+        Of JSON files; "auto" goes by the ending (.gz, .zst).
+    watch_every
+        How often to look for new files in an unbounded run.
+    metadata
+        Further columns: "path" and "offset" (of the row in its file), named ``_path``, ``_offset``.
+    s3
+        How to reach the object store.
+    on_bad_row
+        "fail", "drop" or "divert" (to `Stream.rejected`); default "divert" if that is written, else
+        "fail".
+    name
+        Name of the source, under which its positions are kept; default from the paths.
+
+    Returns
+    -------
+    Stream
+        The schema's columns, then the metadata.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> fz.read_files("events/*.jsonl", format="json", schema={"id": int, "user": str})
+    Stream(append) <- file:events/*.jsonl
+      id: int64 not null
+      user: string not null
+    """
+    listed = [os.fspath(path) for path in paths]
+    if not listed and not isinstance(lanes, str):
+        listed = [os.fspath(path) for lane in lanes for path in lane]
+    if not listed or not all(listed) or len(listed) > PATHS_MAX:
+        raise PlanError(
+            f"read_files got {len(listed)} paths", f"1 to {PATHS_MAX} paths, folders or patterns"
+        )
+    _one_of("format", format, ("json", "parquet"))
+    _one_of("compression", compression, ("auto", "none", "gzip", "zstd"))
+    if format == "json" and schema is None:
+        raise PlanError(
+            "JSON files carry no schema, and none is given",
+            f'write one, or let fz.infer("{listed[0]}") propose it',
+        )
+    options: Json = {
+        "paths": [_absolute(path) for path in listed],
+        "format": format,
+        "compression": compression,
+        "lanes": _lanes_json(lanes),
+        "ordered": ordered,
+        "watch_every_ms": duration_ms(watch_every, "watch_every"),
+        "metadata": list(metadata),
+    }
+    if s3 is not None:
+        options["s3"] = s3.to_json()
+    if schema is None:
+        from frazil.infer import parquet_schema
+
+        declared = checked(parquet_schema(listed[0], s3))
+    else:
+        declared = resolve(schema)
+    return _source(
+        connector="file",
+        name=name or "file:" + ",".join(listed),
+        schema=declared,
+        metadata=metadata,
+        allowed=("path", "offset"),
+        options=options,
+        format={"kind": format} if format == "json" else None,
+        on_bad_row=on_bad_row,
+        detail=f"{format}, {'in order' if ordered else 'in any order'}",
+    )
+
+
+@on_user_line
+def read_generator(
+    *,
+    rows: int | None = None,
+    rate: float | None = None,
+    seed: int = 0,
+    partitions: int = 1,
+    name: str | None = None,
+) -> Stream:
+    """Make up events of a shop: the same seed gives the same rows, always.
+
+    Parameters
+    ----------
+    rows
+        How many in all; default without end.
+    rate
+        Rows per second in all; default as fast as they are taken.
+    seed
+        Where the values come from.
+    partitions
+        Number of partitions.
+    name
+        Name of the source, under which its positions are kept.
+
+    Returns
+    -------
+    Stream
+        Columns id (0, 1, 2, ... over all partitions), at (a millisecond a row, one in five up to
+        5 s early), user, page, country, device, amount, quantity, flag.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> fz.read_generator(rows=1_000, seed=7).select("id", "at", "amount")
+    Stream(append) <- generator:7
+      id: int64 not null
+      at: timestamp[us, UTC] not null
+      amount: double not null
+    """
+    _at_least("rows", rows, 0)
+    _at_least("seed", seed, 0)
+    _partitions(partitions)
+    if rate is not None and not rate > 0:
+        raise PlanError(f"rate={rate!r} rows per second", "more than 0, or None for no limit")
+    options: Json = {"seed": seed, "partitions": partitions}
+    if rows is not None:
+        options["rows"] = rows
+    if rate is not None:
+        options["rate"] = float(rate)
+    return _source(
+        connector="generator",
+        name=name or f"generator:{seed}",
+        schema=pa.schema(_engine.generator_schema()),
+        metadata=(),
+        allowed=(),
+        options=options,
+        format=None,
+        on_bad_row=None,
+        detail=f"{'unbounded' if rows is None else f'{rows} rows'}, seed {seed}",
+    )
+
+
+@on_user_line
+def read_memory(
+    data: pa.Table | pa.RecordBatch | Sequence[pa.RecordBatch] | Sequence[Mapping[str, Any]],
+    *,
+    schema: SchemaLike | None = None,
+    partitions: int = 1,
+    name: str = "memory",
+) -> Stream:
+    """Read rows that are in memory already: for tests, small tables and notebooks.
+
+    Parameters
+    ----------
+    data
+        A table, a batch, batches, or rows as dicts.
+    schema
+        What the rows hold; needed for rows as dicts unless Arrow can tell it, checked otherwise.
+    partitions
+        Number of partitions the rows are dealt to, in turn.
+    name
+        Name of the source, under which its positions are kept.
+
+    Returns
+    -------
+    Stream
+        The table's columns.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> fz.read_memory([{"id": 1, "user": "ada"}, {"id": 2, "user": None}])
+    Stream(append) <- memory
+      id: int64
+      user: string
+    """
+    _partitions(partitions)
+    table = _table(data, None if schema is None else resolve(schema))
+    checked(table.schema)
+    return _source(
+        connector="memory",
+        name=name,
+        schema=table.schema,
+        metadata=(),
+        allowed=(),
+        options={"partitions": _encoded(table, partitions)},
+        format=None,
+        on_bad_row=None,
+        detail=f"{table.num_rows} rows",
+    )
+
+
+def _source(
+    *,
+    connector: str,
+    name: str,
+    schema: pa.Schema,
+    metadata: Sequence[str],
+    allowed: Sequence[str],
+    options: Json,
+    format: Json | None,
+    on_bad_row: OnBadRow | None,
+    detail: str = "",
+) -> Stream:
+    if on_bad_row is not None:
+        _one_of("on_bad_row", on_bad_row, ("fail", "drop", "divert"))
+    if isinstance(metadata, str):
+        raise PlanError(f"metadata={metadata!r} is a text", f"write metadata=[{metadata!r}]")
+    for item in metadata:
+        _one_of("metadata", item, allowed)
+    schema = checked(pa.schema([*schema, *(METADATA_TYPES[item] for item in metadata)]))
+    node = SourceNode(
+        schema,
+        connector,
+        options,
+        format,
+        on_bad_row,
+        tuple(METADATA_TYPES[item].name for item in metadata),
+        detail,
+        name=name,
+    )
+    return Stream(Port(node))
+
+
+def _one_of(option: str, value: object, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(
+            f"{option}={value!r} is not offered", "one of " + ", ".join(map(repr, allowed))
+        )
+
+
+def _at_least(option: str, value: int | None, least: int) -> None:
+    if value is not None and (not isinstance(value, int) or value < least):
+        raise ConfigError(f"{option}={value!r} is not offered", f"a whole number from {least}")
+
+
+def _partitions(partitions: int) -> None:
+    if not isinstance(partitions, int) or not 1 <= partitions <= MEMORY_PARTITIONS_MAX:
+        raise ConfigError(f"partitions={partitions!r}", f"1 to {MEMORY_PARTITIONS_MAX}")
+
+
+def _start_json(start: Start, topics: Sequence[str]) -> Any:
+    match start:
+        case "earliest" | "latest" | "group":
+            return start
+        case datetime():
+            if start.tzinfo is None:
+                raise PlanError(
+                    f"start={start.isoformat()} has no zone",
+                    "write datetime(..., tzinfo=timezone.utc)",
+                )
+            return {"timestamp_ms": (start - _EPOCH) // timedelta(milliseconds=1)}
+        case Mapping():
+            for topic, offsets in start.items():
+                _one_of("topic in start", topic, topics)
+                for partition, offset in offsets.items():
+                    _at_least(f"partition of {topic} in start", partition, 0)
+                    _at_least(f"offset of {topic}-{partition} in start", offset, 0)
+            return {
+                "offsets": {
+                    f"{topic}-{partition}": offset
+                    for topic, offsets in start.items()
+                    for partition, offset in offsets.items()
+                }
+            }
+    raise PlanError(
+        f"start={start!r} is no place to begin",
+        '"earliest", "latest", "group", a datetime, or {"orders": {0: 1042}}',
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _start_text(start: Start) -> str:
+    match start:
+        case datetime():
+            return start.isoformat()
+        case Mapping():
+            return "given offsets"
+    return start
+
+
+def _client_options(options: Mapping[str, Any]) -> Json:
+    """Options of librdkafka, which are texts all."""
+    return {
+        key: str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+        if isinstance(value, int | float)
+        else value
+        for key, value in references(options, "client_options").items()
+    }
+
+
+def _lanes_json(lanes: object) -> Any:
+    if lanes in ("one", "by_folder"):
+        return lanes
+    if isinstance(lanes, Sequence) and not isinstance(lanes, str) and lanes:
+        if all(isinstance(lane, Sequence) and not isinstance(lane, str) and lane for lane in lanes):
+            return [[_absolute(os.fspath(path)) for path in lane] for lane in lanes]
+    raise PlanError(
+        f"lanes={lanes!r} is not offered", '"one", "by_folder", or lists of paths, each in order'
+    )
+
+
+def _absolute(path: str) -> str:
+    """Local paths from the root, so that a plan means the same wherever it is run from."""
+    if "://" in path:
+        if not path.startswith(("s3://", "file://")):
+            raise PlanError(f"no files at {path!r}", "local paths and s3://bucket/... are read")
+        return path
+    return os.path.abspath(os.path.expanduser(path))
+
+
+def _encoded(table: pa.Table, partitions: int) -> list[str]:
+    """Arrow IPC streams in base64, one a partition; rows are dealt in turn."""
+    if table.nbytes > MEMORY_BYTES_MAX:
+        raise PlanError(
+            f"read_memory got {table.nbytes} bytes, at most {MEMORY_BYTES_MAX} go into a plan",
+            'write them to a file and use read_files(..., format="parquet")',
+        )
+    table = table.combine_chunks()
+    encoded = []
+    for number in range(partitions):
+        part = table.take(list(range(number, table.num_rows, partitions)))
+        out = pa.BufferOutputStream()
+        with pa.ipc.new_stream(out, part.schema) as writer:
+            writer.write_table(part)
+        encoded.append(base64.b64encode(out.getvalue()).decode())
+    return encoded
+
+
+def _table(data: Any, schema: pa.Schema | None) -> pa.Table:
+    if isinstance(data, pa.Table):
+        table = data
+    elif isinstance(data, pa.RecordBatch):
+        table = pa.Table.from_batches([data])
+    elif isinstance(data, Sequence) and not isinstance(data, str | bytes):
+        rows = list(data)
+        if rows and all(isinstance(row, pa.RecordBatch) for row in rows):
+            table = pa.Table.from_batches(rows)
+        elif all(isinstance(row, Mapping) for row in rows):
+            return _table_of_rows(rows, schema)
+        else:
+            raise PlanError("read_memory got a mixture", "give batches only, or dicts only")
+    else:
+        raise PlanError(
+            f"read_memory cannot read a {type(data).__name__}",
+            "give a pyarrow.Table, RecordBatches, or a list of dicts",
+        )
+    if schema is not None and not table.schema.equals(schema):
+        try:
+            table = table.select(schema.names).cast(schema)
+        except (KeyError, pa.ArrowException) as error:
+            raise PlanError(f"read_memory: the data does not fit the schema: {error}") from None
+    return table
+
+
+def _table_of_rows(rows: list[Any], schema: pa.Schema | None) -> pa.Table:
+    if not rows and schema is None:
+        raise PlanError("read_memory got no rows and no schema", "give schema=")
+    try:
+        table = pa.Table.from_pylist(rows, schema=schema)
+        table.validate(full=True)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise PlanError(f"read_memory: rows do not fit: {error}", "give schema=") from None
+    for field in table.schema:
+        if not field.nullable and table[field.name].null_count:
+            raise PlanError(
+                f"read_memory: column {field.name!r} has nulls and may not",
+                "declare it as T | None",
+            )
+    return table

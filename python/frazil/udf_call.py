@@ -1,0 +1,190 @@
+"""Calls Python functions with batches, one call a batch, and checks what they return."""
+
+from __future__ import annotations
+
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from frazil.errors import UdfError
+from frazil.types import field_name, type_name
+
+if TYPE_CHECKING:
+    from frazil.node import Function
+
+VALUES_SHOWN = 6
+"""Values of an error that are shown."""
+VALUE_CHARS = 60
+"""Characters of a value that are shown."""
+
+
+def run(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Call a function with a batch of its arguments.
+
+    Returns
+    -------
+    pyarrow.RecordBatch
+        Columns as in ``function.returns``: one for row and batch functions.
+
+    Raises
+    ------
+    UdfError
+        If the function raises, or returns what it did not declare. It names the function, the line
+        and the first values.
+    """
+    if function.kind == "map_batches":
+        try:
+            result = function.call(batch)
+        except Exception as error:
+            raise _raised(function, error, batch, 0) from error
+        return _checked_batch(function, result)
+    if function.kind == "row":
+        column = _rows(function, batch)
+    else:
+        column = _column(function, batch)
+    returned = function.returns.field(0)
+    if not returned.nullable and column.null_count:
+        row = column.is_null().index(pa.scalar(True)).as_py()
+        raise UdfError(
+            f"{function.reference} returned None, and declares {type_name(returned.type)}",
+            _values(batch, row),
+            "annotate the result with T | None",
+        )
+    return pa.RecordBatch.from_arrays([column], schema=function.returns)
+
+
+def _rows(function: Function, batch: pa.RecordBatch) -> pa.Array:
+    results: list[Any] = []
+    try:
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if function.on_error == "fail":
+                results.append(function.call(*values))
+            else:
+                results.append(_or_null(function, values))
+    except Exception as error:
+        raise _raised(function, error, batch, len(results)) from error
+    type_ = function.returns.field(0).type
+    try:
+        return pa.array(results, type_)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        row = next(row for row, value in enumerate(results) if not _fits(value, type_))
+        raise UdfError(
+            f"{function.reference} returned {_short(results[row])}, "
+            f"and is declared to return {type_name(type_)}",
+            _values(batch, row),
+            "return a value of the type, or change the annotation",
+        ) from None
+
+
+def _or_null(function: Function, values: tuple[Any, ...]) -> Any:
+    try:
+        return function.call(*values)
+    except Exception:  # the user's own choice: on_error="null"
+        return None
+
+
+def _column(function: Function, batch: pa.RecordBatch) -> pa.Array:
+    type_ = function.returns.field(0).type
+    try:
+        result = function.call(*batch.columns)
+    except Exception as error:
+        if function.on_error == "null":
+            return pa.nulls(batch.num_rows, type_)
+        raise _raised(function, error, batch, 0) from error
+    if isinstance(result, pa.ChunkedArray):
+        result = result.combine_chunks()
+    if not isinstance(result, pa.Array):
+        raise UdfError(
+            f"{function.reference} returned a {type(result).__name__}", "return a pyarrow.Array"
+        )
+    if result.type != type_:
+        raise UdfError(
+            f"{function.reference} returned {type_name(result.type)}, "
+            f"and is declared to return {type_name(type_)}",
+            "cast the result, or change returns=",
+        )
+    if len(result) != batch.num_rows:
+        raise UdfError(
+            f"{function.reference} returned {len(result)} values for {batch.num_rows} rows",
+            "return one value for each row; map_batches may change their number",
+        )
+    return result
+
+
+def _checked_batch(function: Function, result: Any) -> pa.RecordBatch:
+    if isinstance(result, pa.Table):
+        batches = result.combine_chunks().to_batches()
+        result = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=result.schema)
+    if not isinstance(result, pa.RecordBatch):
+        raise UdfError(
+            f"{function.reference} returned a {type(result).__name__}",
+            "return a pyarrow.RecordBatch",
+        )
+    for field in function.returns:
+        if result.schema.get_field_index(field.name) < 0:
+            raise UdfError(
+                f"{function.reference} returned no column {field.name!r}",
+                f"it returned {', '.join(result.schema.names)}; declared is {field_name(field)}",
+            )
+        column = result.column(field.name)
+        if column.type != field.type:
+            raise UdfError(
+                f"{function.reference} returned column {field.name!r} as {type_name(column.type)}",
+                f"declared is {field_name(field)}",
+                "cast the column, or change schema=",
+            )
+        if column.null_count and not field.nullable:
+            raise UdfError(
+                f"{function.reference} returned nulls in column {field.name!r}",
+                f"declared is {field_name(field)}",
+            )
+    if result.num_columns > len(function.returns):
+        extra = [name for name in result.schema.names if name not in function.returns.names]
+        raise UdfError(
+            f"{function.reference} returned columns that are not declared: {', '.join(extra)}",
+            f"declared are {', '.join(function.returns.names)}",
+        )
+    columns = [result.column(field.name) for field in function.returns]
+    return pa.RecordBatch.from_arrays(columns, schema=function.returns)
+
+
+def _raised(function: Function, error: Exception, batch: pa.RecordBatch, row: int) -> UdfError:
+    said = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {_cut(said, 200)}" if said else type(error).__name__
+    return UdfError(
+        f"{function.reference} raised {text}{_line(error.__traceback__)}", _values(batch, row)
+    )
+
+
+def _line(trace: TracebackType | None) -> str:
+    frames = traceback.extract_tb(trace)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+
+
+def _values(batch: pa.RecordBatch, row: int) -> str:
+    if batch.num_rows <= row:
+        return "on an empty batch"
+    shown = [
+        f"{name}={_short(column[row].as_py())}"
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    more = ", ..." if len(shown) > VALUES_SHOWN else ""
+    return f"row {row + 1} of {batch.num_rows}: {', '.join(shown[:VALUES_SHOWN])}{more}"
+
+
+def _short(value: Any) -> str:
+    return _cut(repr(value), VALUE_CHARS)
+
+
+def _cut(text: str, chars: int) -> str:
+    return text if len(text) <= chars else text[: chars - 3] + "..."
+
+
+def _fits(value: Any, type_: pa.DataType) -> bool:
+    try:
+        pa.scalar(value, type_)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return False
+    return True

@@ -1,0 +1,392 @@
+"""Writers: methods of a stream that say where its rows go, and give a `Sink` for a `Pipeline`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from frazil.duration import Duration, duration_ms
+from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
+from frazil.node import ExchangeNode, Json, Port, SinkNode
+from frazil.partition import partition_fields
+from frazil.secret import references
+from frazil.types import type_name
+
+if TYPE_CHECKING:
+    from frazil.security import S3
+
+Catalog = str | Mapping[str, Any] | Any
+"""A catalog's name in PyIceberg's configuration, its properties, or a PyIceberg catalog."""
+
+NAME_CHARS_MAX = 200
+"""Characters of the name of a sink."""
+
+
+class Sink:
+    """Where a stream ends; made by its ``write_`` methods and run by a `Pipeline`."""
+
+    __slots__ = ("_node",)
+
+    def __init__(self, node: SinkNode) -> None:
+        if not node.name or len(node.name) > NAME_CHARS_MAX:
+            raise PlanError(f"{node.name!r} names no sink", f"1 to {NAME_CHARS_MAX} characters")
+        self._node = node
+
+    @property
+    def name(self) -> str:
+        """Its name, unique in a pipeline."""
+        return self._node.name or ""
+
+    def __repr__(self) -> str:
+        return f"Sink({self._node.connector} {self.name})"
+
+
+class MemorySink(Sink):
+    """A sink whose committed rows can be looked at."""
+
+    __slots__ = ()
+
+    def table(self) -> pa.Table:
+        """Give the rows committed so far.
+
+        Returns
+        -------
+        pyarrow.Table
+            The stream's columns.
+        """
+        rows: MemoryRows = self._node.objects["rows"]
+        return rows.table()
+
+
+class MemoryRows:
+    """Rows of a memory sink, added by its committer."""
+
+    def __init__(self, schema: pa.Schema, rows_max: int | None = None) -> None:
+        self.schema = schema
+        self.rows_max = rows_max
+        self._batches: list[pa.RecordBatch] = []
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Add a committed batch."""
+        self._batches.append(batch)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows committed so far."""
+        return sum(batch.num_rows for batch in self._batches)
+
+    def table(self) -> pa.Table:
+        """All rows committed so far, at most `rows_max`."""
+        table = pa.Table.from_batches(self._batches, self.schema)
+        return table if self.rows_max is None else table.slice(0, self.rows_max)
+
+
+class Writers:
+    """The writers of a stream."""
+
+    __slots__ = ()
+
+    _port: Port
+
+    @on_user_line
+    def write_iceberg(
+        self,
+        table: str,
+        *,
+        catalog: Catalog | None = None,
+        mode: Literal["append"] = "append",
+        partition_by: str | Sequence[str] = (),
+        branch: str = "main",
+        commit_every: Duration | None = None,
+        distribute_by: Literal["none", "partition"] = "none",
+        properties: Mapping[str, str] | None = None,
+        compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd",
+        s3: S3 | None = None,
+        name: str | None = None,
+    ) -> Sink:
+        """Append the rows to an Apache Iceberg table, each exactly once.
+
+        The table is made if it is not there; otherwise its columns are checked by name and type.
+
+        Parameters
+        ----------
+        table
+            "namespace.table".
+        catalog
+            Name of a catalog in PyIceberg's configuration, a dict of its properties, or a PyIceberg
+            catalog. Default: PyIceberg's configured default catalog, else SQLite and files in
+            ``./warehouse``.
+        mode
+            "append" adds rows.
+        partition_by
+            Columns or transforms for a table that is made: "country", "day(created_at)",
+            "bucket(16, user_id)", "truncate(4, zip)"; also year, month, hour.
+        branch
+            Branch of the table that is written.
+        commit_every
+            A multiple of the pipeline's `checkpoint_every`; default each checkpoint.
+        distribute_by
+            "partition" brings rows of a partition to one worker: fewer, larger files.
+        properties
+            Table properties for a table that is made.
+        compression
+            Of the data files.
+        s3
+            How to reach the object store, if the catalog does not say it.
+        name
+            Name of the sink; default the table, with the branch unless it is main.
+
+        Returns
+        -------
+        Sink
+            For a `Pipeline`.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> orders = fz.read_memory([{"id": 1, "country": "DE"}])
+        >>> orders.write_iceberg("shop.orders", partition_by=["country"])
+        Sink(iceberg shop.orders)
+        """
+        parts = table.split(".") if isinstance(table, str) else []
+        if len(parts) < 2 or not all(parts):
+            raise PlanError(f"{table!r} is no table", 'write "namespace.table"')
+        if mode != "append":
+            raise ConfigError(f"mode={mode!r} is not offered", '"append"')
+        if distribute_by not in ("none", "partition"):
+            raise ConfigError(f"distribute_by={distribute_by!r}", '"none" or "partition"')
+        if compression not in ("zstd", "snappy", "gzip", "lz4", "none"):
+            raise ConfigError(f"compression={compression!r}", "zstd, snappy, gzip, lz4 or none")
+        schema = self._port.schema
+        for field in schema:
+            _require_iceberg(field.name, field.type, name or table)
+        listed = [partition_by] if isinstance(partition_by, str) else list(partition_by)
+        fields = partition_fields(listed, schema)
+        if distribute_by == "partition" and not fields:
+            raise PlanError(
+                'distribute_by="partition" without partition_by', 'write partition_by=["..."]'
+            )
+        options: Json = {
+            "table": table,
+            "branch": branch,
+            "mode": mode,
+            "partition_by": fields,
+            "distribute_by": distribute_by,
+            "properties": references(properties or {}, "properties"),
+            "compression": compression,
+        }
+        objects: dict[str, Any] = {}
+        _catalog(catalog, options, objects)
+        if commit_every is not None:
+            options["commit_every_ms"] = duration_ms(commit_every, "commit_every")
+        if s3 is not None:
+            options["s3"] = s3.to_json()
+        port = self._port
+        if distribute_by == "partition":
+            keys = tuple(dict.fromkeys(field["source"] for field in fields))
+            port = Port(ExchangeNode(schema, port, keys))
+        default = table if branch == "main" else f"{table}@{branch}"
+        detail = ", ".join(listed)
+        return Sink(
+            SinkNode(
+                schema,
+                port,
+                "iceberg",
+                options,
+                objects,
+                "exactly once",
+                f"append{f', by {detail}' if detail else ''}",
+                name=name or default,
+            )
+        )
+
+    @on_user_line
+    def write_files(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        format: Literal["json", "parquet"],
+        commit_every: Duration | None = None,
+        name: str | None = None,
+    ) -> Sink:
+        """Write the rows to files of a local folder, each exactly once.
+
+        A file gets its final name when its checkpoint is committed; before that, it is hidden.
+
+        Parameters
+        ----------
+        folder
+            Local folder; made if it is not there.
+        format
+            "json": one object a line; or "parquet".
+        commit_every
+            A multiple of the pipeline's `checkpoint_every`; default each checkpoint.
+        name
+            Name of the sink; default from the folder.
+
+        Returns
+        -------
+        Sink
+            For a `Pipeline`.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> fz.read_memory([{"id": 1}]).write_files("out", format="json")
+        Sink(file file:out)
+        """
+        if format not in ("json", "parquet"):
+            raise ConfigError(f"format={format!r} is not offered", '"json" or "parquet"')
+        path = os.fspath(folder)
+        if not path or "://" in path:
+            raise PlanError(f"{path!r} is no local folder", "write a path")
+        options: Json = {
+            "folder": os.path.abspath(os.path.expanduser(path)),
+            "format": format,
+        }
+        if commit_every is not None:
+            options["commit_every_ms"] = duration_ms(commit_every, "commit_every")
+        return Sink(self._sink("file", name or f"file:{path}", options, {}, "exactly once", format))
+
+    @on_user_line
+    def write_console(self, *, name: str = "console") -> Sink:
+        """Print the rows as JSON lines when their checkpoint is made.
+
+        What is printed cannot be taken back: after a crash rows may be printed twice.
+
+        Parameters
+        ----------
+        name
+            Name of the sink.
+
+        Returns
+        -------
+        Sink
+            For a `Pipeline`.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> fz.read_memory([{"id": 1}]).write_console()
+        Sink(console console)
+        """
+        return Sink(self._sink("console", name, {}, {}, "at least once", ""))
+
+    @on_user_line
+    def write_memory(self, *, name: str = "memory") -> MemorySink:
+        """Keep the rows in memory, to look at them after the run: for tests and notebooks.
+
+        Parameters
+        ----------
+        name
+            Name of the sink.
+
+        Returns
+        -------
+        MemorySink
+            For a `Pipeline`; `MemorySink.table` gives the committed rows.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> fz.read_memory([{"id": 1}]).write_memory()
+        Sink(memory memory)
+        """
+        return self._memory(name, None)
+
+    def _memory(self, name: str, rows_max: int | None) -> MemorySink:
+        rows = MemoryRows(self._port.schema, rows_max)
+        return MemorySink(
+            self._sink("memory", name, {}, {"rows": rows}, "exactly once within a process", "")
+        )
+
+    def _sink(
+        self,
+        connector: str,
+        name: str,
+        options: Json,
+        objects: Mapping[str, Any],
+        delivery: str,
+        detail: str,
+    ) -> SinkNode:
+        return SinkNode(
+            self._port.schema,
+            self._port,
+            connector,
+            options,
+            objects,
+            delivery,
+            detail,
+            name=name,
+        )
+
+
+def _catalog(catalog: Catalog | None, options: Json, objects: dict[str, Any]) -> None:
+    """Put the catalog into the plan; a live one beside it."""
+    match catalog:
+        case None:
+            pass
+        case str():
+            options["catalog_name"] = catalog
+        case Mapping():
+            name = catalog.get("name", "default")
+            options["catalog_name"] = name
+            options["catalog"] = references(
+                {key: value for key, value in catalog.items() if key != "name"}, "catalog"
+            )
+        case _ if hasattr(catalog, "load_table") and hasattr(catalog, "name"):
+            options["catalog_name"] = str(catalog.name)
+            objects["catalog"] = catalog
+        case _:
+            raise TypeMismatch(
+                f"catalog= got a {type(catalog).__name__}",
+                "give a name, a dict of PyIceberg properties, or a PyIceberg catalog",
+            )
+
+
+def _require_iceberg(column: str, type_: pa.DataType, sink: str) -> None:
+    """Refuse types that the table format does not have, in nested ones too."""
+    reason = _refusal(type_)
+    if reason:
+        raise TypeMismatch(
+            f"Iceberg has no {type_name(type_)}: column {column!r} of {sink}", reason
+        )
+
+
+def _refusal(type_: pa.DataType) -> str:
+    t = pa.types
+    if t.is_list(type_) or t.is_large_list(type_):
+        return _refusal(type_.value_type)
+    if t.is_map(type_):
+        return _refusal(type_.key_type) or _refusal(type_.item_type)
+    if t.is_struct(type_):
+        return next((r for field in type_ if (r := _refusal(field.type))), "")
+    if t.is_uint64(type_):
+        return "cast it to int64, or to fz.Decimal[20, 0]"
+    if t.is_timestamp(type_):
+        if type_.unit == "ns":
+            return 'cast it to pa.timestamp("us", "UTC")'
+        if type_.tz is not None and type_.tz not in ("UTC", "+00:00", "Etc/UTC"):
+            return 'cast it to pa.timestamp("us", "UTC")'
+        return ""
+    if t.is_time(type_):
+        return "" if type_.unit != "ns" else 'cast it to pa.time64("us")'
+    if t.is_decimal(type_):
+        return "" if t.is_decimal128(type_) else "cast it to a decimal of up to 38 digits"
+    if t.is_date(type_):
+        return "" if t.is_date32(type_) else "cast it to date"
+    known = (
+        t.is_boolean(type_)
+        or t.is_integer(type_)
+        or t.is_float32(type_)
+        or t.is_float64(type_)
+        or t.is_string(type_)
+        or t.is_large_string(type_)
+        or t.is_binary(type_)
+        or t.is_large_binary(type_)
+        or t.is_fixed_size_binary(type_)
+    )
+    return "" if known else "cast it, or leave it out"
