@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from frazil.checkpoint import CheckpointLog, Epoch, Partition, Rewind, SourceState, is_orphan
+from frazil.checkpoint import CheckpointLog, Epoch, Partition, Plan, Rewind, SourceState, is_orphan
 from frazil.checkpoint.history import slot_of
-from frazil.checkpoint.manifest import Manifest, decode
+from frazil.checkpoint.manifest import Manifest, OperatorPlan, decode
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.checkpoint.slot_put import Clock
 from frazil.checkpoint.store import PutOutcome
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.model.world import Commit
 
 SINKS = ("a", "b")
+PLAN = Plan("plan", tuple(OperatorPlan(sink, "sink") for sink in SINKS))
 
 # A process that has not paused within this time hangs (seconds).
 PATIENCE_S = 30
@@ -68,6 +69,7 @@ class Schedule:
         self.late_commits: list[tuple[int, Commit]] = []
         self.acked = 0  # the source has forgotten the rows below
         self.events: list[Event] = []
+        self.log_events: list[dict[str, Any]] = []  # what the logs say themselves
         self.processes = [RealProcess(self, who) for who in range(1, processes + 1)]
 
     def run(self) -> None:
@@ -170,7 +172,12 @@ class RealProcess:
             store.atomic = True
         try:
             log = CheckpointLog.open(
-                store, takeover=True, rewind=order, clock=Clock(sleep=lambda _: None)
+                store,
+                plan=PLAN,
+                takeover=True,
+                rewind=order,
+                clock=Clock(sleep=lambda _: None),
+                events=self.schedule.log_events,
             )
             store.atomic = False
             while True:

@@ -178,7 +178,9 @@ class CheckpointLog:
         hook
             Called with the name of each step, for crash tests.
         events
-            Gets a dict for every step.
+            Gets a dict for every step: kind ("fence_put", "opened", "put", "accepted", "landed",
+            "ack", "collected", "fenced"), nonce and attempt of the process, and what belongs to it.
+            JSON can hold it. For tests.
         clock
             For tests.
 
@@ -208,7 +210,7 @@ class CheckpointLog:
         )
         log._look_for_newer()
         hook("after_l4_list")
-        log._event("opened", entry=entries[-1])
+        log._event("opened", slot=entries[-1].slot, digest=entries[-1].digest)
         return log
 
     # -- what it holds ---------------------------------------------------------------------------
@@ -298,7 +300,7 @@ class CheckpointLog:
             entry = history.last_below(self._entries, floor)
             if entry is None:
                 return None
-            self._event("ack", entry=entry)
+            self._event("ack", slot=entry.slot, digest=entry.digest)
             return {source: state.positions() for source, state in entry.manifest.sources.items()}
 
     # -- what changes it -------------------------------------------------------------------------
@@ -326,7 +328,7 @@ class CheckpointLog:
             manifest = self._manifest(previous, epoch, landed, heads, floor)
             data = encode(manifest)
             self._hook("before_put")
-            self._event("put", manifest=manifest, digest=digest_of(data))
+            self._event("put", slot=manifest.slot, digest=digest_of(data), manifest=data.decode())
             found = self._stopping(
                 lambda: put_object(self._store, slot_key(manifest.slot), data, self._clock)
             )
@@ -339,7 +341,7 @@ class CheckpointLog:
             with self._lock:
                 self._entries.append(entry)
                 self._forget(manifest.floor)
-            self._event("accepted", entry=entry)
+            self._event("accepted", slot=entry.slot, digest=entry.digest)
             return entry
 
     def record_landed(self, sink: str, slot: int, digest: str, *, head: int | None = None) -> None:
@@ -379,6 +381,7 @@ class CheckpointLog:
         for slot in reversed(patiently(lambda: list_slots(self._store, after=newest), self._clock)):
             entry = patiently(lambda slot=slot: read_slot(self._store, slot), self._clock)  # type: ignore[misc]
             if entry is not None and entry.manifest.nonce != self._nonce:
+                self._stopped = self._stopped or self._fenced_by(entry, slot)
                 return entry.manifest.attempt
         return None
 
@@ -468,21 +471,24 @@ class CheckpointLog:
 
     def _fence(self, by: Entry | None, slot: int | None = None) -> None:
         at = by.slot if by else slot
+        error = self._fenced_by(by, at)
+        with self._lock:
+            self._stopped = error
+        self._event("fenced", slot=at)
+        raise error
+
+    def _fenced_by(self, by: Entry | None, at: int | None) -> Fenced:
         who = (
             f"attempt {by.manifest.attempt}, pid {by.manifest.writer.pid} on "
             f"{by.manifest.writer.host!r}"
             if by
             else "another process"
         )
-        error = Fenced(
+        return Fenced(
             f"{self.url}: slot {at} belongs to {who}: it has taken over from attempt "
             f"{self.attempt}",
             "nothing is lost; this process must end and must not be restarted by itself",
         )
-        with self._lock:
-            self._stopped = error
-        self._event("fenced", slot=at)
-        raise error
 
     def _stopping(self, call: Callable[[], T]) -> T:
         """Remember an error after which this process does not know the log's end."""
@@ -506,7 +512,8 @@ class CheckpointLog:
 
     def _event(self, kind: str, **data: Any) -> None:
         if self._events is not None:
-            self._events.append({"kind": kind, "attempt": self.attempt, **data})
+            who = {"nonce": self._nonce, "attempt": self.attempt}
+            self._events.append({"kind": kind, **who, **data})
 
 
 def _check_rows(sources: Mapping[str, SourceState]) -> None:

@@ -65,10 +65,7 @@ class Opening:
             manifest, fit = self._next(entries)
             data = encode(manifest)
             self._hook("before_fence_put")
-            if self._events is not None:
-                self._events.append(
-                    {"kind": "fence_put", "attempt": manifest.attempt, "manifest": manifest}
-                )
+            self._event(manifest, data)
             found = put_object(self._store, slot_key(manifest.slot), data, self._clock)
             self._hook("after_fence_put")
             if found == data:
@@ -77,6 +74,19 @@ class Opening:
             f"{self._store.url}: {FENCE_TRIES} other processes took the log while this one started",
             "look for a supervisor that starts copies of it",
         )
+
+    def _event(self, manifest: Manifest, data: bytes) -> None:
+        if self._events is not None:
+            self._events.append(
+                {
+                    "kind": "fence_put",
+                    "nonce": self.nonce,
+                    "attempt": manifest.attempt,
+                    "slot": manifest.slot,
+                    "digest": digest_of(data),
+                    "manifest": data.decode(),
+                }
+            )
 
     def _next(self, entries: tuple[Entry, ...]) -> tuple[Manifest, Fit]:
         created_us = int(self._clock.now() * 1e6)
