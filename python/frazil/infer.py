@@ -172,8 +172,8 @@ class _Writer:
             used.add(attribute)
             options = ""
             if attribute != key:
-                source = key.replace("\\", "\\\\").replace(".", "\\.")
-                options = f" = fz.field(source={json.dumps(source)})"
+                source = json.dumps([key] if "." in key else key, ensure_ascii=False)
+                options = f" = fz.field(source={source})"
             lines.append(f"    {attribute}: {annotation}{options}")
         if not columns:
             lines.append("    ...  # no field was seen")

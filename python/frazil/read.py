@@ -64,7 +64,7 @@ def read_kafka(
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
     metadata: Sequence[KafkaMetadata] = (),
     security: Sasl | Tls | None = None,
-    tombstones: Literal["reject", "skip", "null"] = "reject",
+    tombstones: Literal["reject", "skip"] = "reject",
     on_truncated: Literal["fail", "earliest", "latest"] = "fail",
     give_up_after: Duration | None = None,
     on_bad_row: OnBadRow | None = None,
@@ -99,7 +99,7 @@ def read_kafka(
         `Tls` or `Sasl`.
     tombstones
         What to do with messages without a value: "reject" sets them aside as bad rows, "skip"
-        leaves them out, "null" makes rows of them whose columns are null.
+        leaves them out.
     on_truncated
         What to do if the broker has deleted messages that were not read yet.
     give_up_after
@@ -135,7 +135,7 @@ def read_kafka(
         raise PlanError(f"read_kafka: {len(topics)} topics", f"up to {TOPICS_MAX}, each once")
     _one_of("format", format, ("json",))
     _one_of("isolation", isolation, ("read_committed", "read_uncommitted"))
-    _one_of("tombstones", tombstones, ("reject", "skip", "null"))
+    _one_of("tombstones", tombstones, ("reject", "skip"))
     _one_of("on_truncated", on_truncated, ("fail", "earliest", "latest"))
     server_list = servers if isinstance(servers, str) else ",".join(servers)
     if not server_list:

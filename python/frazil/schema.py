@@ -13,7 +13,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -50,14 +50,14 @@ _PYTHON_TYPES: dict[Any, pa.DataType] = {
 class FieldOptions:
     """What `field` was told."""
 
-    source: str | None
+    source: tuple[str, ...] | None
     default: Any
     time_unit: TimeUnit | None
 
 
 def field(
     *,
-    source: str | None = None,
+    source: str | Sequence[str] | None = None,
     default: Any = _MISSING,
     time_unit: TimeUnit | None = None,
 ) -> Any:
@@ -66,7 +66,8 @@ def field(
     Parameters
     ----------
     source
-        Name of the field in the data; dots go into nested objects, ``\\.`` is a dot in a name.
+        Name of the field in the data; dots go into nested objects. A list of names, outermost
+        first, if names have dots themselves.
     default
         Value for rows in which the field is missing.
     time_unit
@@ -91,9 +92,15 @@ def field(
     """
     if time_unit is not None and time_unit not in _UNITS_PER_SECOND:
         raise SchemaError(f"time_unit={time_unit!r} is no unit", 'one of "s", "ms", "us", "ns"')
-    if source is not None and (not isinstance(source, str) or not source):
-        raise SchemaError(f"source={source!r} is no name", 'write source="name" or "outer.inner"')
-    return FieldOptions(source, default, time_unit)
+    if source is None:
+        return FieldOptions(None, default, time_unit)
+    keys = source.split(".") if isinstance(source, str) else list(source)
+    if not keys or not all(isinstance(key, str) and key for key in keys):
+        raise SchemaError(
+            f"source={source!r} is no name",
+            'write source="name", "outer.inner", or ["outer", "a.name"]',
+        )
+    return FieldOptions(tuple(keys), default, time_unit)
 
 
 class _SchemaMeta(type):
@@ -292,7 +299,7 @@ def _field_of(name: str, annotation: Any, options: FieldOptions | None, where: s
     metadata: dict[bytes, bytes] = {}
     if options is not None:
         if options.source is not None:
-            metadata[SOURCE] = options.source.encode()
+            metadata[SOURCE] = _source_text(options.source).encode()
         if options.time_unit is not None:
             if not pa.types.is_temporal(type_):
                 raise SchemaError(
@@ -317,7 +324,7 @@ def arrow_type(annotation: Any, where: str) -> tuple[pa.DataType, bool]:
     if isinstance(annotation, type) and annotation in _PYTHON_TYPES:
         return _PYTHON_TYPES[annotation], False
     if isinstance(annotation, _SchemaMeta):
-        return pa.struct(list(resolve(annotation))), False
+        return pa.struct([_nested(field, where) for field in resolve(annotation)]), False
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
         for extra in arguments[1:]:
@@ -340,6 +347,27 @@ def arrow_type(annotation: Any, where: str) -> tuple[pa.DataType, bool]:
         "int, float, str, bytes, bool, datetime, date, time, timedelta, list[T], dict[str, T],",
         "a Schema class, T | None, fz.Int32, fz.Decimal[p, s], Annotated[T, pyarrow_type]",
     )
+
+
+def _source_text(keys: Sequence[str]) -> str:
+    """Keys as the decoder reads them: one plain key, or a JSON list."""
+    if len(keys) == 1 and not keys[0].startswith(("/", "[")) and "." not in keys[0]:
+        return keys[0]
+    return json.dumps(list(keys), ensure_ascii=False)
+
+
+def _nested(field: pa.Field, where: str) -> pa.Field:
+    """A field of a struct, whose source can only be one key of that struct."""
+    source = (field.metadata or {}).get(SOURCE, b"").decode()
+    if not source.startswith("["):
+        return field
+    keys = json.loads(source)
+    if len(keys) > 1:
+        raise SchemaError(
+            f"{where}: field {field.name!r} has source {'.'.join(keys)}",
+            "inside a nested schema a source is one name; move the field to the outer schema",
+        )
+    return field.with_metadata({**field.metadata, SOURCE: keys[0].encode()})
 
 
 def _arrow_nullable(annotation: Any) -> bool:

@@ -56,6 +56,12 @@ class MemorySink(Sink):
         -------
         pyarrow.Table
             The stream's columns.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> fz.read_memory([{"id": 1}]).write_memory().table().num_rows
+        0
         """
         rows: MemoryRows = self._node.objects["rows"]
         return rows.table()
@@ -173,7 +179,7 @@ class Writers:
             "table": table,
             "branch": branch,
             "mode": mode,
-            "partition_by": fields,
+            "partition_by": [text.strip() for text in listed],
             "distribute_by": distribute_by,
             "properties": references(properties or {}, "properties"),
             "compression": compression,

@@ -69,13 +69,17 @@ def test_annotations_become_types() -> None:
 def test_fields_carry_what_the_decoder_needs() -> None:
     class Event(fz.Schema):
         ip: str = fz.field(source="@source.ip")
+        dotted: str = fz.field(source=["a.b"])
+        plain: str = fz.field(source="x-y")
         ts: dt.datetime = fz.field(time_unit="ms", default=dt.datetime(1970, 1, 2, tzinfo=dt.UTC))
         price: fz.Decimal[4, 2] = fz.field(default=decimal.Decimal("1.50"))
         note: str | None = fz.field(default=None)
         day: dt.date = fz.field(default=dt.date(2026, 1, 2))
 
     schema = Event.to_arrow()
-    assert schema.field("ip").metadata == {b"fz:source": b"@source.ip"}
+    assert schema.field("ip").metadata == {b"fz:source": b'["@source", "ip"]'}
+    assert schema.field("dotted").metadata == {b"fz:source": b'["a.b"]'}
+    assert schema.field("plain").metadata == {b"fz:source": b"x-y"}
     assert schema.field("ts").metadata == {b"fz:time_unit": b"ms", b"fz:default": b"86400000"}
     assert schema.field("price").metadata == {b"fz:default": b'"1.50"'}
     assert schema.field("note").metadata == {b"fz:default": b"null"}
@@ -151,6 +155,14 @@ def _forward() -> None:
         other: "Nowhere"  # type: ignore[name-defined] # noqa: F821
 
 
+def _deep_source() -> None:
+    class Inner(fz.Schema):
+        city: str = fz.field(source="address.city")
+
+    class Bad(fz.Schema):
+        inner: Inner
+
+
 def _empty() -> None:
     class Bad(fz.Schema):
         pass
@@ -167,6 +179,8 @@ def _empty() -> None:
         (_unit_on_text, "time_unit='ms' on string"),
         (_forward, "'Nowhere' cannot be evaluated"),
         (_empty, "no columns"),
+        (_deep_source, "inside a nested schema a source is one name"),
+        (lambda: fz.field(source=""), "is no name"),
         (lambda: fz.Decimal[39, 2], "no decimal has precision 39"),
         (lambda: fz.Decimal[2, 3], "no decimal has precision 2 and scale 3"),
         (lambda: fz.Decimal["a"], "takes a precision and a scale"),
