@@ -14,6 +14,8 @@ namespace {
 constexpr std::chrono::milliseconds kIdleLook{20};
 // Steps without work in a row, over all workers, after which a simulated job has come to rest.
 constexpr int kRestSteps = 64;
+// A simulated job has no clock: this many steps are a second.
+constexpr double kSimulatedStepsPerSecond = 1000;
 
 std::string Text(const nlohmann::json& position) {
   return position.is_string() ? position.get<std::string>() : position.dump();
@@ -169,10 +171,10 @@ void Job::note_ended() {
   changed_.notify_all();
 }
 
-// Steps workers in drawn order until an event is there or nothing moves any more.
-void Job::simulate() {
+// Steps workers in drawn order until an event is there, nothing moves any more, or `steps` were done.
+void Job::simulate(int64_t steps) {
   int resting = 0;
-  while (resting < kRestSteps) {
+  for (; steps > 0 && resting < kRestSteps; --steps) {
     {
       std::lock_guard lock(mutex_);
       if (!events_.empty()) return;
@@ -264,7 +266,7 @@ void Job::committed(const nlohmann::json& positions) {
 }
 
 std::vector<nlohmann::json> Job::wait(double timeout_seconds) {
-  if (options_.simulated) simulate();
+  if (options_.simulated) simulate(static_cast<int64_t>(timeout_seconds * kSimulatedStepsPerSecond));
   std::unique_lock lock(mutex_);
   if (!options_.simulated) {
     changed_.wait_for(lock, std::chrono::duration<double>(timeout_seconds), [this] { return !events_.empty(); });

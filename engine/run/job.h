@@ -54,7 +54,7 @@ class Job {
   // Tells sources what every table has: {"source": [{"name","position"}]}.
   void committed(const nlohmann::json& positions);
 
-  // Waits up to `timeout` for events and gives them, oldest first. Kinds:
+  // Waits up to `timeout` for events and gives them, oldest first; a simulated job does 1000 steps a second. Kinds:
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
   //    "rejected"}},"tokens":{sink id:[token,...]},"seconds":s}
   //   {"kind":"ended"}            every bounded source is exhausted and drained
@@ -85,7 +85,7 @@ class Job {
   void wire(const Edge& edge);
   Channel* make_channel(int edge, int from, int to);
   void run(Worker* worker);
-  void simulate();
+  void simulate(int64_t steps);
   void cut(EpochPart part);
   void tokens_ready(const std::string& sink, const Result<Token>& token);
   void answer_if_whole();

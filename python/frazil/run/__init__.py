@@ -1,0 +1,1 @@
+"""Running a pipeline: the coordinator and what it needs. Import from the modules."""

@@ -1,0 +1,200 @@
+"""Brings accepted epochs into the tables, in order, each sink by itself, until it works.
+
+It runs beside the coordinator, so that a slow catalog does not hold up checkpoints. An accepted
+epoch is never given up here: what cannot be reached now is tried again, and what is still pending
+at the end stays in the checkpoint log for the next run.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from frazil.errors import CommitError, FrazilError
+
+if TYPE_CHECKING:
+    from frazil.checkpoint import CheckpointLog, LogView, Pending
+
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a committer has brought into its table: everything up to this token."""
+
+    slot: int
+    digest: str
+    head: int | None = None  # snapshot id of the table's head, if the sink has such a thing
+    snapshots: tuple[int, ...] = ()  # made by this call
+    rows: int = 0  # in them
+
+
+class Committer(Protocol):
+    """Makes a sink's tokens visible. Called by one thread at a time."""
+
+    def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
+        """Bring a non-empty prefix of the tokens into the table, in order, exactly once.
+
+        Raises
+        ------
+        FrazilError
+            With `retryable` set: the outcome is unknown or the table cannot be reached, ask again.
+            Else the commit is refused for good and the run has to end.
+        """
+        ...
+
+    def verify(self, log: LogView) -> int | None:
+        """Check that what landed is still in the table; its head snapshot, for the manifest."""
+        ...
+
+
+class CommitLoop:
+    """Commits what is pending in the log.
+
+    Parameters
+    ----------
+    log
+        The checkpoint log, owned by this process.
+    committers
+        By sink id.
+    threaded
+        False: `request` commits in the calling thread (the simulated scheduler).
+    landed
+        Called after something has landed, by the committing thread.
+    """
+
+    def __init__(
+        self,
+        log: CheckpointLog,
+        committers: Mapping[str, Committer],
+        *,
+        threaded: bool,
+        landed: Callable[[str, Committed, float], None],
+    ) -> None:
+        self._log = log
+        self._committers = committers
+        self._landed = landed
+        self._threaded = threaded
+        self._condition = threading.Condition()
+        self._requested = False
+        self._busy = False
+        self._stopping = False
+        self._failed: FrazilError | None = None
+        self._trouble: dict[str, FrazilError] = {}
+        self._random = random.Random()
+        self._thread: threading.Thread | None = None
+        if threaded:
+            self._thread = threading.Thread(target=self._run, name="frazil-commit", daemon=True)
+            self._thread.start()
+
+    def request(self) -> None:
+        """Say that something is pending."""
+        if not self._threaded:
+            self._round()
+            self.check()
+            return
+        with self._condition:
+            self._requested = True
+            self._condition.notify_all()
+
+    def check(self) -> None:
+        """Raise the error that ended committing, if any."""
+        if self._failed is not None:
+            raise self._failed
+
+    def trouble(self) -> dict[str, FrazilError]:
+        """Sinks that cannot commit at the moment, and why."""
+        with self._condition:
+            return dict(self._trouble)
+
+    def drain(self, timeout_s: float, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Wait until nothing is pending.
+
+        Raises
+        ------
+        CommitError
+            Some sink could not be committed in time; its epochs stay in the checkpoint log.
+        """
+        deadline = time.monotonic() + timeout_s
+        self.request()
+        while self._log.pending_epochs() > 0:
+            self.check()
+            if time.monotonic() > deadline or interrupted():
+                names = ", ".join(sorted(self.trouble())) or "a sink"
+                reason = next((str(error) for error in self.trouble().values()), "")
+                raise CommitError(
+                    f"committing the last epochs: {names} did not take them in {timeout_s:.0f} s",
+                    *([reason.splitlines()[0]] if reason else []),
+                    "they stay in the checkpoint log: the next run commits them first",
+                )
+            if not self._threaded:
+                self.request()
+                continue
+            with self._condition:
+                self._condition.wait(0.05)
+        self.check()
+
+    def stop(self) -> None:
+        """End the thread; a commit under way is waited for."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            with self._condition:
+                pause = (
+                    None
+                    if failures == 0
+                    else min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures, 16))
+                    * (0.5 + self._random.random() / 2)
+                )
+                self._condition.wait_for(lambda: self._requested or self._stopping, pause)
+                if self._stopping:
+                    return
+                self._requested = False
+            if not self._round():
+                return
+            failures = failures + 1 if self._trouble else 0
+
+    def _round(self) -> bool:
+        """Every sink once; False if committing has ended for good."""
+        for sink, committer in self._committers.items():
+            try:
+                self._commit(sink, committer)
+            except FrazilError as error:
+                if not error.retryable:
+                    self._fail(error)
+                    return False
+                with self._condition:
+                    self._trouble[sink] = error
+            except Exception as error:
+                wrapped = CommitError(f"committing to {sink}: {type(error).__name__}: {error}")
+                wrapped.__cause__ = error
+                self._fail(wrapped)
+                return False
+        with self._condition:
+            self._condition.notify_all()
+        return True
+
+    def _commit(self, sink: str, committer: Committer) -> None:
+        while pending := self._log.pending(sink):
+            started = time.monotonic()
+            done = committer.commit(pending, self._log.view(sink))
+            self._log.record_landed(sink, done.slot, done.digest, head=done.head)
+            with self._condition:
+                self._trouble.pop(sink, None)
+            self._landed(sink, done, time.monotonic() - started)
+
+    def _fail(self, error: FrazilError) -> None:
+        with self._condition:
+            self._failed = error
+            self._condition.notify_all()

@@ -1,0 +1,413 @@
+"""The coordinator: takes the checkpoint log, runs the job, cuts epochs, has them committed.
+
+The order of a start: take the log (a fence), commit what is pending, restore positions, run. The
+order of an epoch: barrier, all workers answer, one manifest into the log, then the tables. What
+may happen between any two of these is a crash, and the next start is right.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
+from frazil.errors import FrazilError
+from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
+from frazil.run.commit_loop import Committed, CommitLoop, Committer
+from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions
+from frazil.run.partitions import Partitions
+from frazil.run.settings import PENDING_EPOCHS_MAX, RunSettings
+
+if TYPE_CHECKING:
+    from frazil import _engine
+    from frazil.checkpoint import Store
+
+# The control loop wakes at least this often, to see signals and to show progress (seconds).
+TICK_S = 0.1
+
+KEY_GROUPS = 1024
+KEY_HASH_VERSION = 1
+KEY_ENCODING_VERSION = 1
+
+log_ = structlog.get_logger("frazil")
+
+
+class SinkTarget(Committer, Protocol):
+    """A sink's outside half: prepared before the log is taken, committing afterwards."""
+
+    name: str
+
+    def options(self, attempt: int) -> Mapping[str, Any]:
+        """What the engine's half needs to know to write, for files of this attempt."""
+        ...
+
+    def recover(self, log: CheckpointLog) -> None:
+        """After the fence: tie what is committed to this log, remove what dead attempts left."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runnable:
+    """A pipeline made ready to run: nothing of the user's program is needed beyond it."""
+
+    name: str
+    plan: Mapping[str, Any]  # the JSON plan; sinks' options are filled in by their targets
+    functions: Mapping[str, Callable[[_engine.ArrowBatch], object]]
+    targets: Mapping[str, SinkTarget]  # by sink id
+    store: Store
+    checkpoint_plan: Plan
+    source_names: Mapping[str, str]  # by source id
+    diverting: frozenset[str]  # sources whose `.rejected` is written
+
+    def with_sink_options(self, attempt: int) -> dict[str, Any]:
+        """The plan with the options that targets know."""
+        nodes = []
+        for node in self.plan["nodes"]:
+            target = self.targets.get(node["id"])
+            if target is not None:
+                node = {**node, "options": {**node["options"], **target.options(attempt)}}
+            nodes.append(node)
+        return {**self.plan, "nodes": nodes}
+
+
+class Observer(Protocol):
+    """Sees what a run does: the live line, metrics, tests."""
+
+    def update(self, status: Status) -> None:
+        """Called by the control loop, a few times a second."""
+        ...
+
+
+@dataclass
+class Status:
+    """Where a run stands."""
+
+    pipeline: str
+    attempt: int
+    started: float
+    epoch: int = 0
+    rows: dict[str, int] = field(default_factory=dict)  # good rows by source id, this run
+    rejected: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    lag: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    committed_rows: dict[str, int] = field(default_factory=dict)  # by sink id, this run
+    commits: dict[str, int] = field(default_factory=dict)
+    commit_seconds: float = 0.0  # of the last commit
+    checkpoint_seconds: float = 0.0  # of the last checkpoint, barrier to manifest
+    last_commit: float = 0.0  # monotonic
+    pending_epochs: int = 0
+    trouble: dict[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Clock:
+    """Seconds since the run began; a simulated run's go by its steps."""
+
+    def __init__(self, simulated: bool) -> None:
+        self._simulated = simulated
+        self._steps = 0.0
+
+    def now(self) -> float:
+        return self._steps if self._simulated else time.monotonic()
+
+    def waited(self, seconds: float) -> None:
+        self._steps += seconds
+
+
+class Coordinator:
+    """Runs one pipeline once. `run` is called by one thread, `stop` by any."""
+
+    def __init__(
+        self,
+        runnable: Runnable,
+        settings: RunSettings,
+        *,
+        observer: Observer | None = None,
+        hook: Callable[[str], None] = lambda _: None,
+        events: list[dict[str, Any]] | None = None,
+    ) -> None:
+        self._runnable = runnable
+        self._settings = settings
+        self._observer = observer
+        self._hook = hook
+        self._events = events
+        self._clock = _Clock(settings.simulated_seed is not None)
+        self._stop = threading.Event()
+        self._abort = threading.Event()
+        self._cutting = False
+        self._cut_polled = 0
+        self._ended = False
+        self._finishing = False
+        self._admitted: dict[str, list[Found]] = {}
+        self._snapshots: dict[str, list[int]] = {}
+        self._landed_epochs: dict[str, int] = {}
+        self.status = Status(runnable.name, 0, time.monotonic())
+
+    def stop(self) -> None:
+        """Ask for the end: a last checkpoint, commits, then `run` returns."""
+        self._stop.set()
+
+    def abort(self) -> None:
+        """Do not wait for the last checkpoint or for tables: what is not committed comes again."""
+        self._abort.set()
+        self._stop.set()
+
+    def run(self) -> RunReport:
+        """Run until the end of bounded sources, `stop`, or the first error."""
+        started = time.monotonic()
+        self._log = CheckpointLog.open(
+            self._runnable.store,
+            plan=self._runnable.checkpoint_plan,
+            takeover=self._settings.takeover,
+            retain=self._settings.retain,
+            hook=self._hook,
+            events=self._events,
+        )
+        first_epoch = self._log.next_slot
+        self.status.attempt = self._log.attempt
+        for target in self._runnable.targets.values():
+            target.recover(self._log)
+        self._commits = CommitLoop(
+            self._log,
+            self._runnable.targets,
+            threaded=self._settings.simulated_seed is None,
+            landed=self._on_landed,
+        )
+        try:
+            self._commits.request()
+            self._start_job()
+            try:
+                self._loop()
+            finally:
+                self._job.stop()
+            if not self._abort.is_set():
+                self._hook("before_drain")
+                self._commits.drain(self._settings.drain_s, self._abort.is_set)
+        finally:
+            self._commits.stop()
+            for target in self._runnable.targets.values():
+                target.close()
+        return self._report(first_epoch, time.monotonic() - started)
+
+    # -- start -----------------------------------------------------------------------------------
+
+    def _start_job(self) -> None:
+        settings = self._settings
+        restored = self._log.newest.manifest.sources
+        self._partitions = Partitions(
+            restored, workers=settings.workers, diverting=set(self._runnable.diverting)
+        )
+        found = self._discover_first(restored)
+        self._start_positions = {
+            source: dict(state.positions()) for source, state in self._partitions.state().items()
+        }
+        options = JobOptions(
+            workers=settings.workers,
+            attempt=self._log.attempt,
+            first_epoch=self._log.next_slot,
+            bounded=settings.bounded,
+            memory_bytes=settings.memory_bytes,
+            simulated=settings.simulated_seed is not None,
+            seed=settings.simulated_seed or 0,
+        )
+        plan = self._runnable.with_sink_options(self._log.attempt)
+        self._job = EngineJob(plan, options, self._runnable.functions)
+        self._job.assign(self._partitions.assign(found))
+        self._job.start()
+        log_.info(
+            "started",
+            pipeline=self._runnable.name,
+            attempt=self._log.attempt,
+            epoch=self._log.next_slot,
+            partitions={source: len(each) for source, each in found.items()},
+        )
+
+    def _discover_first(self, restored: Mapping[str, Any]) -> dict[str, list[Found]]:
+        """Partitions to begin with. New ones go into the log before a row of them is read, so that
+        a start position that depends on the moment ("latest") is drawn once.
+        """
+        options = JobOptions(
+            workers=1,
+            attempt=self._log.attempt,
+            first_epoch=0,
+            bounded=True,
+            memory_bytes=self._settings.memory_bytes,
+        )
+        scout = EngineJob({**self._runnable.plan, "nodes": self._source_nodes()}, options, {})
+        try:
+            found = scout.discover(bounded=self._settings.bounded)
+        finally:
+            scout.stop()
+        if self._partitions.admit(found):
+            self._append(Epoch(sources=self._partitions.state(), key_groups=self._key_groups()))
+        return found
+
+    def _source_nodes(self) -> list[Any]:
+        return [node for node in self._runnable.plan["nodes"] if node["kind"] == "source"]
+
+    def _key_groups(self) -> KeyGroups:
+        workers = self._settings.workers
+        return KeyGroups(
+            workers=tuple(group * workers // KEY_GROUPS for group in range(KEY_GROUPS)),
+            hash_version=KEY_HASH_VERSION,
+            encoding_version=KEY_ENCODING_VERSION,
+        )
+
+    # -- loop ------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        now = self._clock.now()
+        next_cut = now + self._settings.checkpoint_every_s
+        next_discover = now + self._settings.discover_every_s
+        next_verify = now + self._settings.verify_every_s
+        while not self._abort.is_set():
+            for event in self._wait(next_cut):
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, EpochCut):
+                    self._accept(event)
+                else:
+                    self._ended = True
+            self._commits.check()
+            self._show()
+            now = self._clock.now()
+            if self._cutting:
+                continue
+            if self._ended or self._stop.is_set():
+                if self._finishing or not self._has_news():
+                    return
+                self._finishing = True
+                self._barrier()
+            elif now >= next_cut:
+                next_cut = max(next_cut + self._settings.checkpoint_every_s, now)
+                if self._has_news() and self._log.pending_epochs() < PENDING_EPOCHS_MAX:
+                    self._barrier()
+                    next_verify = now + self._settings.verify_every_s
+                elif now >= next_verify:
+                    next_verify = now + self._settings.verify_every_s
+                    self._verify()
+            if now >= next_discover and not self._settings.bounded:
+                next_discover = now + self._settings.discover_every_s
+                self._look_for_partitions()
+
+    def _wait(self, next_cut: float) -> list[Any]:
+        tick = TICK_S
+        if not self._cutting:
+            tick = min(TICK_S, max(0.001, next_cut - self._clock.now()))
+        self._clock.waited(tick)
+        return list(self._job.wait(tick))
+
+    def _has_news(self) -> bool:
+        return self._job.polled() != self._cut_polled or bool(self._admitted)
+
+    def _barrier(self) -> None:
+        self._cut_polled = self._job.polled()
+        self._cutting = True
+        self._cut_started = time.monotonic()
+        self._job.barrier(self._log.next_slot)
+
+    def _accept(self, cut: EpochCut) -> None:
+        """All workers have answered: the manifest, which is the commit; then the tables."""
+        self._hook("after_prepare")
+        admitted, self._admitted = self._admitted, {}
+        self._partitions.admit(admitted)
+        sources = self._partitions.cut(cut.sources)
+        self._append(
+            Epoch(
+                sources=sources,
+                tokens=cut.tokens,
+                key_groups=self._key_groups(),
+                last=self._finishing,
+            )
+        )
+        self._cutting = False
+        self._count(cut, sources)
+        if admitted:
+            self._job.assign(self._partitions.assign(admitted))
+        self._commits.request()
+        self._log.collect()
+
+    def _append(self, epoch: Epoch) -> None:
+        entry = self._log.append(epoch)
+        self.status.epoch = entry.slot
+
+    def _count(self, cut: EpochCut, sources: Mapping[str, Any]) -> None:
+        status = self.status
+        status.checkpoint_seconds = time.monotonic() - self._cut_started
+        for source, counted in cut.sources.items():
+            status.rows[source] = counted.good
+            diverted = source in self._runnable.diverting
+            (status.rejected if diverted else status.dropped)[source] = counted.rejected
+            status.lag[source] = counted.lag
+
+    def _on_landed(self, sink: str, done: Committed, seconds: float) -> None:
+        status = self.status
+        status.committed_rows[sink] = status.committed_rows.get(sink, 0) + done.rows
+        status.commits[sink] = status.commits.get(sink, 0) + 1
+        status.commit_seconds = seconds
+        status.last_commit = time.monotonic()
+        self._snapshots.setdefault(sink, []).extend(done.snapshots)
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Tell sources what every table has; they may forget it."""
+        self._hook("before_ack")
+        positions = self._log.ack_positions()
+        job: EngineJob | None = getattr(self, "_job", None)
+        if positions and job is not None:
+            job.committed(positions)
+
+    def _verify(self) -> None:
+        for sink, target in self._runnable.targets.items():
+            try:
+                target.verify(self._log.view(sink))
+            except FrazilError as error:
+                if not error.retryable:
+                    raise
+                log_.warning("verify", sink=target.name, error=str(error))
+
+    def _look_for_partitions(self) -> None:
+        try:
+            found = self._job.discover(bounded=False)
+        except FrazilError as error:
+            if not error.retryable:
+                raise
+            log_.warning("discover", pipeline=self._runnable.name, error=str(error))
+            return
+        known = self._partitions.state()
+        for source, partitions in found.items():
+            names = known[source].positions() if source in known else {}
+            new = [each for each in partitions if each.name not in names]
+            if new:
+                log_.info("partitions", source=source, new=[each.name for each in new])
+                self._admitted[source] = new
+
+    def _show(self) -> None:
+        if self._observer is None:
+            return
+        self.status.pending_epochs = self._log.pending_epochs()
+        self.status.trouble = {
+            self._runnable.targets[sink].name: str(error)
+            for sink, error in self._commits.trouble().items()
+        }
+        self.status.metrics = self._job.metrics()
+        self._observer.update(self.status)
+
+    # -- end -------------------------------------------------------------------------------------
+
+    def _report(self, first_epoch: int, seconds: float) -> RunReport:
+        raise NotImplementedError
+
+
+def settings_with(settings: RunSettings, **changes: Any) -> RunSettings:
+    """Settings with some changed."""
+    return replace(settings, **changes)

@@ -1,0 +1,173 @@
+"""The engine's job with typed events: the only place that knows the engine's JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from frazil import _engine
+from frazil.errors import FrazilError, from_engine
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCut:
+    """A source at a barrier. Rows count from the start of the job."""
+
+    positions: Mapping[str, str]
+    lag: Mapping[str, int]  # rows or bytes to the end known now, -1 unknown
+    read: int
+    good: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCut:
+    """Every worker has answered a barrier: nothing of this epoch is in memory only."""
+
+    epoch: int
+    sources: Mapping[str, SourceCut]
+    tokens: Mapping[str, tuple[str, ...]]  # by sink, one part per worker that had rows
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Every bounded source is exhausted, its rows are in the sinks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job has stopped."""
+
+    error: FrazilError
+
+
+Event = EpochCut | Ended | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A partition as a source's enumerator sees it; positions are the connector's own JSON."""
+
+    name: str
+    start: str
+    end: str  # empty: unbounded
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A partition for a worker to read."""
+
+    ordinal: int
+    name: str
+    position: str
+    end: str
+    worker: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How the engine runs a plan."""
+
+    workers: int
+    attempt: int
+    first_epoch: int
+    bounded: bool
+    memory_bytes: int
+    simulated: bool = False
+    seed: int = 0
+
+
+class EngineJob:
+    """A plan at work in this process. One control thread calls it."""
+
+    def __init__(
+        self,
+        plan: Mapping[str, Any],
+        options: JobOptions,
+        functions: Mapping[str, Callable[[_engine.ArrowBatch], object]],
+    ) -> None:
+        fields = {name: getattr(options, name) for name in JobOptions.__dataclass_fields__}
+        self._job = _engine.Job(json.dumps(plan), json.dumps(fields), dict(functions))
+
+    def discover(self, *, bounded: bool) -> dict[str, list[Found]]:
+        """Partitions of every source, by source id."""
+        found = json.loads(self._job.discover(bounded))
+        return {
+            source: [Found(each["name"], each["start"], each["end"]) for each in partitions]
+            for source, partitions in found.items()
+        }
+
+    def assign(self, partitions: Mapping[str, list[Assigned]]) -> None:
+        """Hand partitions to workers, before `start` or for partitions that came since."""
+        self._job.assign(
+            json.dumps(
+                {
+                    source: [
+                        {name: getattr(each, name) for name in Assigned.__dataclass_fields__}
+                        for each in assigned
+                    ]
+                    for source, assigned in partitions.items()
+                }
+            )
+        )
+
+    def start(self) -> None:
+        """Start the workers."""
+        self._job.start()
+
+    def barrier(self, epoch: int) -> None:
+        """Cut an epoch; the answer is an `EpochCut` event."""
+        self._job.barrier(epoch)
+
+    def committed(self, positions: Mapping[str, Mapping[str, str]]) -> None:
+        """Tell sources what every table has."""
+        self._job.committed(
+            json.dumps(
+                {
+                    source: [{"name": name, "position": at} for name, at in partitions.items()]
+                    for source, partitions in positions.items()
+                }
+            )
+        )
+
+    def wait(self, timeout_seconds: float) -> list[Event]:
+        """Events since the last call; waits up to `timeout_seconds` for one."""
+        return [_event(json.loads(text)) for text in self._job.wait(timeout_seconds)]
+
+    def polled(self) -> int:
+        """Chunks read since the start."""
+        return self._job.polled()
+
+    def metrics(self) -> dict[str, Any]:
+        """Rows by node, bytes by tag and in channels, conditions of sources."""
+        metrics: dict[str, Any] = json.loads(self._job.metrics())
+        return metrics
+
+    def stop(self) -> None:
+        """Stop and join the workers. What is not committed is dropped."""
+        self._job.stop()
+
+
+def _event(event: dict[str, Any]) -> Event:
+    match event["kind"]:
+        case "epoch":
+            return EpochCut(
+                event["epoch"],
+                {
+                    source: SourceCut(
+                        cut["positions"], cut["lag"], cut["read"], cut["good"], cut["rejected"]
+                    )
+                    for source, cut in event["sources"].items()
+                },
+                {sink: tuple(parts) for sink, parts in event["tokens"].items()},
+                event["seconds"],
+            )
+        case "ended":
+            return Ended()
+        case _:
+            return Failed(
+                from_engine(event["error"], event["name"], event["message"], event["retryable"])
+            )

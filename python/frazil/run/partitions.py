@@ -1,0 +1,102 @@
+"""Which partitions there are, where each is, and which worker reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from frazil.checkpoint import Partition, Rows, SourceState
+from frazil.run.engine_job import Assigned, Found, SourceCut
+
+
+@dataclass
+class SourcePartitions:
+    """The partitions of one source, in the order of their admission; the index is the ordinal."""
+
+    positions: dict[str, str] = field(default_factory=dict)
+    counted: SourceCut | None = None  # what the engine had counted at the last epoch
+
+    def admit(self, found: Sequence[Found]) -> list[Found]:
+        """Take partitions that are not known yet; returns them."""
+        new = [each for each in found if each.name not in self.positions]
+        for each in new:
+            self.positions[each.name] = each.start
+        return new
+
+    def ordinal(self, name: str) -> int:
+        """Number of a partition in this pipeline."""
+        return list(self.positions).index(name)
+
+
+class Partitions:
+    """All sources of a run.
+
+    Parameters
+    ----------
+    restored
+        The sources of the newest manifest.
+    workers
+        Number of workers; a partition's worker is its ordinal modulo this.
+    diverting
+        Sources whose rejected rows go to `.rejected`; those of the others are dropped, and counted.
+    """
+
+    def __init__(
+        self, restored: Mapping[str, SourceState], *, workers: int, diverting: set[str]
+    ) -> None:
+        self._sources = {
+            source: SourcePartitions(dict(state.positions())) for source, state in restored.items()
+        }
+        self._workers = workers
+        self._diverting = diverting
+
+    def admit(self, found: Mapping[str, Sequence[Found]]) -> dict[str, list[Found]]:
+        """Take what was found and is new, by source."""
+        new = {
+            source: self._sources.setdefault(source, SourcePartitions()).admit(partitions)
+            for source, partitions in found.items()
+        }
+        return {source: partitions for source, partitions in new.items() if partitions}
+
+    def assign(self, found: Mapping[str, Sequence[Found]]) -> dict[str, list[Assigned]]:
+        """Where to go on reading each of these partitions, and who does."""
+        return {
+            source: [self._assigned(self._sources[source], each) for each in partitions]
+            for source, partitions in found.items()
+        }
+
+    def _assigned(self, source: SourcePartitions, found: Found) -> Assigned:
+        ordinal = source.ordinal(found.name)
+        position = source.positions[found.name]
+        return Assigned(ordinal, found.name, position, found.end, ordinal % self._workers)
+
+    def state(self) -> dict[str, SourceState]:
+        """For a manifest without rows: where everything stands."""
+        return {source: self._state(known, Rows()) for source, known in self._sources.items()}
+
+    def cut(self, sources: Mapping[str, SourceCut]) -> dict[str, SourceState]:
+        """For a manifest: positions and rows of the epoch that was cut."""
+        states = self.state()
+        for source, cut in sources.items():
+            known = self._sources.setdefault(source, SourcePartitions())
+            known.positions.update(cut.positions)
+            states[source] = self._state(known, self._rows(source, known.counted, cut))
+            known.counted = cut
+        return states
+
+    def _rows(self, source: str, before: SourceCut | None, cut: SourceCut) -> Rows:
+        read, good, rejected = cut.read, cut.good, cut.rejected
+        if before is not None:
+            read, good, rejected = (
+                read - before.read,
+                good - before.good,
+                rejected - before.rejected,
+            )
+        if source in self._diverting:
+            return Rows(read=read, good=good, rejected=rejected)
+        return Rows(read=read, good=good, dropped=rejected)
+
+    @staticmethod
+    def _state(known: SourcePartitions, rows: Rows) -> SourceState:
+        partitions = tuple(Partition(name, at) for name, at in known.positions.items())
+        return SourceState(partitions=partitions, rows=rows)

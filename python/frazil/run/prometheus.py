@@ -1,0 +1,89 @@
+"""Metrics for Prometheus, on request: an HTTP endpoint on loopback."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from frazil.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from frazil.run.coordinator import Status
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.core import Metric
+
+
+class PrometheusEndpoint:
+    """Serves the newest status of a run.
+
+    Parameters
+    ----------
+    port
+        TCP port; 0 takes a free one, see `port`.
+    address
+        Where it listens; loopback unless said otherwise.
+    """
+
+    def __init__(self, port: int, address: str = "127.0.0.1") -> None:
+        try:
+            from prometheus_client import CollectorRegistry, start_http_server
+        except ImportError:
+            raise ConfigError(
+                "metrics need the package prometheus-client, which is not installed",
+                "install it: pip install 'frazil[metrics]'",
+            ) from None
+        self._status: Status | None = None
+        registry: CollectorRegistry = CollectorRegistry()
+        registry.register(self)  # type: ignore[arg-type]
+        self._server, self._thread = start_http_server(port, addr=address, registry=registry)
+        self.port = int(self._server.server_port)
+
+    def update(self, status: Status) -> None:
+        """Take the newest status; read when somebody scrapes."""
+        self._status = status
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics (prometheus_client's collector protocol)."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        status = self._status
+        if status is None:
+            return
+        now = time.monotonic()
+        rows = CounterMetricFamily("frazil_rows", "Rows by node of the plan", labels=["node"])
+        rejected = CounterMetricFamily("frazil_rows_rejected", "Bad rows", labels=["source"])
+        for node in status.metrics.get("nodes", {}).values():
+            rows.add_metric([node["name"]], node.get("read", node["rows_in"]))
+            if "rejected" in node:
+                rejected.add_metric([node["name"]], node["rejected"])
+        lag = GaugeMetricFamily(
+            "frazil_lag", "Rows or bytes to the end of a partition", labels=["source", "partition"]
+        )
+        for source, partitions in status.lag.items():
+            for partition, behind in partitions.items():
+                lag.add_metric([source, partition], behind)
+        memory = GaugeMetricFamily("frazil_memory_bytes", "Arrow memory by tag", labels=["tag"])
+        for tag, size in status.metrics.get("memory", {}).items():
+            memory.add_metric([tag], size)
+        yield from (rows, rejected, lag, memory)
+        for name, text, value in (
+            ("checkpoint_seconds", "Last checkpoint, barrier to manifest", status.checkpoint_seconds),
+            ("commit_seconds", "Last commit", status.commit_seconds),
+            (
+                "seconds_since_last_commit",
+                "Since a table took an epoch",
+                now - (status.last_commit or status.started),
+            ),
+            ("pending_epochs", "Accepted epochs not in every table", status.pending_epochs),
+            ("queue_bytes", "Bytes in channels", status.metrics.get("queue_bytes", 0)),
+            ("epoch", "Newest accepted epoch", status.epoch),
+        ):
+            yield GaugeMetricFamily(f"frazil_{name}", text, value=value)

@@ -1,0 +1,36 @@
+"""How a pipeline is run; what it computes is in the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Epochs that may be accepted and not yet in every table. Past it no further epoch is cut: the open
+# one grows in files, not in memory, until a table takes some.
+PENDING_EPOCHS_MAX = 16
+
+# How long the end of a run waits for tables to take the last epochs (seconds).
+DRAIN_S = 600.0
+
+# How often an unbounded run looks for new partitions (seconds).
+DISCOVER_EVERY_S = 10.0
+
+# How often what has landed is checked against the tables while nothing new comes (seconds).
+VERIFY_EVERY_S = 60.0
+
+MEMORY_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Settings of one run."""
+
+    workers: int = 1
+    memory_bytes: int = MEMORY_BYTES
+    checkpoint_every_s: float = 10.0
+    bounded: bool = False
+    takeover: bool = False
+    retain: int = 0
+    drain_s: float = DRAIN_S
+    discover_every_s: float = DISCOVER_EVERY_S
+    verify_every_s: float = VERIFY_EVERY_S
+    simulated_seed: int | None = None  # not None: one thread, an order drawn from it, no clock
