@@ -7,10 +7,11 @@ may happen between any two of these is a crash, and the next start is right.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -149,7 +150,7 @@ class Coordinator:
         self._finishing = False
         self._admitted: dict[str, list[Found]] = {}
         self._snapshots: dict[str, list[int]] = {}
-        self._landed_epochs: dict[str, int] = {}
+        self._read: dict[str, int] = {}
         self.status = Status(runnable.name, 0, time.monotonic())
 
     def stop(self) -> None:
@@ -330,7 +331,7 @@ class Coordinator:
             )
         )
         self._cutting = False
-        self._count(cut, sources)
+        self._count(cut)
         if admitted:
             self._job.assign(self._partitions.assign(admitted))
         self._commits.request()
@@ -340,10 +341,11 @@ class Coordinator:
         entry = self._log.append(epoch)
         self.status.epoch = entry.slot
 
-    def _count(self, cut: EpochCut, sources: Mapping[str, Any]) -> None:
+    def _count(self, cut: EpochCut) -> None:
         status = self.status
         status.checkpoint_seconds = time.monotonic() - self._cut_started
         for source, counted in cut.sources.items():
+            self._read[source] = counted.read
             status.rows[source] = counted.good
             diverted = source in self._runnable.diverting
             (status.rejected if diverted else status.dropped)[source] = counted.rejected
@@ -405,9 +407,47 @@ class Coordinator:
     # -- end -------------------------------------------------------------------------------------
 
     def _report(self, first_epoch: int, seconds: float) -> RunReport:
-        raise NotImplementedError
+        names = self._runnable.source_names
+        status = self.status
+        sources = {
+            names[source]: SourceReport(
+                read=self._read.get(source, 0),
+                good=status.rows.get(source, 0),
+                rejected=status.rejected.get(source, 0),
+                dropped=status.dropped.get(source, 0),
+                partitions=self._partition_reports(source, state.positions()),
+            )
+            for source, state in self._partitions.state().items()
+            if source in names
+        }
+        sinks = {
+            target.name: SinkReport(
+                rows=status.committed_rows.get(sink, 0),
+                epochs=status.commits.get(sink, 0),
+                snapshots=tuple(self._snapshots.get(sink, ())),
+            )
+            for sink, target in self._runnable.targets.items()
+        }
+        return RunReport(
+            pipeline=self._runnable.name,
+            attempt=self._log.attempt,
+            first_epoch=first_epoch,
+            last_epoch=self._log.newest.slot,
+            seconds=seconds,
+            sources=sources,
+            sinks=sinks,
+        )
 
-
-def settings_with(settings: RunSettings, **changes: Any) -> RunSettings:
-    """Settings with some changed."""
-    return replace(settings, **changes)
+    def _partition_reports(
+        self, source: str, positions: Mapping[str, str]
+    ) -> dict[str, PartitionReport]:
+        starts = self._start_positions.get(source, {})
+        lag = self.status.lag.get(source, {})
+        return {
+            name: PartitionReport(
+                start=json.loads(starts.get(name, position)),
+                end=json.loads(position),
+                lag=None if lag.get(name, -1) < 0 else lag[name],
+            )
+            for name, position in positions.items()
+        }
