@@ -1,11 +1,23 @@
-# ccache where it is installed; the sloppiness is what it needs to cache next to a precompiled header.
+# ccache where it is installed. Paths below the checkout are relative for it, so that every checkout and every build
+# folder of the same kind shares its entries; a precompiled header would undo that, so with ccache the same header is only included.
 find_program(ccache_program ccache)
 if(ccache_program)
   set(CMAKE_CXX_COMPILER_LAUNCHER
-    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-    ${ccache_program})
-  add_compile_options($<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
+    ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${ccache_program})
+  set(FZ_PRECOMPILE OFF)
+else()
+  set(FZ_PRECOMPILE ON)
 endif()
+
+# Gives a target the headers that nearly every file needs.
+function(frazil_common_headers target)
+  if(FZ_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE cmake/precompiled.h)
+  else()
+    target_compile_options(${target} PRIVATE -include ${PROJECT_SOURCE_DIR}/cmake/precompiled.h)
+  endif()
+endfunction()
+
 find_program(mold_program mold)
 if(mold_program)
   add_link_options(-fuse-ld=mold)
