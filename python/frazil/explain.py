@@ -19,6 +19,7 @@ from frazil.node import (
     UdfNode,
     UnionNode,
 )
+from frazil.udf import as_written, call_texts
 
 if TYPE_CHECKING:
     from frazil.pipeline import Pipeline
@@ -93,18 +94,20 @@ def _describe_source(node: SourceNode, port: Port, depth: int, lines: list[str],
         pad += "  "
         fields = ""
     detail = ", ".join(part for part in (fields, node.detail) if part)
-    lines.append(_row(f"{pad}<- read_{_reader(node)} {node.name}", detail))
+    name = (node.name or "").removeprefix(f"{node.connector}:")
+    lines.append(_row(f"{pad}<- read_{_reader(node)} {name}", detail))
 
 
 def _step(node: Node) -> tuple[str, str]:
     """A step and what is to be said about it."""
     match node:
         case FilterNode():
-            return f"filter {_cut(_bare(repr(node.predicate)))}", ""
+            text = as_written(repr(node.predicate), call_texts(node.input.node))
+            return f"filter {_cut(_bare(text))}", ""
         case ProjectNode():
-            calls = _calls(node.input.node)
+            calls = call_texts(node.input.node)
             computed = [
-                f"{name}={_bare(calls.get(repr(expression), repr(expression)))}"
+                f"{name}={_bare(as_written(repr(expression), calls))}"
                 for name, expression in node.columns
                 if not (isinstance(expression, Column) and expression._name == name)
             ]
@@ -112,10 +115,9 @@ def _step(node: Node) -> tuple[str, str]:
                 return f"compute {_cut(', '.join(computed))}", f"{len(node.columns)} columns"
             return f"select {_cut(', '.join(name for name, _ in node.columns))}", ""
         case UdfNode():
-            arguments = ", ".join(map(repr, node.arguments))
-            name = node.function.reference.rpartition(":")[2].rpartition(".")[2]
             how = "a call a row" if node.function.kind == "row" else "a call a batch"
-            return f"call {_cut(f'{name}({arguments})')}", _in_python(how, node.function.pure)
+            text = call_texts(node)[node.column]
+            return f"call {_cut(text)}", _in_python(how, node.function.pure)
         case MapBatchesNode():
             how = _in_python("a call a batch", node.function.pure)
             return f"map_batches {node.function.reference}", how
@@ -124,16 +126,6 @@ def _step(node: Node) -> tuple[str, str]:
         case UnionNode():
             return "union", f"{len(node.streams)} streams"
     raise AssertionError(node)
-
-
-def _calls(node: Node) -> dict[str, str]:
-    """The columns that Python functions have just made, and their calls."""
-    calls: dict[str, str] = {}
-    while isinstance(node, UdfNode):
-        name = node.function.reference.rpartition(":")[2].rpartition(".")[2]
-        calls[node.column] = f"{name}({', '.join(map(repr, node.arguments))})"
-        node = node.input.node
-    return calls
 
 
 def _in_python(how: str, pure: bool) -> str:

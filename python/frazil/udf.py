@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import sys
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from frazil.bind import bind
 from frazil.errors import PlanError, TypeMismatch, on_user_line
 from frazil.expr import Column, Expr, Json, as_expr
-from frazil.node import Function, Port, UdfNode
+from frazil.node import FilterNode, Function, Node, Port, UdfNode
 from frazil.schema import arrow_type
 from frazil.types import type_name
 
@@ -23,10 +24,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OnError = Literal["fail", "null"]
-VALUES_SHOWN = 5
-"""Values of an error's row that are shown."""
-VALUE_CHARS = 60
-"""Characters of a value that are shown."""
 COLUMN_PREFIX = "__udf_"
 
 
@@ -98,8 +95,7 @@ class UdfCall(Expr):
         return UdfCall(self._function, args, self._types)
 
     def __repr__(self) -> str:
-        name = self._function.reference.rpartition(":")[2].rpartition(".")[2]
-        return f"{name}({', '.join(map(repr, self._arguments))})"
+        return f"{_short_name(self._function)}({', '.join(map(repr, self._arguments))})"
 
     def _to_json(self) -> Json:
         raise PlanError(
@@ -266,6 +262,29 @@ def compute_calls(port: Port, expressions: Sequence[Expr]) -> tuple[Port, list[E
 
     results = [replaced(expression) for expression in expressions]
     return port, results
+
+
+def call_texts(node: Node) -> dict[str, str]:
+    """Calls whose columns a step can see, as the user wrote them, by the column's name."""
+    chain: list[UdfNode] = []
+    while isinstance(node, UdfNode | FilterNode):
+        if isinstance(node, UdfNode):
+            chain.append(node)
+        node = node.input.node
+    texts: dict[str, str] = {}
+    for call in reversed(chain):
+        text = f"{_short_name(call.function)}({', '.join(map(repr, call.arguments))})"
+        texts[call.column] = as_written(text, texts)
+    return texts
+
+
+def as_written(text: str, calls: Mapping[str, str]) -> str:
+    """Put the calls into a text in place of their columns' names."""
+    return re.sub(rf"{COLUMN_PREFIX}\d+", lambda found: calls.get(found[0], found[0]), text)
+
+
+def _short_name(function: Function) -> str:
+    return function.reference.rpartition(":")[2].rpartition(".")[2]
 
 
 def _udf_port(port: Port, call: UdfCall, args: tuple[Expr, ...]) -> Port:
