@@ -152,7 +152,25 @@ class CommitError(SinkError):
 
 
 class CommitRefused(CommitError):
-    """A commit would lose or double rows, so it was not made."""
+    """A commit would lose or double rows, so it was not made.
+
+    Parameters
+    ----------
+    what, lines
+        As in FrazilError; both sides that disagree are named.
+    kind
+        Which disagreement: see `frazil.iceberg.proof.Refusal`.
+    """
+
+    def __init__(self, what: str, *lines: str, kind: str = "") -> None:
+        super().__init__(what, *lines)
+        self.kind = kind
+
+
+class CommitUnknown(CommitError):
+    """The catalog does not say whether a commit landed, or is away; to be tried again later."""
+
+    retryable = True
 
 
 class EngineError(FrazilError):

@@ -1,0 +1,121 @@
+"""Opening a catalog: what users know from PyIceberg, and an embedded one for those who have none.
+
+Imports PyIceberg only when a catalog is opened: it costs 30 MB and half a second.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from frazil.errors import ConfigError, ConnectError, nearest
+
+if TYPE_CHECKING:
+    from pyiceberg.catalog import Catalog
+
+    CatalogLike = str | Mapping[str, str] | Catalog | None
+
+# The folder of the embedded catalog, and its database in it.
+WAREHOUSE = "warehouse"
+DATABASE = "catalog.db"
+
+
+def open_catalog(catalog: CatalogLike = None) -> Catalog:
+    """Open a catalog for committing.
+
+    Parameters
+    ----------
+    catalog
+        The name of a catalog in PyIceberg's configuration (.pyiceberg.yaml or PYICEBERG_CATALOG__*
+        variables); its properties; or a PyIceberg catalog. None is PyIceberg's default catalog if
+        it is configured, else an embedded one: SQLite and files in ./warehouse.
+
+    Returns
+    -------
+    pyiceberg.catalog.Catalog
+        It reads and writes metadata with `SmallFileIO` unless its properties name another FileIO.
+        A catalog that was given is not changed.
+
+    Raises
+    ------
+    ConfigError
+        There is no such catalog, or its properties do not make one.
+    ConnectError
+        The catalog cannot be reached.
+    """
+    from pyiceberg.catalog import Catalog as AnyCatalog
+
+    if isinstance(catalog, AnyCatalog):
+        return _with_small_io(catalog)
+    if isinstance(catalog, Mapping):
+        properties = {str(key): str(value) for key, value in catalog.items()}
+        name = properties.pop("name", "default")
+        return _with_small_io(_load(name, properties))
+    if catalog is None:
+        default = _default_name()
+        return _with_small_io(_load(default, {})) if default else embedded_catalog()
+    _check_name(catalog)
+    return _with_small_io(_load(catalog, {}))
+
+
+def embedded_catalog(folder: str | Path = WAREHOUSE) -> Catalog:
+    """Open, or make, a catalog of one folder: an SQLite database and the tables beside it."""
+    path = Path(folder).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"making the warehouse folder {path}: {error.strerror}") from error
+    properties = {
+        "type": "sql",
+        "uri": f"sqlite:///{path / DATABASE}",
+        "warehouse": f"file://{path}",
+    }
+    return _with_small_io(_load("embedded", properties))
+
+
+def _default_name() -> str | None:
+    from pyiceberg.catalog import list_catalogs
+    from pyiceberg.utils.config import Config
+
+    name = Config().get_default_catalog_name()
+    return name if name in list_catalogs() else None
+
+
+def _check_name(name: str) -> None:
+    from pyiceberg.catalog import list_catalogs
+
+    known = list_catalogs()
+    if name.lower() in (each.lower() for each in known):
+        return
+    near = nearest(name, known)
+    raise ConfigError(
+        f"no catalog {name!r} is configured",
+        f"did you mean {near!r}?" if near else f"configured: {', '.join(sorted(known)) or 'none'}",
+        "configure it in .pyiceberg.yaml or by "
+        f"PYICEBERG_CATALOG__{name.upper()}__URI, or give its properties as a dict",
+    )
+
+
+def _load(name: str, properties: Mapping[str, str]) -> Catalog:
+    from pyiceberg.catalog import load_catalog
+    from pyiceberg.exceptions import NotInstalledError
+
+    try:
+        return load_catalog(name, **properties)
+    except (ValueError, NotInstalledError) as error:
+        raise ConfigError(f"opening catalog {name!r}: {error}") from error
+    except Exception as error:  # what it raises depends on the catalog: requests, sqlalchemy, ...
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ConnectError(f"opening catalog {name!r}: {text}") from error
+
+
+def _with_small_io(catalog: Catalog) -> Catalog:
+    if catalog.properties.get("py-io-impl"):
+        return catalog
+    from frazil.iceberg.fileio import NAME
+
+    ours = copy.copy(catalog)
+    ours.properties = {**catalog.properties, "py-io-impl": NAME}
+    return ours

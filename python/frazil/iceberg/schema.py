@@ -1,0 +1,248 @@
+"""Arrow schemas and Iceberg schemas: one from the other, and whether they agree.
+
+The types both share are written as they are: bool, int (also of 8 and 16 bits), long, float,
+double, decimal, date, time and timestamps in microseconds, string, binary, fixed, uuid, struct,
+list, map. For anything else the error names the column and what to cast it to.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg import types as ice
+from pyiceberg.schema import Schema
+
+from frazil.errors import SchemaError, SchemaMismatch, nearest
+
+if TYPE_CHECKING:
+    from pyiceberg.types import IcebergType, NestedField
+
+FIELD_ID = b"PARQUET:field_id"
+
+# Names that the engine uses for itself.
+HIDDEN_PREFIX = "__fz_"
+
+_PRIMITIVES: dict[pa.DataType, IcebergType] = {
+    pa.bool_(): ice.BooleanType(),
+    pa.int8(): ice.IntegerType(),
+    pa.int16(): ice.IntegerType(),
+    pa.int32(): ice.IntegerType(),
+    pa.int64(): ice.LongType(),
+    pa.float32(): ice.FloatType(),
+    pa.float64(): ice.DoubleType(),
+    pa.date32(): ice.DateType(),
+    pa.time64("us"): ice.TimeType(),
+    pa.string(): ice.StringType(),
+    pa.large_string(): ice.StringType(),
+    pa.string_view(): ice.StringType(),
+    pa.binary(): ice.BinaryType(),
+    pa.large_binary(): ice.BinaryType(),
+    pa.binary_view(): ice.BinaryType(),
+    pa.uuid(): ice.UUIDType(),
+}
+
+# What to cast a type to that Iceberg does not have.
+_CASTS: tuple[tuple[object, str], ...] = (
+    (pa.types.is_uint8, "int32"),
+    (pa.types.is_uint16, "int32"),
+    (pa.types.is_uint32, "int64"),
+    (pa.types.is_uint64, "decimal128(20, 0)"),
+    (pa.types.is_float16, "float32"),
+    (pa.types.is_date64, "date32"),
+    (pa.types.is_time, "time64('us')"),
+    (pa.types.is_timestamp, "timestamp('us')"),
+    (pa.types.is_duration, "int64 (microseconds)"),
+    (pa.types.is_interval, "int64 (microseconds)"),
+    (pa.types.is_decimal256, "decimal128(38, s)"),
+    (pa.types.is_null, "the type it is meant to have"),
+)
+
+
+def to_iceberg(schema: pa.Schema) -> Schema:
+    """Make the Iceberg schema of a table that is to hold these columns.
+
+    Raises
+    ------
+    SchemaError
+        A column has a type that Iceberg's format 2 does not have, or two have one name.
+    """
+    ids = itertools.count(1)
+    if not len(schema):
+        raise SchemaError("a table needs at least one column, the stream has none")
+    return Schema(*_fields_to_iceberg(schema, ids, ""))
+
+
+def _fields_to_iceberg(
+    fields: pa.Schema | list[pa.Field], ids: Iterator[int], prefix: str
+) -> list[NestedField]:
+    seen: dict[str, str] = {}
+    for field in fields:
+        path = prefix + field.name
+        if not field.name:
+            raise SchemaError(f"a column of {prefix[:-1] or 'the stream'} has no name")
+        if field.name.startswith(HIDDEN_PREFIX):
+            raise SchemaError(f"column {path!r}: names with {HIDDEN_PREFIX!r} are Frazil's own")
+        # Engines that ignore case could not tell the two apart.
+        if (other := seen.setdefault(field.name.lower(), path)) != path or (
+            sum(each.name == field.name for each in fields) > 1
+        ):
+            raise SchemaError(
+                f"columns {other!r} and {path!r} have the same name for readers that ignore case",
+                "rename one of them: .rename(...)",
+            )
+    return [_field_to_iceberg(field, ids, prefix + field.name) for field in fields]
+
+
+def _field_to_iceberg(field: pa.Field, ids: Iterator[int], path: str) -> NestedField:
+    own = next(ids)
+    kind = _type_to_iceberg(field.type, ids, path)
+    return ice.NestedField(own, field.name, kind, required=not field.nullable)
+
+
+def _type_to_iceberg(kind: pa.DataType, ids: Iterator[int], path: str) -> IcebergType:
+    if (primitive := _PRIMITIVES.get(kind)) is not None:
+        return primitive
+    if pa.types.is_timestamp(kind) and kind.unit == "us":
+        return ice.TimestamptzType() if kind.tz else ice.TimestampType()
+    if pa.types.is_decimal128(kind) and kind.scale >= 0:
+        return ice.DecimalType(kind.precision, kind.scale)
+    if pa.types.is_fixed_size_binary(kind):
+        return ice.FixedType(kind.byte_width)
+    if pa.types.is_dictionary(kind):
+        return _type_to_iceberg(kind.value_type, ids, path)
+    if pa.types.is_struct(kind) and kind.num_fields:
+        members = [kind.field(i) for i in range(kind.num_fields)]
+        return ice.StructType(*_fields_to_iceberg(members, ids, path + "."))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        own = next(ids)
+        element = _type_to_iceberg(kind.value_type, ids, path + ".element")
+        return ice.ListType(own, element, element_required=not kind.value_field.nullable)
+    if pa.types.is_map(kind):
+        key_id, value_id = next(ids), next(ids)
+        key = _type_to_iceberg(kind.key_type, ids, path + ".key")
+        value = _type_to_iceberg(kind.item_type, ids, path + ".value")
+        required = not kind.item_field.nullable
+        return ice.MapType(key_id, key, value_id, value, value_required=required)
+    raise SchemaError(
+        f"column {path!r}: an Iceberg table cannot hold {kind}",
+        f"cast it to {_cast_for(kind)} before writing" if _cast_for(kind) else "leave it out",
+    )
+
+
+def _cast_for(kind: pa.DataType) -> str:
+    if pa.types.is_timestamp(kind) and kind.tz:
+        return f"timestamp('us', tz={kind.tz!r})"
+    if pa.types.is_fixed_size_list(kind):
+        return f"list_({kind.value_type})"
+    for matches, target in _CASTS:
+        if callable(matches) and matches(kind):
+            return target
+    return ""
+
+
+def to_arrow(schema: Schema) -> pa.Schema:
+    """The Arrow schema in which data files of a table are written, with every field's id."""
+    return pa.schema([_field_to_arrow(field) for field in schema.fields])
+
+
+def _field_to_arrow(field: NestedField) -> pa.Field:
+    kind = type_to_arrow(field.field_type)
+    return _with_id(field.name, kind, not field.required, field.field_id)
+
+
+def _with_id(name: str, kind: pa.DataType, nullable: bool, field_id: int) -> pa.Field:
+    return pa.field(name, kind, nullable, {FIELD_ID: str(field_id).encode()})
+
+
+def type_to_arrow(kind: IcebergType) -> pa.DataType:
+    """The Arrow type of an Iceberg type, with field ids inside."""
+    match kind:
+        case ice.DecimalType():
+            return pa.decimal128(kind.precision, kind.scale)
+        case ice.FixedType():
+            return pa.binary(len(kind))
+        case ice.TimestampType():
+            return pa.timestamp("us")
+        case ice.TimestamptzType():
+            return pa.timestamp("us", tz="UTC")
+        case ice.StructType():
+            return pa.struct([_field_to_arrow(field) for field in kind.fields])
+        case ice.ListType():
+            element = type_to_arrow(kind.element_type)
+            return pa.list_(
+                _with_id("element", element, not kind.element_required, kind.element_id)
+            )
+        case ice.MapType():
+            return pa.map_(
+                _with_id("key", type_to_arrow(kind.key_type), False, kind.key_id),
+                _with_id(
+                    "value", type_to_arrow(kind.value_type), not kind.value_required, kind.value_id
+                ),
+            )
+    for arrow, iceberg in _PRIMITIVES.items():
+        if iceberg == kind and arrow not in (pa.int8(), pa.int16()):
+            return arrow
+    raise SchemaError(f"Frazil cannot write the Iceberg type {kind}")
+
+
+def check_fits(table: Schema, stream: pa.Schema, name: str) -> None:
+    """Check that rows of a stream can be written to an existing table.
+
+    Columns go by name. The table may have optional columns that the stream lacks: they get null.
+    Types have to be the same; nothing is widened silently.
+
+    Raises
+    ------
+    SchemaMismatch
+        With the column, and what both sides have.
+    """
+    wanted = Schema(*_fields_to_iceberg(stream, itertools.count(1), ""))
+    _check_struct(table.as_struct(), wanted.as_struct(), name, "")
+
+
+def _check_struct(table: ice.StructType, stream: ice.StructType, name: str, prefix: str) -> None:
+    theirs = {field.name: field for field in table.fields}
+    ours = {field.name: field for field in stream.fields}
+    for column, field in ours.items():
+        path = prefix + column
+        if column not in theirs:
+            near = nearest(column, theirs)
+            raise SchemaMismatch(
+                f"table {name} has no column {path!r}",
+                f"did you mean {prefix + near!r}?" if near else f"it has {_some(list(theirs))}",
+                "add it to the table, or leave it out of the stream: .drop(...)",
+            )
+        _check_type(theirs[column].field_type, field.field_type, name, path)
+    for column, field in theirs.items():
+        if field.required and column not in ours:
+            raise SchemaMismatch(
+                f"table {name} requires column {prefix + column!r} and the stream does not have it",
+                f"the stream has {_some([prefix + each for each in ours])}",
+                "add it to the stream: .with_columns(...), or make it optional in the table",
+            )
+
+
+def _check_type(table: IcebergType, stream: IcebergType, name: str, path: str) -> None:
+    match table, stream:
+        case ice.StructType(), ice.StructType():
+            _check_struct(table, stream, name, path + ".")
+        case ice.ListType(), ice.ListType():
+            _check_type(table.element_type, stream.element_type, name, path + ".element")
+        case ice.MapType(), ice.MapType():
+            _check_type(table.key_type, stream.key_type, name, path + ".key")
+            _check_type(table.value_type, stream.value_type, name, path + ".value")
+        case _ if table != stream:
+            arrow = type_to_arrow(table) if table.is_primitive else table
+            raise SchemaMismatch(
+                f"column {path!r} is {stream} in the stream and {table} in table {name}",
+                f"cast it before writing, to {arrow}",
+            )
+
+
+def _some(names: list[str], shown: int = 8) -> str:
+    rest = len(names) - shown
+    text = ", ".join(names[:shown]) or "no columns"
+    return f"{text} and {rest} more" if rest > 0 else text

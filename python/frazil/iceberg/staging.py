@@ -1,0 +1,282 @@
+"""One try of a commit: its files are written, its request is made (rule T6)."""
+
+# PyIceberg's models take their field names too, which only pydantic's mypy plugin would know.
+# mypy: disable-error-code="call-arg"
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.manifest import (
+    ManifestEntry,
+    ManifestEntryStatus,
+    ManifestFile,
+    write_manifest,
+    write_manifest_list,
+)
+from pyiceberg.table import TableProperties
+from pyiceberg.table.refs import SnapshotRefType
+from pyiceberg.table.snapshots import Operation, Snapshot, Summary, update_snapshot_summaries
+from pyiceberg.table.update import (
+    AddSnapshotUpdate,
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemoveSnapshotsUpdate,
+    SetPropertiesUpdate,
+    SetSnapshotRefUpdate,
+)
+
+from frazil.iceberg.proof import TAG_AGE_MAX_MS, Proof, proof_name, property_name
+from frazil.iceberg.token import PendingToken, SinkIdentity, data_files, schema_of
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.table import Table
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.table.update import TableRequirement, TableUpdate
+
+# Positions in a snapshot's summary (bytes of JSON). All summaries are in every metadata.json.
+POSITIONS_BYTES_MAX = 16 * 1024
+
+
+@dataclass(slots=True)
+class Staged:
+    """A commit that can be sent, and the files it is made of."""
+
+    snapshot_id: int
+    slot: int  # of the last token in it
+    tag_was: int | None  # the tag it is conditional on
+    proof: Proof
+    requirements: tuple[TableRequirement, ...]
+    updates: tuple[TableUpdate, ...]
+    manifests: list[ManifestFile]
+    expired: list[Snapshot]
+    files: list[str] = field(default_factory=list)  # written for it; nothing else names them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Makes commits of one sink to one branch.
+
+    Parameters
+    ----------
+    identity, branch
+        Whose commit, and where to.
+    now_ms
+        The time of the snapshot.
+    """
+
+    identity: SinkIdentity
+    branch: str
+    now_ms: int
+
+    def build(
+        self,
+        table: Table,
+        manifests: Sequence[ManifestFile],
+        tokens: Sequence[PendingToken],
+        proof: Proof | None,
+        expired: Sequence[Snapshot] = (),
+    ) -> Staged:
+        """Write the files of a commit that adds tokens to the branch's head.
+
+        Parameters
+        ----------
+        table
+            As just loaded.
+        manifests
+            Of the branch's head.
+        tokens
+            Next ones after the proof, in order; all go into one snapshot.
+        proof
+            What the table has.
+        expired
+            Snapshots to remove in the same commit.
+        """
+        metadata = table.metadata
+        head = metadata.refs.get(self.branch)
+        tag_name = proof_name(self.identity.pipeline, self.identity.sink, self.branch)
+        tag = metadata.refs.get(tag_name)
+        staged = Staged(
+            snapshot_id=metadata.new_snapshot_id(),
+            slot=tokens[-1].slot,
+            tag_was=tag.snapshot_id if tag else None,
+            proof=Proof("", 0, "", 0, 0),
+            requirements=(),
+            updates=(),
+            manifests=[],
+            expired=list(expired),
+        )
+        files = [file for token in tokens for file in data_files(token, metadata)]
+        staged.manifests = [*self._write_manifests(table, staged, files), *manifests]
+        summary = _summary(metadata, head.snapshot_id if head else None, files)
+        summary.additional_properties.update(self._marks(tokens, proof))
+        snapshot = self._write_list(table, staged, summary)
+        last = tokens[-1]
+        staged.proof = Proof(
+            self.identity.incarnation,
+            last.slot,
+            last.digest,
+            snapshot.snapshot_id,
+            metadata.next_sequence_number(),
+        )
+        staged.updates = self._updates(metadata, snapshot, staged)
+        staged.requirements = (
+            AssertTableUUID(uuid=metadata.table_uuid),
+            AssertRefSnapshotId(ref=self.branch, snapshot_id=head.snapshot_id if head else None),
+        )
+        # A table without snapshots has no tags, and PyIceberg refuses to be asked: there the branch
+        # alone stands for both.
+        if metadata.snapshots:
+            staged.requirements += (AssertRefSnapshotId(ref=tag_name, snapshot_id=staged.tag_was),)
+        return staged
+
+    def _write_manifests(
+        self, table: Table, staged: Staged, files: Sequence[DataFile]
+    ) -> list[ManifestFile]:
+        by_spec: dict[int, list[DataFile]] = defaultdict(list)
+        for file in files:
+            by_spec[file.spec_id].append(file)
+        metadata = table.metadata
+        written = []
+        for spec_id, members in by_spec.items():
+            spec = metadata.specs()[spec_id]
+            path = table.location_provider().new_metadata_location(f"{uuid.uuid4()}-m0.avro")
+            staged.files.append(path)
+            with write_manifest(
+                format_version=metadata.format_version,
+                spec=spec,
+                schema=schema_of(spec, metadata),
+                output_file=table.io.new_output(path),
+                snapshot_id=staged.snapshot_id,
+                avro_compression=compression_of(metadata),
+            ) as writer:
+                for file in members:
+                    writer.add(
+                        ManifestEntry.from_args(
+                            status=ManifestEntryStatus.ADDED,
+                            snapshot_id=staged.snapshot_id,
+                            sequence_number=None,
+                            file_sequence_number=None,
+                            data_file=file,
+                        )
+                    )
+            written.append(writer.to_manifest_file())
+        return written
+
+    def _write_list(self, table: Table, staged: Staged, summary: Summary) -> Snapshot:
+        metadata = table.metadata
+        head = metadata.refs.get(self.branch)
+        parent = head.snapshot_id if head else None
+        sequence = metadata.next_sequence_number()
+        path = table.location_provider().new_metadata_location(
+            f"snap-{staged.snapshot_id}-0-{uuid.uuid4()}.avro"
+        )
+        staged.files.append(path)
+        with write_manifest_list(
+            format_version=metadata.format_version,
+            output_file=table.io.new_output(path),
+            snapshot_id=staged.snapshot_id,
+            parent_snapshot_id=parent,
+            sequence_number=sequence,
+            avro_compression=compression_of(metadata),
+        ) as writer:
+            # This gives new manifests the sequence number of the commit.
+            staged.manifests = [writer.prepare_manifest(each) for each in staged.manifests]
+            if staged.manifests:
+                writer.add_manifests(staged.manifests)
+        return Snapshot(
+            snapshot_id=staged.snapshot_id,
+            parent_snapshot_id=parent,
+            manifest_list=path,
+            sequence_number=sequence,
+            # Other clocks may be ahead of ours; time must not run backwards in the table.
+            timestamp_ms=max(self.now_ms, metadata.last_updated_ms),
+            summary=summary,
+            schema_id=metadata.current_schema_id,
+        )
+
+    def _marks(self, tokens: Sequence[PendingToken], proof: Proof | None) -> dict[str, str]:
+        last = tokens[-1]
+        marks = {
+            "frazil.pipeline": self.identity.pipeline,
+            "frazil.sink": self.identity.sink,
+            "frazil.branch": self.branch,
+            "frazil.incarnation": self.identity.incarnation,
+            "frazil.slot": str(last.slot),
+            "frazil.digest": last.digest,
+            "frazil.attempt": str(last.attempt),
+            "frazil.slots": ",".join(str(token.slot) for token in tokens),
+            "frazil.previous-slot": str(proof.slot) if proof else "",
+        }
+        positions = json.dumps(
+            {source: dict(parts) for source, parts in last.positions.items()},
+            separators=(",", ":"),
+            ensure_ascii=False,
+        )
+        size = len(positions.encode())
+        if size <= POSITIONS_BYTES_MAX:
+            marks["frazil.positions"] = positions
+        else:
+            marks["frazil.positions-left-out-bytes"] = str(size)
+        return marks
+
+    def _updates(
+        self, metadata: TableMetadata, snapshot: Snapshot, staged: Staged
+    ) -> tuple[TableUpdate, ...]:
+        branch = metadata.refs.get(self.branch)
+        names = (self.identity.pipeline, self.identity.sink, self.branch)
+        updates: list[Any] = [
+            AddSnapshotUpdate(snapshot=snapshot),
+            SetSnapshotRefUpdate(
+                ref_name=self.branch,
+                type=SnapshotRefType.BRANCH,
+                snapshot_id=snapshot.snapshot_id,
+                max_ref_age_ms=branch.max_ref_age_ms if branch else None,
+                max_snapshot_age_ms=branch.max_snapshot_age_ms if branch else None,
+                min_snapshots_to_keep=branch.min_snapshots_to_keep if branch else None,
+            ),
+            SetSnapshotRefUpdate(
+                ref_name=proof_name(*names),
+                type=SnapshotRefType.TAG,
+                snapshot_id=snapshot.snapshot_id,
+                max_ref_age_ms=TAG_AGE_MAX_MS,
+                max_snapshot_age_ms=None,
+                min_snapshots_to_keep=None,
+            ),
+            SetPropertiesUpdate(updates={property_name(*names): staged.proof.to_json()}),
+        ]
+        if staged.expired:
+            updates.append(
+                RemoveSnapshotsUpdate(snapshot_ids=[each.snapshot_id for each in staged.expired])
+            )
+        return tuple(updates)
+
+
+def compression_of(metadata: TableMetadata) -> Any:
+    """The codec of the table's Avro files."""
+    return metadata.properties.get(
+        TableProperties.WRITE_AVRO_COMPRESSION, TableProperties.WRITE_AVRO_COMPRESSION_DEFAULT
+    )
+
+
+def _summary(metadata: TableMetadata, parent: int | None, files: Sequence[DataFile]) -> Summary:
+    added = {
+        "added-data-files": len(files),
+        "added-records": sum(file.record_count for file in files),
+        "added-files-size": sum(file.file_size_in_bytes for file in files),
+        "changed-partition-count": len(
+            {(file.spec_id, repr(file.partition)) for file in files if len(file.partition)}
+        ),
+    }
+    summary = Summary(Operation.APPEND, **{key: str(n) for key, n in added.items() if n})
+    before = metadata.snapshot_by_id(parent) if parent is not None else None
+    return update_snapshot_summaries(
+        summary,
+        before.summary if before is not None else None,
+    )

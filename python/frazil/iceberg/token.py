@@ -1,0 +1,168 @@
+"""What is committed: tokens of the checkpoint log, and the data files they name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pyiceberg.conversions import from_bytes
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.typedef import Record
+
+from frazil.errors import EngineError
+
+if TYPE_CHECKING:
+    from pyiceberg.partitioning import PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.metadata import TableMetadata
+    from pyiceberg.types import PrimitiveType
+
+    from frazil.checkpoint.manifest import Landed
+
+TOKEN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SinkIdentity:
+    """Who commits: a sink of a pipeline, and the identity of the pipeline's log."""
+
+    pipeline: str
+    incarnation: str
+    sink: str
+
+    def __str__(self) -> str:
+        return f"pipeline {self.pipeline!r}, sink {self.sink!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingToken:
+    """A token of an accepted slot of the log.
+
+    Parameters
+    ----------
+    slot, digest
+        Of the manifest. The slot is the epoch.
+    parts
+        JSON tokens of the data writers, one per worker that had rows. None of them: an empty
+        commit, which moves nothing but the proof; a rewind needs it.
+    positions
+        Source positions at the end of the epoch, by source and partition; for people and audit.
+    attempt
+        Which attempt of the pipeline wrote the slot; for people.
+    """
+
+    slot: int
+    digest: str
+    parts: tuple[str, ...]
+    positions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    attempt: int = 0
+
+
+class LogView(Protocol):
+    """What a committer asks of the log. `frazil.checkpoint.LogView` is one."""
+
+    def contains(self, slot: int, digest: str) -> bool:
+        """Whether the log gave this sink a token in this slot, with this digest."""
+
+    def newer_attempt(self) -> int | None:
+        """Look into the store for a newer process; its attempt, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What is in the table now.
+
+    Parameters
+    ----------
+    landed
+        The last token that is in the table; None if there never was one.
+    head
+        The branch's snapshot in which that was seen: the end of the next rollback test's walk.
+    snapshot_id
+        The last snapshot this call made, None if it made none.
+    attempts
+        How many commits were sent.
+    tokens
+        How many tokens landed in this call.
+    """
+
+    landed: Landed | None
+    head: int | None
+    snapshot_id: int | None
+    attempts: int
+    tokens: int
+
+
+def data_files(token: PendingToken, metadata: TableMetadata) -> list[DataFile]:
+    """The data files of a token, each with its spec id set."""
+    files = []
+    for part in token.parts:
+        parsed = json.loads(part)
+        if parsed.get("v") != TOKEN_VERSION:
+            raise EngineError(
+                f"epoch {token.slot}: its token has version {parsed.get('v')!r}, this Frazil reads "
+                f"version {TOKEN_VERSION}",
+                "commit it with the version of Frazil that wrote it",
+            )
+        files += [_data_file(file, metadata) for file in parsed["files"]]
+    return files
+
+
+def _data_file(file: Mapping[str, Any], metadata: TableMetadata) -> DataFile:
+    spec_id = file["spec_id"]
+    data_file = DataFile.from_args(
+        _table_format_version=2,
+        content=DataFileContent.DATA,
+        file_path=file["path"],
+        file_format=FileFormat.PARQUET,
+        partition=_partition(file["partition"], metadata.specs()[spec_id], metadata),
+        record_count=file["rows"],
+        file_size_in_bytes=file["bytes"],
+        column_sizes=_by_id(file["column_sizes"]),
+        value_counts=_by_id(file["value_counts"]),
+        null_value_counts=_by_id(file["null_counts"]),
+        nan_value_counts=_by_id(file["nan_counts"]),
+        lower_bounds=_bounds(file["lower"]),
+        upper_bounds=_bounds(file["upper"]),
+        split_offsets=file["split_offsets"] or None,
+        sort_order_id=None,
+    )
+    data_file.spec_id = spec_id
+    return data_file
+
+
+def _partition(values: list[str | None], spec: PartitionSpec, metadata: TableMetadata) -> Record:
+    if not values:
+        return Record()
+    kinds = [f.field_type for f in spec.partition_type(schema_of(spec, metadata)).fields]
+    return Record(
+        *(
+            None if value is None else _value(kind, bytes.fromhex(value))  # type: ignore[arg-type]
+            for value, kind in zip(values, kinds, strict=True)
+        )
+    )
+
+
+def _value(kind: PrimitiveType, data: bytes) -> Any:
+    return from_bytes(kind, data)
+
+
+def schema_of(spec: PartitionSpec, metadata: TableMetadata) -> Schema:
+    """The newest schema that has all columns of a spec: later ones may have dropped one."""
+    current = metadata.schema()
+    others = sorted(metadata.schemas, key=lambda schema: -schema.schema_id)
+    sources = {field.source_id for field in spec.fields}
+    for schema in (current, *others):
+        if sources <= schema._lazy_id_to_name.keys():
+            return schema
+    return current
+
+
+def _by_id(counts: Mapping[str, int]) -> dict[int, int]:
+    return {int(field_id): count for field_id, count in counts.items()}
+
+
+def _bounds(bounds: Mapping[str, str]) -> dict[int, bytes]:
+    return {int(field_id): bytes.fromhex(bound) for field_id, bound in bounds.items()}
