@@ -31,10 +31,15 @@ _PRIMITIVES: dict[pa.DataType, IcebergType] = {
     pa.int16(): ice.IntegerType(),
     pa.int32(): ice.IntegerType(),
     pa.int64(): ice.LongType(),
+    pa.uint8(): ice.IntegerType(),
+    pa.uint16(): ice.IntegerType(),
+    pa.uint32(): ice.LongType(),
     pa.float32(): ice.FloatType(),
     pa.float64(): ice.DoubleType(),
     pa.date32(): ice.DateType(),
     pa.time64("us"): ice.TimeType(),
+    pa.time32("s"): ice.TimeType(),
+    pa.time32("ms"): ice.TimeType(),
     pa.string(): ice.StringType(),
     pa.large_string(): ice.StringType(),
     pa.string_view(): ice.StringType(),
@@ -44,11 +49,22 @@ _PRIMITIVES: dict[pa.DataType, IcebergType] = {
     pa.uuid(): ice.UUIDType(),
 }
 
+# The Arrow type in which a primitive is written.
+_WRITTEN: dict[IcebergType, pa.DataType] = {
+    ice.BooleanType(): pa.bool_(),
+    ice.IntegerType(): pa.int32(),
+    ice.LongType(): pa.int64(),
+    ice.FloatType(): pa.float32(),
+    ice.DoubleType(): pa.float64(),
+    ice.DateType(): pa.date32(),
+    ice.TimeType(): pa.time64("us"),
+    ice.StringType(): pa.string(),
+    ice.BinaryType(): pa.binary(),
+    ice.UUIDType(): pa.uuid(),
+}
+
 # What to cast a type to that Iceberg does not have.
 _CASTS: tuple[tuple[object, str], ...] = (
-    (pa.types.is_uint8, "int32"),
-    (pa.types.is_uint16, "int32"),
-    (pa.types.is_uint32, "int64"),
     (pa.types.is_uint64, "decimal128(20, 0)"),
     (pa.types.is_float16, "float32"),
     (pa.types.is_date64, "date32"),
@@ -105,7 +121,7 @@ def _field_to_iceberg(field: pa.Field, ids: Iterator[int], path: str) -> NestedF
 def _type_to_iceberg(kind: pa.DataType, ids: Iterator[int], path: str) -> IcebergType:
     if (primitive := _PRIMITIVES.get(kind)) is not None:
         return primitive
-    if pa.types.is_timestamp(kind) and kind.unit == "us":
+    if pa.types.is_timestamp(kind) and kind.unit != "ns":
         return ice.TimestamptzType() if kind.tz else ice.TimestampType()
     if pa.types.is_decimal128(kind) and kind.scale >= 0:
         return ice.DecimalType(kind.precision, kind.scale)
@@ -182,9 +198,8 @@ def type_to_arrow(kind: IcebergType) -> pa.DataType:
                     "value", type_to_arrow(kind.value_type), not kind.value_required, kind.value_id
                 ),
             )
-    for arrow, iceberg in _PRIMITIVES.items():
-        if iceberg == kind and arrow not in (pa.int8(), pa.int16()):
-            return arrow
+    if (arrow := _WRITTEN.get(kind)) is not None:
+        return arrow
     raise SchemaError(f"Frazil cannot write the Iceberg type {kind}")
 
 

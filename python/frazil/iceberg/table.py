@@ -100,7 +100,7 @@ def prepare_table(
         Columns of the stream. Hidden columns of the engine are not part of it.
     partition_by
         Transforms of columns: "day(ts)", "bucket(16, user)". For a table that is there: what its
-        spec has to be; None takes it as it is.
+        spec has to be; None, or none of them, takes it as it is.
     branch
         Has to be there, unless it is main.
     properties
@@ -252,7 +252,7 @@ def _check_spec(
     spec: PartitionSpec, schema: Schema, name: str, partition_by: Sequence[str] | None
 ) -> None:
     have = spec_text(spec, schema)
-    if partition_by is not None:
+    if partition_by:
         want = spec_text(to_spec(partition_by, schema), schema)
         live = [text for text in have if not text.startswith("void(")]
         if live != want:
