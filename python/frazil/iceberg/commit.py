@@ -172,8 +172,8 @@ class TableCommitter:
                     last = seen
                     break
                 todo = [t for t in pending if seen.proof is None or t.slot > seen.proof.slot]
+                self._clean(seen)
                 if not todo:
-                    self._clean(seen)
                     return CommitResult(self._landed(seen), seen.head, made, sent, done)
                 sent += 1
                 batch = todo[: self._squash]
@@ -406,19 +406,25 @@ class TableCommitter:
         return seen.proof.landed if seen.proof is not None else None
 
     def _clean(self, seen: _Seen) -> None:
-        """Remove files of tries that cannot land any more (T9)."""
+        """Remove files of tries that cannot land any more (T9).
+
+        Such a try is behind the proof, the tag has moved from where the try needs it, and its
+        sequence number is another snapshot's. That is seen, not inferred: a snapshot that landed
+        and has expired since would be missing just like one that never did.
+        """
         if seen.proof is None or not self._failed:
             return
         tag = seen.metadata.refs.get(
             proof_name(self._identity.pipeline, self._identity.sink, self._branch)
         )
-        there = {snapshot.snapshot_id for snapshot in seen.metadata.snapshots}
+        by_sequence = {each.sequence_number: each for each in seen.metadata.snapshots}
         kept = []
         for staged in self._failed:
-            moved = tag is not None and tag.snapshot_id != staged.tag_was
-            if seen.proof.slot < staged.slot or not moved:
+            if seen.proof.slot < staged.slot or tag is None or tag.snapshot_id == staged.tag_was:
                 kept.append(staged)
-            elif staged.snapshot_id not in there:
+                continue
+            taken_by = by_sequence.get(staged.proof.sequence)
+            if taken_by is not None and taken_by.snapshot_id != staged.snapshot_id:
                 for path in staged.files:
                     _remove(seen.table, path)
         self._failed = kept

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
-from pyiceberg.catalog import Catalog, load_catalog
-
 from frazil import _engine
 from frazil.checkpoint.slot_put import Clock
 from frazil.iceberg.catalog import embedded_catalog
 from frazil.iceberg.commit import TableCommitter
 from frazil.iceberg.table import WriterOptions, prepare_table, writer_options
 from frazil.iceberg.token import CommitResult, PendingToken, SinkIdentity
+from pyiceberg.catalog import Catalog, load_catalog
 
 if TYPE_CHECKING:
-    from pyiceberg.table import Table
-
     from frazil.checkpoint.manifest import Landed
+    from pyiceberg.table import Table
 
 NAME = "shop.orders"
 SCHEMA = pa.schema(
