@@ -34,12 +34,12 @@ def partition_fields(texts: Sequence[str], schema: pa.Schema) -> list[Json]:
     Returns
     -------
     list of dict
-        "source" (column), "transform" (as in Iceberg: "bucket[16]"), "name" (of the field).
+        "source" (column), "transform", "param" (buckets or width, else 0), "name" (of the field).
 
     Examples
     --------
     >>> partition_fields(["bucket(16, id)"], pa.schema({"id": pa.int64()}))
-    [{'source': 'id', 'transform': 'bucket[16]', 'name': 'id_bucket'}]
+    [{'source': 'id', 'transform': 'bucket', 'param': 16, 'name': 'id_bucket'}]
     """
     if len(texts) > FIELDS_MAX:
         raise PlanError(f"partition_by has {len(texts)} fields", f"at most {FIELDS_MAX}")
@@ -78,8 +78,8 @@ def _field(text: str, schema: pa.Schema) -> Json:
     if not _takes(transform, type_):
         raise TypeMismatch(f"partition_by={text!r}: {column} is {type_name(type_)}")
     suffix = {"identity": "", "truncate": "_trunc"}.get(transform, f"_{transform}")
-    named = transform if width is None else f"{transform}[{int(width)}]"
-    return {"source": column, "transform": named, "name": f"{column}{suffix}"}
+    param = 0 if width is None else int(width)
+    return {"source": column, "transform": transform, "param": param, "name": f"{column}{suffix}"}
 
 
 def _takes(transform: str, type_: pa.DataType) -> bool:

@@ -154,13 +154,18 @@ def _raised(function: Function, error: Exception, batch: pa.RecordBatch, row: in
     said = " ".join(str(error).split())
     text = f"{type(error).__name__}: {_cut(said, 200)}" if said else type(error).__name__
     return UdfError(
-        f"{function.reference} raised {text}{_line(error.__traceback__)}", _values(batch, row)
+        f"{function.reference} raised {text}{_line(function, error.__traceback__)}",
+        _values(batch, row),
     )
 
 
-def _line(trace: TracebackType | None) -> str:
-    frames = traceback.extract_tb(trace)
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if len(frames) > 1 else ""
+def _line(function: Function, trace: TracebackType | None) -> str:
+    """The innermost line in the file of the function: what it calls may be deep in a library."""
+    code = getattr(function.call, "__code__", None)
+    frames = [
+        each for each in traceback.extract_tb(trace) if code and each.filename == code.co_filename
+    ]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 def _values(batch: pa.RecordBatch, row: int) -> str:

@@ -179,7 +179,7 @@ class Writers:
             "table": table,
             "branch": branch,
             "mode": mode,
-            "partition_by": [text.strip() for text in listed],
+            "partition_by": fields,
             "distribute_by": distribute_by,
             "properties": references(properties or {}, "properties"),
             "compression": compression,
@@ -336,13 +336,11 @@ def _catalog(catalog: Catalog | None, options: Json, objects: dict[str, Any]) ->
         case None:
             pass
         case str():
-            options["catalog_name"] = catalog
+            options["catalog_name"] = options["catalog"] = catalog
         case Mapping():
             name = catalog.get("name", "default")
             options["catalog_name"] = name
-            options["catalog"] = references(
-                {key: value for key, value in catalog.items() if key != "name"}, "catalog"
-            )
+            options["catalog"] = references(catalog, "catalog")
         case _ if hasattr(catalog, "load_table") and hasattr(catalog, "name"):
             options["catalog_name"] = str(catalog.name)
             objects["catalog"] = catalog

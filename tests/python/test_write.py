@@ -57,20 +57,22 @@ def test_types_tables_do_not_have(type_: pa.DataType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "type_", "transform", "name"),
+    ("text", "type_", "transform", "param", "name"),
     [
-        ("x", pa.string(), "identity", "x"),
-        ("day(x)", pa.timestamp("us", "UTC"), "day", "x_day"),
-        ("Month( x )", pa.date32(), "month", "x_month"),
-        ("hour(x)", pa.timestamp("us"), "hour", "x_hour"),
-        ("bucket(16, x)", pa.int64(), "bucket[16]", "x_bucket"),
-        ("truncate(4,x)", pa.string(), "truncate[4]", "x_trunc"),
+        ("x", pa.string(), "identity", 0, "x"),
+        ("day(x)", pa.timestamp("us", "UTC"), "day", 0, "x_day"),
+        ("Month( x )", pa.date32(), "month", 0, "x_month"),
+        ("hour(x)", pa.timestamp("us"), "hour", 0, "x_hour"),
+        ("bucket(16, x)", pa.int64(), "bucket", 16, "x_bucket"),
+        ("truncate(4,x)", pa.string(), "truncate", 4, "x_trunc"),
     ],
 )
-def test_partition_fields(text: str, type_: pa.DataType, transform: str, name: str) -> None:
+def test_partition_fields(
+    text: str, type_: pa.DataType, transform: str, param: int, name: str
+) -> None:
     stream(type_).write_iceberg("a.b", partition_by=text)
     (field,) = partition_fields([text], pa.schema({"x": type_}))
-    assert field == {"source": "x", "transform": transform, "name": name}
+    assert field == {"source": "x", "transform": transform, "param": param, "name": name}
 
 
 @pytest.mark.parametrize(
@@ -125,3 +127,15 @@ def test_commit_every_is_a_multiple() -> None:
     fz.Pipeline("p", sink, checkpoint_every="10s")
     with pytest.raises(fz.ConfigError, match="a multiple of checkpoint_every=20s"):
         fz.Pipeline("p", sink, checkpoint_every="20s")
+
+
+def test_catalogs() -> None:
+    def options(catalog: object) -> dict:
+        sink = stream().write_iceberg("a.b", catalog=catalog)
+        return dict(fz.Pipeline("p", sink).plan.json["nodes"][-1]["options"])
+
+    assert options("lake")["catalog"] == options("lake")["catalog_name"] == "lake"
+    properties = {"name": "lake", "uri": "http://127.0.0.1:8181"}
+    assert options(properties)["catalog"] == properties
+    assert options(properties)["catalog_name"] == "lake"
+    assert "catalog" not in options(None)
