@@ -15,6 +15,7 @@ says if not.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -31,17 +32,14 @@ _STALE_S = 24 * 3600.0
 
 
 class LocalStore:
-    """Objects are files under a root folder. Symbolic links to objects are not followed."""
+    """Objects are files under a root folder, which the first put makes.
+
+    Symbolic links to objects are not followed.
+    """
 
     def __init__(self, root: str | os.PathLike[str], *, durable: bool = True) -> None:
         self._root = Path(root).absolute()
         self._durable = durable  # False: nothing is synced
-        try:
-            self._make_folder(self._root / "tmp")
-        except OSError as error:
-            raise StoreError(
-                f"{self.url}: making the checkpoint folder: {error.strerror}"
-            ) from error
 
     @property
     def url(self) -> str:
@@ -54,15 +52,18 @@ class LocalStore:
         check_size(self.url, key, len(data))
         temporary = self._root / "tmp" / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
+            self._make_folder(temporary.parent)
             self._make_folder(final.parent)
             self._write(temporary, data)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()  # what cannot be removed now is removed by a later probe
             raise StoreError(f"{self.url}: writing {key}: {error.strerror}") from error
         try:
             return self._link(temporary, final, key)
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     def get(self, key: str) -> bytes | None:
         """Read a file."""
@@ -155,7 +156,7 @@ class LocalStore:
 
     def _make_folder(self, folder: Path) -> None:
         missing = []
-        while not folder.is_dir():
+        while not folder.exists():
             missing.append(folder)
             folder = folder.parent
         for path in reversed(missing):
@@ -173,7 +174,8 @@ class LocalStore:
 
     def _remove_stale(self) -> None:
         oldest = time.time() - _STALE_S
-        for entry in os.scandir(self._root / "tmp"):
+        folder = self._root / "tmp"
+        for entry in os.scandir(folder) if folder.is_dir() else ():
             try:
                 if entry.stat(follow_symlinks=False).st_mtime < oldest:
                     os.unlink(entry.path)

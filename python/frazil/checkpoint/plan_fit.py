@@ -59,7 +59,7 @@ def plan_of(plan: Mapping[str, Any], functions: Mapping[str, str] | None = None)
                 OperatorPlan(
                     id=node["id"],
                     kind=kind,
-                    name=node.get("name", "") or function,
+                    name=function or node.get("name", ""),
                     identity=identity,
                     state=state,
                     function=functions.get(function, ""),
@@ -81,18 +81,23 @@ def compare(old: Plan | None, new: Plan | None, unlanded_sinks: Collection[str] 
     fit = Fit()
     if old is None or new is None:
         return fit
-    before = {operator.id: operator for operator in old.operators}
-    after = {operator.id: operator for operator in new.operators}
-    for operator in before.values():
-        successor = after.get(operator.id)
-        if successor is None or successor.kind != operator.kind:
-            _removed(operator, unlanded_sinks, fit)
+    before = {_key(operator): operator for operator in old.operators}
+    after = {_key(operator): operator for operator in new.operators}
+    for key, operator in before.items():
+        if key in after:
+            _changed(operator, after[key], fit)
         else:
-            _changed(operator, successor, fit)
-    for operator in after.values():
-        if operator.id not in before or before[operator.id].kind != operator.kind:
-            fit.notes.append(f"{_say(operator)} is new and begins empty")
+            _removed(operator, unlanded_sinks, fit)
+    for key, operator in after.items():
+        if key not in before:
+            fit.notes.append(f"{_say(operator)} is new")
     return fit
+
+
+def _key(operator: OperatorPlan) -> tuple[str, str]:
+    """What stays the same when other steps change: ids of steps without a name do not."""
+    nameless = not operator.identity and not operator.state
+    return operator.kind, operator.name if nameless else operator.id
 
 
 def _removed(operator: OperatorPlan, unlanded_sinks: Collection[str], fit: Fit) -> None:

@@ -9,6 +9,8 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+import structlog
+
 from frazil.checkpoint.manifest import Entry, Writer
 from frazil.checkpoint.reader import list_slots
 from frazil.errors import LogAdvancing
@@ -16,6 +18,8 @@ from frazil.errors import LogAdvancing
 if TYPE_CHECKING:
     from frazil.checkpoint.slot_put import Clock
     from frazil.checkpoint.store import Store
+
+_log = structlog.get_logger("frazil")
 
 # How often the log is looked at while waiting (times).
 LOOKS = 10
@@ -52,6 +56,13 @@ def wait_until_quiet(store: Store, newest: Entry, patience_s: float, clock: Cloc
     left = patience_s - max(age, 0.0)
     if left <= 0:
         return
+    _log.info(
+        "waiting to see whether another process runs this pipeline",
+        seconds=round(left, 1),
+        slot=newest.slot,
+        host=manifest.writer.host,
+        pid=manifest.writer.pid,
+    )
     for _ in range(LOOKS):
         clock.sleep(left / LOOKS)
         newer = list_slots(store, after=newest.slot)

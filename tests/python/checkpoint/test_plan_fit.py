@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import frazil as fz
+import pyarrow as pa
 import pytest
-from frazil.checkpoint import CheckpointLog, Epoch, plan_of
+from frazil.checkpoint import CheckpointLog, Epoch, Fit, Plan, plan_of
 from frazil.checkpoint.plan_fit import compare
 from frazil.errors import PlanChanged
+from frazil.plan import compile_plan
 
 if TYPE_CHECKING:
     from frazil.checkpoint.memory_store import MemoryStore
@@ -70,7 +73,7 @@ def test_what_is_only_said() -> None:
         "the "
         "new one",
         "sink 'sales.revenue' (w1) was removed",
-        "sink 'sales.revenue' (w2) is new and begins empty",
+        "sink 'sales.revenue' (w2) is new",
     ]
     assert compare(old, new, ["w1"]).refusals == [
         "sink 'sales.revenue' (w1) was removed or renamed while it has epochs not yet in its table"
@@ -91,6 +94,34 @@ def test_a_refused_plan_does_not_disturb_the_one_that_runs(
     assert store.objects == before
     running.append(epoch(2, "w1"))
     edited = open_log(plan=plan_of(plan(SOURCE, MAP, SINK)))
-    assert edited.fit.notes == ["map_batches 'shop:clean' (m1) is new and begins empty"]
+    assert edited.fit.notes == ["map_batches 'shop:clean' (m1) is new"]
     assert edited.newest.manifest.plan == plan_of(plan(SOURCE, MAP, SINK))
     assert open_log().newest.manifest.plan == edited.newest.manifest.plan
+
+
+def test_real_plans() -> None:
+    schema = pa.schema({"id": pa.int64(), "amount": pa.float64()})
+    rows = fz.read_memory([{"id": 1, "amount": 2.0}], schema=schema, name="orders")
+
+    def made(stream: fz.Stream, function_digest: str = "1") -> Plan:
+        compiled = compile_plan("p", [stream.write_memory(name="out")._node])
+        digests = {name: function_digest for name in compiled.function_hashes}
+        return plan_of(compiled.json, digests)
+
+    def double(batch: pa.RecordBatch) -> pa.RecordBatch:
+        return batch
+
+    cheap = rows.select("id", "amount")
+    mapped = cheap.map_batches(double, schema=schema)
+    other = rows.select("amount")
+    mapped_other = other.map_batches(double, schema=schema)
+    assert compare(made(cheap), made(other)) == Fit()
+    assert compare(made(mapped), made(mapped_other)) == Fit()
+    edited = compare(made(mapped), made(mapped_other, "2"))
+    assert edited.refusals == []
+    assert len(edited.notes) == 1
+    assert "was edited" in edited.notes[0]
+    renamed = fz.read_memory([{"id": 1, "amount": 2.0}], schema=schema, name="other")
+    refused = compare(made(cheap), made(renamed)).refusals
+    assert len(refused) == 1
+    assert "source 'orders'" in refused[0]

@@ -205,6 +205,7 @@ def test_local_does_not_follow_links(tmp_path: Path) -> None:
 
 def test_local_probe_removes_old_temporary_files_only(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
+    store.put_new("log/0", b"")
     old, young = tmp_path / "tmp/1-old", tmp_path / "tmp/2-young"
     old.touch()
     young.touch()
@@ -215,8 +216,30 @@ def test_local_probe_removes_old_temporary_files_only(tmp_path: Path) -> None:
 
 def test_local_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="making the checkpoint folder"):
-        LocalStore(tmp_path / "file" / "x")
+    with pytest.raises(StoreError, match="writing log/1: Not a directory"):
+        LocalStore(tmp_path / "file" / "x").put_new("log/1", b"")
+
+
+def test_looking_makes_nothing(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "x")
+    assert store.list("log/") == []
+    assert store.get("log/1") is None
+    store.delete("log/1")
+    assert os.listdir(tmp_path) == []
+
+
+def test_local_disk_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LocalStore(tmp_path)
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store.put_new("log/0", b"x")
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StoreError, match="writing log/1: No space left on device"):
+        store.put_new("log/1", b"x")
+    assert store.list("log/") == ["log/0"]
+    assert os.listdir(tmp_path / "tmp") == []
 
 
 # -- s3: answers of a made-up server
