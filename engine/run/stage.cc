@@ -43,9 +43,11 @@ Status Stage::add_node(const Plan& plan, int number) {
       node->set(std::move(sink));
       break;
     }
-    case NodeKind::kExchange:
-      node->set_keys(planned.spec.at("keys").get<std::vector<std::string>>());
+    case NodeKind::kExchange: {
+      FZ_ASSIGN(auto keys, ParseExchangeKeys(planned.spec));
+      node->set_keys(std::move(keys), context_.operator_pool);
       break;
+    }
     case NodeKind::kUnion:
       break;
     default: {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "connector/iceberg/transforms.h"
 #include "state/key.h"
 
 namespace frazil {
@@ -24,6 +25,22 @@ bool StageNode::full() const {
     if (consumer->unfinished() || consumer->full()) return true;
   }
   return false;
+}
+
+Result<std::vector<ExchangeKey>> ParseExchangeKeys(const nlohmann::json& spec) {
+  std::vector<ExchangeKey> keys;
+  for (const auto& column : spec.at("keys")) keys.push_back({column.get<std::string>()});
+  if (!spec.contains("transforms")) return keys;
+  const auto& transforms = spec.at("transforms");
+  if (transforms.size() != keys.size()) {
+    return Error(ErrorKind::kConfig, "reading the plan: an exchange by " + std::to_string(keys.size()) + " keys has " +
+                                         std::to_string(transforms.size()) + " transforms");
+  }
+  for (size_t i = 0; i < keys.size(); ++i) {
+    keys[i].transform = transforms[i].at("name").get<std::string>();
+    keys[i].param = transforms[i].at("param").get<int64_t>();
+  }
+  return keys;
 }
 
 Status StageNode::push(Batch batch) {
@@ -80,9 +97,12 @@ Status StageNode::scatter(const Batch& batch) {
   if (exchange_.empty()) return Status::OK();
   const auto workers = exchange_.front().size();
   arrow::ArrayVector columns;
-  for (const std::string& key : keys_) {
-    auto column = batch.columns->GetColumnByName(key);
+  for (const ExchangeKey& key : keys_) {
+    auto column = batch.columns->GetColumnByName(key.column);
     FZ_CHECK(column != nullptr);
+    if (key.transform != "identity") {
+      FZ_ASSIGN(column, iceberg::Transform(key.transform, key.param, column, pool_));
+    }
     columns.push_back(std::move(column));
   }
   FZ_ASSIGN(const std::vector<uint64_t> hashes, HashKeys(columns, batch.rows()));

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "connector/sink.h"
@@ -12,6 +13,16 @@
 #include "run/source_task.h"
 
 namespace frazil {
+
+// A key of an exchange: a column, or a partition transform of it, so that rows of a table's partition meet.
+struct ExchangeKey {
+  std::string column;
+  std::string transform = "identity";
+  int64_t param = 0;
+};
+
+// Reads the keys of an exchange: {"keys":["a"],"transforms":[{"name","param"}]?}, transforms as many as keys.
+Result<std::vector<ExchangeKey>> ParseExchangeKeys(const nlohmann::json& spec);
 
 // One node of the plan in one worker, and where its rows go. It is the Output of its operator: push() hands a batch to
 // every consumer, fused ones by a call, others through channels. The worker's thread only, but for the counters.
@@ -39,7 +50,10 @@ class StageNode : public Output {
   void set(std::unique_ptr<Operator> op) { operator_ = std::move(op); }
   void set(std::unique_ptr<Sink> sink) { sink_ = std::move(sink); }
   void set(std::unique_ptr<SourceTask> source) { source_ = std::move(source); }
-  void set_keys(std::vector<std::string> keys) { keys_ = std::move(keys); }
+  void set_keys(std::vector<ExchangeKey> keys, arrow::MemoryPool* pool) {
+    keys_ = std::move(keys);
+    pool_ = pool;
+  }
   void feed(StageNode* consumer, bool rejected) { (rejected ? fused_rejected_ : fused_).push_back(consumer); }
   void feed(Channel* channel, bool rejected) { (rejected ? forward_rejected_ : forward_).push_back(channel); }
   // An edge to every worker: channels by receiver.
@@ -55,7 +69,8 @@ class StageNode : public Output {
   std::unique_ptr<Operator> operator_;
   std::unique_ptr<Sink> sink_;
   std::unique_ptr<SourceTask> source_;
-  std::vector<std::string> keys_;
+  std::vector<ExchangeKey> keys_;
+  arrow::MemoryPool* pool_ = nullptr;  // for transformed keys
   std::vector<StageNode*> fused_, fused_rejected_;
   std::vector<Channel*> forward_, forward_rejected_;
   std::vector<std::vector<Channel*>> exchange_;

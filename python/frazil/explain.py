@@ -122,7 +122,15 @@ def _step(node: Node) -> tuple[str, str]:
             how = _in_python("a call a batch", node.function.pure)
             return f"map_batches {node.function.reference}", how
         case ExchangeNode():
-            return f"exchange by {', '.join(node.keys)}", "rows of equal keys to one worker"
+            keys = [
+                key
+                if name == "identity"
+                else f"{name}({key})"
+                if not param
+                else f"{name}({param}, {key})"
+                for key, (name, param) in zip(node.keys, node.transforms, strict=True)
+            ]
+            return f"exchange by {', '.join(keys)}", "rows of equal keys to one worker"
         case UnionNode():
             return "union", f"{len(node.streams)} streams"
     raise AssertionError(node)

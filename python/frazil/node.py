@@ -110,9 +110,13 @@ class MapBatchesNode(OneInput):
 
 @dataclass(frozen=True, eq=False)
 class ExchangeNode(OneInput):
-    """Brings rows with equal keys to the same worker."""
+    """Brings rows with equal keys to the same worker.
+
+    `transforms` has one for each key: a partition transform and its parameter.
+    """
 
     keys: tuple[str, ...]
+    transforms: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -163,7 +163,7 @@ class _Compiler:
             case MapBatchesNode():
                 return self.reference(node.function)
             case ExchangeNode():
-                return node.keys
+                return [node.keys, node.transforms]
         return None
 
     def reference(self, function: Function) -> str:
@@ -255,6 +255,9 @@ class _Compiler:
                 made |= _python(node.function)
             case ExchangeNode():
                 made["keys"] = list(node.keys)
+                made["transforms"] = [
+                    {"name": name, "param": param} for name, param in node.transforms
+                ]
             case UnionNode():
                 names = self.kept(node_id, node.schema)
                 self.emitted[node_id] = names

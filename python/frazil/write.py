@@ -192,8 +192,9 @@ class Writers:
             options["s3"] = s3.to_json()
         port = self._port
         if distribute_by == "partition":
-            keys = tuple(dict.fromkeys(field["source"] for field in fields))
-            port = Port(ExchangeNode(schema, port, keys))
+            keys = tuple(field["source"] for field in fields)
+            transforms = tuple((field["transform"], field["param"]) for field in fields)
+            port = Port(ExchangeNode(schema, port, keys, transforms))
         default = table if branch == "main" else f"{table}@{branch}"
         detail = ", ".join(listed)
         return Sink(
