@@ -13,4 +13,17 @@ int64_t BatchBytes(const Batch& batch) {
   return std::max<int64_t>(bytes, batch.columns->num_rows());
 }
 
+std::shared_ptr<arrow::RecordBatch> VisibleColumns(const Batch& batch) {
+  arrow::FieldVector fields;
+  arrow::ArrayVector columns;
+  for (int i = 0; i < batch.columns->num_columns(); ++i) {
+    const auto& field = batch.columns->schema()->field(i);
+    if (std::string_view(field->name()).starts_with(kHiddenPrefix)) continue;
+    fields.push_back(field);
+    columns.push_back(batch.columns->column(i));
+  }
+  if (columns.size() == static_cast<size_t>(batch.columns->num_columns())) return batch.columns;
+  return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), batch.rows(), std::move(columns));
+}
+
 }  // namespace frazil

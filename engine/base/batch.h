@@ -13,16 +13,16 @@ namespace frazil {
 // Number of a checkpoint: the slot its manifest takes in the checkpoint log.
 using Epoch = int64_t;
 
-// Event times and watermarks: microseconds since 1970-01-01 UTC. A watermark W says: every in-bound row still to come
-// has time >= W.
+// Event times and watermarks: microseconds since 1970-01-01 UTC. A watermark W says: every in-bound row still
+// to come has time >= W.
 using Timestamp = int64_t;
 constexpr Timestamp kWatermarkMin = std::numeric_limits<Timestamp>::min();  // nothing is known yet
 constexpr Timestamp kWatermarkMax = std::numeric_limits<Timestamp>::max();  // no row will ever come
 
-// Hidden columns stand behind the visible ones. Which of them an edge carries is fixed by the plan (EdgeSchema), never
-// by a batch. Column names beginning with kHiddenPrefix are refused in user schemas.
+// Hidden columns stand behind the visible ones. Which of them an edge carries is fixed by the plan
+// (EdgeSchema), never by a batch. Column names beginning with kHiddenPrefix are refused in user schemas.
 constexpr std::string_view kHiddenPrefix = "__fz_";
-constexpr std::string_view kKindColumn = "__fz_kind";  // uint8, RowKind: changes streams only
+constexpr std::string_view kKindColumn = "__fz_kind";        // uint8, RowKind: changes streams only
 constexpr std::string_view kRowWatermarkColumn = "__fz_rw";  // int64, null for in-bound rows
 constexpr std::string_view kOrderColumn = "__fz_ord";        // fixed_size_binary(16)
 constexpr std::string_view kHashColumn = "__fz_hash";        // uint64, hash of the exchange key
@@ -35,8 +35,8 @@ struct EdgeSchema {
   int visible = 0;
 };
 
-// Where the rows of a batch came from; positions are the connector's own unit (Kafka offset, byte offset in a file).
-// A batch behind an exchange mixes partitions and has partition -1.
+// Where the rows of a batch came from; positions are the connector's own unit (Kafka offset, byte offset in a
+// file). A batch behind an exchange mixes partitions and has partition -1.
 struct Origin {
   int32_t partition = -1;      // ordinal in the source's assignment
   int64_t position_begin = 0;  // of the first row
@@ -53,5 +53,8 @@ struct Batch {
 
 // Bytes a batch keeps alive, counting each buffer's used range once. Never zero for a batch with rows.
 int64_t BatchBytes(const Batch& batch);
+
+// The columns without the hidden ones.
+std::shared_ptr<arrow::RecordBatch> VisibleColumns(const Batch& batch);
 
 }  // namespace frazil

@@ -1,7 +1,10 @@
 #include "connector/registry.h"
 
+#include "connector/console/sink.h"
+#include "connector/file/sink.h"
 #include "connector/generator/source.h"
 #include "connector/iceberg/sink.h"
+#include "connector/memory/sink.h"
 #include "connector/memory/source.h"
 
 namespace frazil {
@@ -33,6 +36,9 @@ Result<std::unique_ptr<Enumerator>> MakeEnumerator(const PlanNode& node) {
 Result<std::unique_ptr<Sink>> MakeSink(const PlanNode& node, const SinkContext& context) {
   const auto connector = node.spec.at("connector").get<std::string>();
   const nlohmann::json& options = node.spec.at("options");
+  if (connector == "console") return MakeConsoleSink(options, context);
+  if (connector == "file") return MakeFileSink(options, context);
+  if (connector == "memory") return MakeMemorySink(options, context);
   if (connector == "iceberg") return iceberg::MakeIcebergSink(options, context);
   return Unknown(node, connector);
 }

@@ -10,5 +10,6 @@ namespace frazil::python {
 void init_capsule(nb::module_& m);
 void init_iceberg(nb::module_& m);
 void init_job(nb::module_& m);
+void init_sink(nb::module_& m);
 
 }  // namespace frazil::python

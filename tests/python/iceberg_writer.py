@@ -51,7 +51,9 @@ def write(
         "schema": base64.b64encode(schema.serialize().to_pybytes()).decode(),
         **options,
     }
-    token = _engine.write_iceberg_files(json.dumps(given), data, epoch=epoch, io_threads=io_threads)
+    token = _engine.write_sink(
+        "iceberg", json.dumps(given), data, epoch=epoch, io_threads=io_threads
+    )
     if not token:
         return []
     parsed = json.loads(token)

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "connector/iceberg/data_file_output.h"
+#include "connector/data_folder.h"
 #include "connector/iceberg/encoding.h"
 #include "connector/iceberg/metrics.h"
 

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "base/calendar.h"
+#include "base/uuid.h"
 #include "connector/iceberg/single_value.h"
 #include "connector/iceberg/transforms.h"
 
@@ -38,12 +39,6 @@ std::string UrlEscaped(std::string_view text) {
     }
   }
   return out;
-}
-
-std::string UuidText(std::string_view bytes) {
-  std::string text = Hex(bytes);
-  for (const size_t at : {20u, 16u, 12u, 8u}) text.insert(at, "-");
-  return text;
 }
 
 std::string CalendarText(const std::string& transform, int64_t value) {

@@ -1,4 +1,5 @@
 #include "connector/iceberg/sink.h"
+#include "connector/data_folder.h"
 
 #include <arrow/util/future.h>
 #include <arrow/util/thread_pool.h>
@@ -7,35 +8,22 @@
 #include <atomic>
 #include <cstdio>
 #include <deque>
-#include <random>
 #include <unordered_map>
 #include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/uuid.h"
 #include "connector/iceberg/conform.h"
-#include "connector/iceberg/data_file_output.h"
 #include "connector/iceberg/encoding.h"
 #include "connector/iceberg/file_entry.h"
 #include "connector/iceberg/open_partition.h"
 #include "connector/iceberg/options.h"
 #include "connector/iceberg/parquet_file.h"
 #include "connector/iceberg/partitioner.h"
-#include "connector/iceberg/single_value.h"
 
 namespace frazil::iceberg {
 namespace {
-
-std::string RandomUuid() {
-  thread_local std::mt19937_64 random{std::random_device{}()};
-  std::string bytes(16, '\0');
-  for (size_t i = 0; i < 16; ++i) bytes[i] = static_cast<char>(random());
-  bytes[6] = static_cast<char>((bytes[6] & 0x0F) | 0x40);
-  bytes[8] = static_cast<char>((bytes[8] & 0x3F) | 0x80);
-  std::string text = Hex(bytes);
-  for (const size_t at : {20u, 16u, 12u, 8u}) text.insert(at, "-");
-  return text;
-}
 
 // Bytes of batches whose rows still wait. A batch counts whole until the last of its rows is taken.
 class PendingBytes {

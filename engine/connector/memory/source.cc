@@ -82,7 +82,8 @@ class MemoryEnumerator : public Enumerator {
   explicit MemoryEnumerator(std::vector<int64_t> rows) : rows_(std::move(rows)) {}
   Result<std::vector<Partition>> discover(bool) override {
     std::vector<Partition> partitions;
-    for (size_t i = 0; i < rows_.size(); ++i) partitions.push_back({NameOf(i), PositionOf(0), PositionOf(rows_[i])});
+    for (size_t i = 0; i < rows_.size(); ++i)
+      partitions.push_back({NameOf(i), PositionOf(0), PositionOf(rows_[i])});
     return partitions;
   }
 

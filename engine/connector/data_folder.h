@@ -9,7 +9,7 @@
 
 #include "base/filesystem.h"
 
-namespace frazil::iceberg {
+namespace frazil {
 
 // The folder a sink writes its data files into, shared by all of them; thread-safe.
 // Rule of durability: a file is written under its final name, which nobody looks for before a token names it.
@@ -42,4 +42,4 @@ class DataFolder : public std::enable_shared_from_this<DataFolder> {
   std::set<std::string> made_;  // folders that exist and are durable
 };
 
-}  // namespace frazil::iceberg
+}  // namespace frazil

@@ -1,9 +1,9 @@
-#include "connector/iceberg/data_file_output.h"
+#include "connector/data_folder.h"
 
 #include <filesystem>
 #include <vector>
 
-namespace frazil::iceberg {
+namespace frazil {
 
 // Holds back a small head until more follows.
 class DataFileOutput : public arrow::io::OutputStream {
@@ -105,4 +105,4 @@ Status DataFolder::MakeParent(const std::string& path) {
   return Status::OK();
 }
 
-}  // namespace frazil::iceberg
+}  // namespace frazil
