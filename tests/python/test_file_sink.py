@@ -12,15 +12,15 @@ from typing import Any
 from uuid import UUID
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from frazil import _engine
 from frazil.connectors import console_commit, file_commit, memory_commit
 from frazil.errors import CommitError, FrazilError
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 TABLE = pa.table({"id": [1, 2, 3], "name": ["a", None, 'q"\n'], "__fz_rw": [None, 5, None]})
 ROWS = TABLE.drop_columns(["__fz_rw"]).to_pylist()
@@ -212,7 +212,9 @@ def restored(name: str, value: Any) -> Any:
     if value is None:
         return None
     match name:
-        case "f32" | "f64":
+        case "f32":
+            return float(np.float32(value))
+        case "f64":
             return float(value)
         case "day":
             return date.fromisoformat(value)
@@ -235,7 +237,7 @@ def close(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.fixed_dictionaries({name: st.none() | values for name, values in VALUES.items()}),

@@ -10,8 +10,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
 from frazil.errors import FrazilError
+
 from tests.python.iceberg_writer import path_of, read, value_of, with_ids, write
 
 EVENTS = with_ids(

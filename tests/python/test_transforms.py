@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from frazil import _engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyiceberg import types as iceberg
@@ -22,8 +23,6 @@ from pyiceberg.utils.datetime import (
     datetime_to_micros,
     time_to_micros,
 )
-
-from frazil import _engine
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 INT64 = st.integers(-(2**63), 2**63 - 1)

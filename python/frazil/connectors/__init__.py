@@ -1,1 +1,1 @@
-"""The outside halves of sinks that are not tables: they make what the engine has written visible."""
+"""The outside halves of sinks that are not tables: they make visible what the engine wrote."""
