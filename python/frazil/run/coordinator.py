@@ -43,7 +43,7 @@ class SinkTarget(Committer, Protocol):
 
     name: str
 
-    def options(self, attempt: int) -> Mapping[str, Any]:
+    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """What the engine's half needs to know to write, for files of this attempt."""
         ...
 
@@ -69,13 +69,13 @@ class Runnable:
     source_names: Mapping[str, str]  # by source id
     diverting: frozenset[str]  # sources whose `.rejected` is written
 
-    def with_sink_options(self, attempt: int) -> dict[str, Any]:
+    def with_sink_options(self, log: CheckpointLog) -> dict[str, Any]:
         """The plan with the options that targets know."""
         nodes = []
         for node in self.plan["nodes"]:
             target = self.targets.get(node["id"])
             if target is not None:
-                node = {**node, "options": {**node["options"], **target.options(attempt)}}
+                node = {**node, "options": {**node["options"], **target.options(log)}}
             nodes.append(node)
         return {**self.plan, "nodes": nodes}
 
@@ -144,6 +144,7 @@ class Coordinator:
         self._clock = _Clock(settings.simulated_seed is not None)
         self._stop = threading.Event()
         self._abort = threading.Event()
+        self._returned = threading.Event()
         self._cutting = False
         self._cut_polled = 0
         self._ended = False
@@ -162,8 +163,18 @@ class Coordinator:
         self._abort.set()
         self._stop.set()
 
+    def join(self, timeout_s: float) -> None:
+        """Wait until `run` has returned."""
+        self._returned.wait(timeout_s)
+
     def run(self) -> RunReport:
         """Run until the end of bounded sources, `stop`, or the first error."""
+        try:
+            return self._run()
+        finally:
+            self._returned.set()
+
+    def _run(self) -> RunReport:
         started = time.monotonic()
         self._log = CheckpointLog.open(
             self._runnable.store,
@@ -220,7 +231,7 @@ class Coordinator:
             simulated=settings.simulated_seed is not None,
             seed=settings.simulated_seed or 0,
         )
-        plan = self._runnable.with_sink_options(self._log.attempt)
+        plan = self._runnable.with_sink_options(self._log)
         self._job = EngineJob(plan, options, self._runnable.functions)
         self._job.assign(self._partitions.assign(found))
         self._job.start()

@@ -1,0 +1,142 @@
+"""A table as a sink's outside half: prepared before the run, committed to epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from frazil.checkpoint.orphan import file_scope, find_orphans
+from frazil.errors import FrazilError
+from frazil.iceberg.catalog import open_catalog
+from frazil.iceberg.commit import TableCommitter
+from frazil.iceberg.table import prepare_table, writer_options, writer_s3
+from frazil.iceberg.token import PendingToken, SinkIdentity
+from frazil.run.commit_loop import Committed
+
+if TYPE_CHECKING:
+    from frazil.checkpoint import CheckpointLog, LogView, Pending
+    from frazil.run.targets import SinkSpec
+
+log_ = structlog.get_logger("frazil")
+
+
+class IcebergTarget:
+    """One branch of one Iceberg table."""
+
+    def __init__(self, spec: SinkSpec) -> None:
+        options = spec.options
+        self.name = spec.name
+        self._spec = spec
+        self._catalog = open_catalog(spec.objects.get("catalog") or options.get("catalog"))
+        fields = [_field_text(field) for field in options.get("partition_by", ())]
+        properties = dict(options.get("properties", {}))
+        if options.get("compression", "zstd") != "zstd":
+            properties["write.parquet.compression-codec"] = options["compression"]
+        self._table = prepare_table(
+            self._catalog,
+            options["table"],
+            spec.schema,
+            partition_by=fields or None,
+            branch=options["branch"],
+            properties=properties,
+        )
+        self._committer: TableCommitter | None = None
+        self._cleaner: threading.Thread | None = None
+
+    @property
+    def warehouse(self) -> str | None:
+        """Where the catalog keeps tables, if it says so."""
+        return self._catalog.properties.get("warehouse")
+
+    @property
+    def s3(self) -> Mapping[str, Any] | None:
+        """How the table's object store is reached; holds secrets."""
+        return writer_s3(self._table)
+
+    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
+        """What the data writer needs: the table's schema, spec, place, and whose files these are."""
+        return {
+            **writer_options(self._table),
+            "attempt": log.attempt,
+            "scope": file_scope(log.incarnation, self._spec.id),
+            "s3": self._spec.options.get("s3") or writer_s3(self._table),
+        }
+
+    def recover(self, log: CheckpointLog) -> None:
+        """Tie the committer to the log, and remove what dead attempts wrote in vain."""
+        self._committer = TableCommitter(
+            self._catalog,
+            self._spec.options["table"],
+            SinkIdentity(self._spec.pipeline, log.incarnation, self._spec.name),
+            table_uuid=str(self._table.metadata.table_uuid),
+            branch=self._spec.options["branch"],
+            hook=self._spec.hook,
+        )
+        if log.attempt > 1:
+            self._cleaner = threading.Thread(
+                target=self._clean, args=(log,), name="frazil-orphans", daemon=True
+            )
+            self._cleaner.start()
+
+    def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
+        """Commit all tokens, in order."""
+        assert self._committer is not None
+        tokens = [_token(each) for each in pending]
+        result = self._committer.commit(tokens, landed=log.landed, log=log, head=log.head)
+        done = result.landed
+        assert done is not None
+        rows = sum(
+            file["rows"]
+            for token in tokens
+            if token.slot <= done.slot
+            for part in token.parts
+            for file in json.loads(part)["files"]
+        )
+        made = () if result.snapshot_id is None else (result.snapshot_id,)
+        return Committed(done.slot, done.digest, head=result.head, snapshots=made, rows=rows)
+
+    def verify(self, log: LogView) -> int | None:
+        """Check that what landed is still there."""
+        assert self._committer is not None
+        return self._committer.verify(log.landed, log=log, head=log.head)
+
+    def close(self) -> None:
+        """Wait for the cleaning and close the catalog."""
+        if self._cleaner is not None:
+            self._cleaner.join()
+
+    def _clean(self, log: CheckpointLog) -> None:
+        """Remove orphans. Failing leaves files that cost space, never rows; the next start retries."""
+        try:
+            from frazil.iceberg.fileio import list_files
+
+            folder = self._table.location_provider().data_path
+            scope = file_scope(log.incarnation, self._spec.id)
+            orphans = find_orphans(
+                list_files(self._table.io, folder), scope=scope, owners=log.owners, me=log.attempt
+            )
+            for path in orphans:
+                self._table.io.delete(path)
+            if orphans:
+                log_.info("orphans", sink=self.name, removed=len(orphans))
+        except (FrazilError, OSError) as error:
+            log_.warning("orphans", sink=self.name, error=str(error))
+
+
+def _token(pending: Pending) -> PendingToken:
+    positions = {source: state.positions() for source, state in pending.sources.items()}
+    return PendingToken(pending.slot, pending.digest, pending.parts, positions, pending.attempt)
+
+
+def _field_text(field: Mapping[str, Any]) -> str:
+    """A partition field of the plan as `prepare_table` reads it: "day(ts)", "bucket(16, user)"."""
+    transform, source = field["transform"], field["source"]
+    if transform == "identity":
+        return str(source)
+    if field.get("param"):
+        return f"{transform}({field['param']}, {source})"
+    return f"{transform}({source})"

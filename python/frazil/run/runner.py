@@ -1,0 +1,257 @@
+"""From a `Pipeline` to a run."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import functools
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from frazil.checkpoint import Store, open_store, plan_of
+from frazil.checkpoint_folder import checkpoint_folder
+from frazil.errors import FrazilError
+from frazil.run.coordinator import Coordinator, Observer, Runnable, Status
+from frazil.run.interrupt import on_interrupt
+from frazil.run.settings import RunSettings
+from frazil.run.targets import SinkSpec, make_target
+from frazil.secret import resolve_secrets
+from frazil.udf_call import run as call_function
+
+if TYPE_CHECKING:
+    from frazil import _engine
+    from frazil.node import Function
+    from frazil.pipeline import Pipeline
+    from frazil.report import RunReport
+    from frazil.run.coordinator import SinkTarget
+
+# While engine threads run Python functions, the interpreter hands over this often (seconds).
+SWITCH_INTERVAL_S = 0.001
+
+
+def prepare(
+    pipeline: Pipeline,
+    *,
+    hook: Callable[[str], None] = lambda _: None,
+    store: Store | None = None,
+) -> Runnable:
+    """Make a pipeline ready: resolve secrets, open its tables and its checkpoint store.
+
+    Everything that can be refused is refused here, before the checkpoint log is touched.
+    """
+    plan = resolve_secrets(pipeline.plan.json)
+    nodes = plan["nodes"]
+    targets: dict[str, SinkTarget] = {}
+    for node in nodes:
+        if node["kind"] == "sink":
+            spec = SinkSpec(
+                id=node["id"],
+                name=node["name"],
+                pipeline=pipeline.name,
+                schema=_schema(node["schema"]),
+                options=node["options"],
+                objects=pipeline.plan.objects.get(node["id"], {}),
+                hook=hook,
+            )
+            targets[node["id"]] = make_target(node["connector"], spec)
+    if store is None:
+        store = _store(pipeline, targets)
+        store.probe()
+    return Runnable(
+        name=pipeline.name,
+        plan=plan,
+        functions={
+            reference: functools.partial(_call, function)
+            for reference, function in pipeline.plan.functions.items()
+        },
+        targets=targets,
+        store=store,
+        checkpoint_plan=plan_of(pipeline.plan.json, pipeline.plan.function_hashes),
+        source_names={node["id"]: node["name"] for node in nodes if node["kind"] == "source"},
+        diverting=frozenset(
+            node["id"]
+            for node in nodes
+            if node["kind"] == "source" and node["on_bad_row"] == "divert"
+        ),
+    )
+
+
+def settings_of(pipeline: Pipeline, *, bounded: bool, takeover: bool = False) -> RunSettings:
+    """The settings that a pipeline declares."""
+    return RunSettings(
+        workers=pipeline.workers,
+        memory_bytes=pipeline.memory_bytes,
+        checkpoint_every_s=pipeline.checkpoint_every_ms / 1000,
+        bounded=bounded,
+        takeover=takeover,
+    )
+
+
+def run(
+    pipeline: Pipeline,
+    *,
+    bounded: bool,
+    takeover: bool = False,
+    metrics_port: int | None = None,
+    quiet: bool = False,
+    hook: Callable[[str], None] = lambda _: None,
+) -> RunReport:
+    """Run a pipeline in this thread until it ends, is asked to, or fails."""
+    with _observers(metrics_port, quiet) as observer:
+        coordinator = Coordinator(
+            prepare(pipeline, hook=hook),
+            settings_of(pipeline, bounded=bounded, takeover=takeover),
+            observer=observer,
+            hook=hook,
+        )
+        with _running(coordinator), on_interrupt(coordinator.stop, coordinator.abort):
+            return coordinator.run()
+
+
+class Handle:
+    """A pipeline that runs in the background, for notebooks, web programs and tests."""
+
+    def __init__(self, pipeline: Pipeline, *, bounded: bool, takeover: bool = False) -> None:
+        self._coordinator = Coordinator(
+            prepare(pipeline), settings_of(pipeline, bounded=bounded, takeover=takeover)
+        )
+        self._report: RunReport | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="frazil-control", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with _running(self._coordinator):
+                self._report = self._coordinator.run()
+        except BaseException as error:
+            self._error = error
+
+    @property
+    def status(self) -> Status:
+        """Where the run stands: rows, lag, epochs, commits."""
+        return self._coordinator.status
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._thread.is_alive()
+
+    def stop(self) -> RunReport:
+        """Ask for a last checkpoint and its commit, and wait for the end."""
+        self._coordinator.stop()
+        return self.wait()
+
+    def wait(self, timeout: float | None = None) -> RunReport:
+        """Wait for the end.
+
+        Parameters
+        ----------
+        timeout
+            Seconds; None waits without end.
+
+        Raises
+        ------
+        TimeoutError
+            It is still running.
+        FrazilError
+            What ended the run.
+        """
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the pipeline is still running after {timeout} s")
+        if self._error is not None:
+            raise self._error
+        assert self._report is not None
+        return self._report
+
+
+_coordinators: weakref.WeakSet[Coordinator] = weakref.WeakSet()
+
+
+@atexit.register
+def _abort_all() -> None:
+    """Engine threads must be gone before the interpreter is."""
+    for coordinator in list(_coordinators):
+        coordinator.abort()
+        coordinator.join(10.0)
+
+
+@contextmanager
+def _running(coordinator: Coordinator) -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    _coordinators.add(coordinator)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        _coordinators.discard(coordinator)
+
+
+class _All:
+    """Several observers as one."""
+
+    def __init__(self, observers: list[Any]) -> None:
+        self._observers = observers
+
+    def update(self, status: Status) -> None:
+        for observer in self._observers:
+            observer.update(status)
+
+
+@contextmanager
+def _observers(metrics_port: int | None, quiet: bool) -> Iterator[Observer | None]:
+    from frazil.run import live
+
+    observers: list[Any] = [] if quiet else [live.observer()]
+    try:
+        if metrics_port is not None:
+            from frazil.run.prometheus import PrometheusEndpoint
+
+            observers.append(PrometheusEndpoint(metrics_port))
+        yield _All(observers) if observers else None
+    finally:
+        for observer in observers:
+            observer.close()
+
+
+def _call(function: Function, batch: _engine.ArrowBatch) -> pa.RecordBatch:
+    return call_function(function, pa.record_batch(batch))
+
+
+def _schema(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+def _store(pipeline: Pipeline, targets: Mapping[str, SinkTarget]) -> Store:
+    tables = [each for each in targets.values() if hasattr(each, "warehouse")]
+    folder = checkpoint_folder(
+        pipeline.name, pipeline.checkpoint, [table.warehouse for table in tables]
+    )
+    options: dict[str, str] = {}
+    if folder.startswith("s3://"):
+        for table in tables:
+            if table.s3:
+                options = {
+                    key: str(table.s3[key])
+                    for key in (
+                        "endpoint",
+                        "region",
+                        "access_key_id",
+                        "secret_access_key",
+                        "session_token",
+                    )
+                    if key in table.s3
+                }
+                break
+    return open_store(folder, options)
+
+
+__all__ = ["FrazilError", "Handle", "prepare", "run", "settings_of"]

@@ -1,0 +1,139 @@
+"""The outside halves of sinks: one class per connector, and the table that names them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from frazil.connectors import console_commit, file_commit, memory_commit
+from frazil.errors import ConfigError
+from frazil.run.commit_loop import Committed
+
+if TYPE_CHECKING:
+    from frazil.checkpoint import CheckpointLog, LogView, Pending
+    from frazil.run.coordinator import SinkTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkSpec:
+    """A sink as the plan has it, secrets resolved."""
+
+    id: str
+    name: str
+    pipeline: str
+    schema: pa.Schema
+    options: Mapping[str, Any]
+    objects: Mapping[str, Any]
+    hook: Callable[[str], None] = lambda _: None
+
+
+class FileTarget:
+    """Files in a local folder, visible when they are committed."""
+
+    def __init__(self, spec: SinkSpec) -> None:
+        self.name = spec.name
+        self._spec = spec
+        self._folder = Path(spec.options["folder"])
+
+    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
+        """Which attempt the staged files are of."""
+        return {"attempt": log.attempt, "name": self._spec.name}
+
+    def recover(self, log: CheckpointLog) -> None:
+        """Remove what dead attempts have staged in vain."""
+        needed: set[str] = set()
+        for pending in log.pending(self._spec.id):
+            needed |= file_commit.staged_files(pending.parts)
+        file_commit.remove_abandoned(self._folder, before_attempt=log.attempt, needed=needed)
+
+    def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
+        """Rename the files of all tokens."""
+        rows = sum(file_commit.commit(self._folder, token.parts) for token in pending)
+        return Committed(pending[-1].slot, pending[-1].digest, rows=rows)
+
+    def verify(self, log: LogView) -> int | None:
+        """Nothing to check: files that are gone were somebody's wish."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class MemoryTarget:
+    """Rows in a Python object of this process."""
+
+    def __init__(self, spec: SinkSpec) -> None:
+        self.name = spec.name
+        self._rows = spec.objects["rows"]
+
+    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def recover(self, log: CheckpointLog) -> None:
+        """Nothing is left of a dead process."""
+
+    def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
+        """Add the batches of all tokens."""
+        rows = sum(memory_commit.commit(token.parts, self._rows.add) for token in pending)
+        return Committed(pending[-1].slot, pending[-1].digest, rows=rows)
+
+    def verify(self, log: LogView) -> int | None:
+        """Nothing to check."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class ConsoleTarget:
+    """Standard output."""
+
+    def __init__(self, spec: SinkSpec) -> None:
+        self.name = spec.name
+
+    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def recover(self, log: CheckpointLog) -> None:
+        """Printed is printed."""
+
+    def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
+        """Print the rows of all tokens."""
+        rows = sum(console_commit.commit(token.parts, sys.stdout) for token in pending)
+        return Committed(pending[-1].slot, pending[-1].digest, rows=rows)
+
+    def verify(self, log: LogView) -> int | None:
+        """Nothing to check."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+def make_target(connector: str, spec: SinkSpec) -> SinkTarget:
+    """Open what a sink writes to: tables are made or checked here.
+
+    Raises
+    ------
+    FrazilError
+        It cannot take the stream, or cannot be reached.
+    """
+    match connector:
+        case "iceberg":
+            from frazil.run.iceberg_target import IcebergTarget
+
+            return IcebergTarget(spec)
+        case "file":
+            return FileTarget(spec)
+        case "memory":
+            return MemoryTarget(spec)
+        case "console":
+            return ConsoleTarget(spec)
+    raise ConfigError(f"sink {spec.name}: no connector {connector!r}")
