@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Literal
 
 from frazil.duration import Duration, Size, duration_ms, duration_text, size_bytes
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.plan import Plan, compile_plan
 from frazil.write import Sink
+
+if TYPE_CHECKING:
+    from frazil.report import RunReport
+    from frazil.run.runner import Handle
 
 SINKS_MAX = 256
 """Sinks of one pipeline."""
@@ -136,6 +141,74 @@ class Pipeline:
 
         return explain(self)
 
+    def run(
+        self,
+        *,
+        until: Literal["now"] | None = None,
+        takeover: bool = False,
+        metrics_port: int | None = None,
+        quiet: bool = False,
+    ) -> RunReport:
+        """Run, in this thread, and commit.
+
+        SIGTERM and SIGINT ask for a last checkpoint, its commit and the end; a second one aborts,
+        which loses nothing: uncommitted rows are read again by the next run.
+
+        Parameters
+        ----------
+        until
+            "now": read to the positions that partitions have at the start, commit, return. The
+            next run goes on from there. None: run until stopped, or until bounded sources end.
+        takeover
+            End another process that runs this pipeline, instead of refusing to start beside it.
+        metrics_port
+            Serve metrics for Prometheus at this port of 127.0.0.1.
+        quiet
+            No live line and no log lines.
+
+        Returns
+        -------
+        RunReport
+            Rows of each source and sink, positions, snapshots.
+
+        Raises
+        ------
+        FrazilError
+            What ended the run; it says where.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> sink = fz.read_memory([{"id": 1}, {"id": 2}]).write_memory()
+        >>> report = fz.Pipeline("two", sink, checkpoint="/tmp/frazil-doc").run(until="now")
+        """
+        from frazil.run import runner
+
+        return runner.run(
+            self,
+            bounded=_bounded(until),
+            takeover=takeover,
+            metrics_port=metrics_port,
+            quiet=quiet,
+        )
+
+    def start(self, *, until: Literal["now"] | None = None, takeover: bool = False) -> Handle:
+        """Run in the background, for notebooks and programs.
+
+        Parameters
+        ----------
+        until, takeover
+            As for `run`.
+
+        Returns
+        -------
+        Handle
+            With `status`, `stop` and `wait`.
+        """
+        from frazil.run.runner import Handle
+
+        return Handle(self, bounded=_bounded(until), takeover=takeover)
+
     def __repr__(self) -> str:
         from frazil.stream import source_names
 
@@ -143,3 +216,9 @@ class Pipeline:
         targets = ", ".join(f"{sink._node.connector} {sink.name}" for sink in self._sinks)
         every = duration_text(self.checkpoint_every_ms)
         return f"Pipeline({self.name}) {', '.join(sources)} -> {targets}, checkpoint every {every}"
+
+
+def _bounded(until: str | None) -> bool:
+    if until not in (None, "now"):
+        raise ConfigError(f"until={until!r} is not offered", '"now", or leave it out')
+    return until == "now"
