@@ -204,6 +204,7 @@ class Coordinator:
             if not self._abort.is_set():
                 self._hook("before_drain")
                 self._commits.drain(self._settings.drain_s, self._abort.is_set)
+                self._close_log()
         finally:
             self._commits.stop()
             for target in self._runnable.targets.values():
@@ -448,6 +449,15 @@ class Coordinator:
             sources=sources,
             sinks=sinks,
         )
+
+    def _close_log(self) -> None:
+        """Write down what has landed, so that the next start has nothing to find out or repeat."""
+        newest = self._log.newest.manifest
+        landed = {sink: self._log.landed(sink) for sink in self._runnable.targets}
+        if any(known is not None and newest.landed.get(s) != known for s, known in landed.items()):
+            self._append(
+                Epoch(sources=self._partitions.state(), key_groups=self._key_groups(), last=True)
+            )
 
     def _partition_reports(
         self, source: str, positions: Mapping[str, str]
