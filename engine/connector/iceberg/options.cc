@@ -93,6 +93,10 @@ Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json) {
   FZ_ASSIGN(options.schema, ReadSchema(schema));
   FZ_TRY(Read(json, "spec_id", &options.spec_id));
   FZ_TRY(Read(json, "attempt", &options.attempt));
+  FZ_TRY(Read(json, "scope", &options.scope));
+  if (!options.scope.empty() && options.scope.size() != 8) {
+    return Error(ErrorKind::kConfig, "iceberg sink: scope is 8 hex digits, not \"" + options.scope + "\"");
+  }
   FZ_TRY(Read(json, "compression", &options.compression));
   FZ_TRY(Read(json, "compression_level", &options.compression_level));
   FZ_TRY(Read(json, "target_file_bytes", &options.file_bytes));

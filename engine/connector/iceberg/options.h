@@ -42,6 +42,7 @@ struct WriterOptions {
   int32_t spec_id = 0;
   std::vector<PartitionField> partition;
   int64_t attempt = 0;
+  std::string scope;  // 8 hex digits that begin the uuids in file names: whose files these are; empty = random
   std::string compression = "zstd";
   int compression_level = 1;  // of zstd, gzip and brotli
   int64_t file_bytes = limits::kFileBytes;
@@ -51,7 +52,7 @@ struct WriterOptions {
 };
 
 // Reads the options of a sink node:
-// {"location","schema","spec_id","partition":[{"source","name","transform","param"}],"attempt","s3","compression",
+// {"location","schema","spec_id","partition":[{"source","name","transform","param"}],"attempt","scope","s3","compression",
 //  "compression_level","target_file_bytes","row_group_bytes","delta_encoding","metrics"}. kConfig error
 //  naming the key.
 Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json);

@@ -149,7 +149,9 @@ class IcebergSink : public Sink {
     char head[80];
     std::snprintf(head, sizeof(head), "%lld-%012lld-%d-", static_cast<long long>(options_.attempt),
                   static_cast<long long>(epoch_), context_.worker);
-    return key.path + (key.path.empty() ? "" : "/") + head + RandomUuid() + ".parquet";
+    std::string uuid = RandomUuid();
+    uuid.replace(0, options_.scope.size(), options_.scope);
+    return key.path + (key.path.empty() ? "" : "/") + head + uuid + ".parquet";
   }
 
   // Encodes the waiting rows of a partition. Without a free place for its file, one is made free by closing

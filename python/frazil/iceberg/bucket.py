@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -76,6 +76,14 @@ class Bucket:
             obstore.delete(self._store, key)
         except BaseError as error:
             raise self._error("removing", key, error) from error
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys that begin with a prefix, page by page."""
+        try:
+            for page in obstore.list(self._store, prefix):
+                yield from (entry["path"] for entry in page)
+        except BaseError as error:
+            raise self._error("listing", prefix, error) from error
 
     def _error(self, doing: str, key: str, error: Exception) -> OSError:
         # Further lines are the client's dump of the request.

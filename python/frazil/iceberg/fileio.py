@@ -17,6 +17,7 @@ from urllib.parse import urlparse
 from pyiceberg.io import FileIO, InputFile, OutputFile, load_file_io
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from pyiceberg.io import InputStream, OutputStream
@@ -59,6 +60,15 @@ class SmallFileIO(FileIO):
             bucket.delete(_key(uri))
         else:
             self._other(uri).delete(uri)
+
+    def list(self, folder: str) -> Iterator[str]:
+        """Files below a folder, by URI; nothing for places of other kinds."""
+        if (path := _local_path(folder)) is not None:
+            for parent, _, names in os.walk(path):
+                yield from (f"{folder.rstrip('/')}{parent[len(path):]}/{name}" for name in names)
+        elif (bucket := self._bucket(folder)) is not None:
+            root = folder[: -len(_key(folder))]
+            yield from (root + key for key in bucket.list(_key(folder).rstrip("/") + "/"))
 
     def _bucket(self, location: str) -> Bucket | None:
         uri = urlparse(location)

@@ -12,6 +12,7 @@ import structlog
 from frazil.checkpoint.orphan import file_scope, find_orphans
 from frazil.errors import FrazilError
 from frazil.iceberg.catalog import open_catalog
+from frazil.iceberg.fileio import SmallFileIO
 from frazil.iceberg.commit import TableCommitter
 from frazil.iceberg.table import prepare_table, writer_options, writer_s3
 from frazil.iceberg.token import PendingToken, SinkIdentity
@@ -112,15 +113,16 @@ class IcebergTarget:
     def _clean(self, log: CheckpointLog) -> None:
         """Remove orphans. Failing leaves files that cost space, never rows; the next start retries."""
         try:
-            from frazil.iceberg.fileio import list_files
-
+            files = self._table.io
+            if not isinstance(files, SmallFileIO):
+                return  # a place that cannot be listed here; its files stay
             folder = self._table.location_provider().data_path
             scope = file_scope(log.incarnation, self._spec.id)
             orphans = find_orphans(
-                list_files(self._table.io, folder), scope=scope, owners=log.owners, me=log.attempt
+                files.list(folder), scope=scope, owners=log.owners, me=log.attempt
             )
             for path in orphans:
-                self._table.io.delete(path)
+                files.delete(path)
             if orphans:
                 log_.info("orphans", sink=self.name, removed=len(orphans))
         except (FrazilError, OSError) as error:
