@@ -25,8 +25,10 @@ from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CommitRefused, CommitUnknown, Fenced, FrazilError
 from frazil.iceberg.ancestry import check_not_rolled_back
 from frazil.iceberg.expiry import KEEP_SNAPSHOTS, to_expire
+from frazil.iceberg.merge import Merged, choose, merge
 from frazil.iceberg.proof import Proof, is_of, proof_in_summary, proof_name, read_proof
 from frazil.iceberg.staging import Stage, Staged
+from frazil.iceberg.sweep import Sweeper, remove_old_metadata, remove_quietly
 from frazil.iceberg.table import split_name
 from frazil.iceberg.token import CommitResult, LogView, PendingToken, SinkIdentity
 
@@ -119,6 +121,8 @@ class TableCommitter:
         # Heads in which a proof was seen, and the manifests of a head that is ours.
         self._verified: tuple[Landed, int] | None = None
         self._manifests: tuple[int, list[ManifestFile]] | None = None
+        self._merged: Merged | None = None
+        self._sweeper = Sweeper()
 
     @property
     def name(self) -> str:
@@ -215,6 +219,28 @@ class TableCommitter:
                 return seen.head
             last = seen
         raise CommitUnknown(f"{self._identity}: looking at {self._name}: {last}")
+
+    def maintain(self) -> None:
+        """Do what keeps the table's metadata small: merge manifests, remove needless files.
+
+        To be called between commits, when nothing waits; it reads and writes files, but commits
+        nothing: a merged manifest goes with the next commit. Without it tables grow slow.
+
+        Raises
+        ------
+        CommitUnknown
+            The catalog or its files cannot be reached now.
+        """
+        try:
+            table = self._catalog.load_table(self._parts)
+            self._sweeper.sweep(table, self._clock.now())
+            branch = table.metadata.refs.get(self._branch)
+            if self._merged is None and branch is not None:
+                seen = _Seen(table, branch.snapshot_id, None)
+                if inputs := choose(self._head_manifests(seen)):
+                    self._merged = merge(table, inputs)
+        except Exception as error:  # depends on the catalog and its FileIO
+            raise CommitUnknown(f"maintaining {self._name}: {_first_line(error)}") from error
 
     def read_proof(self) -> Landed | None:
         """What the table says was committed last; for a rewind. Raises as `commit` does."""
@@ -374,9 +400,11 @@ class TableCommitter:
                 tokens,
                 seen.proof,
                 to_expire(seen.metadata, self._identity, self._branch, self._keep),
+                self._merged,
             )
+            self._merged = None
             self._hook("before_commit")
-            self._catalog.commit_table(seen.table, staged.requirements, staged.updates)
+            answer = self._catalog.commit_table(seen.table, staged.requirements, staged.updates)
             self._hook("after_commit")
         except FrazilError:
             raise
@@ -384,6 +412,9 @@ class TableCommitter:
             if staged is not None:
                 self._failed = [*self._failed[1 - FAILED_MAX :], staged]
             return f"{type(error).__name__}: {_first_line(error)}"
+        remove_old_metadata(seen.table, answer.metadata)
+        self._sweeper.expired(staged.expired, self._clock.now())
+        self._sweeper.replaced(staged.replaced, self._clock.now())
         self._manifests = (staged.snapshot_id, staged.manifests)
         self._verified = (staged.proof.landed, staged.snapshot_id)
         return staged
@@ -426,7 +457,7 @@ class TableCommitter:
             taken_by = by_sequence.get(staged.proof.sequence)
             if taken_by is not None and taken_by.snapshot_id != staged.snapshot_id:
                 for path in staged.files:
-                    _remove(seen.table, path)
+                    remove_quietly(seen.table, path)
         self._failed = kept
 
     def _pause(self, attempt: int) -> None:
@@ -442,13 +473,6 @@ def _check_order(pending: Sequence[PendingToken], landed: Landed | None) -> None
 
 def _say(landed: Landed | None) -> str:
     return f"epoch {landed.slot} ({landed.digest[:12]})" if landed else "nothing"
-
-
-def _remove(table: Table, path: str) -> None:
-    try:
-        table.io.delete(path)
-    except OSError:
-        return  # an orphan of a few kilobytes, for the table's own orphan removal
 
 
 def _first_line(error: Exception) -> str:

@@ -32,6 +32,7 @@ from pyiceberg.table.update import (
 )
 
 from frazil.iceberg.proof import TAG_AGE_MAX_MS, Proof, proof_name, property_name
+from frazil.iceberg.sweep import remove_quietly
 from frazil.iceberg.token import PendingToken, SinkIdentity, data_files, schema_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableRequirement, TableUpdate
+
+    from frazil.iceberg.merge import Merged
 
 # Positions in a snapshot's summary (bytes of JSON). All summaries are in every metadata.json.
 POSITIONS_BYTES_MAX = 16 * 1024
@@ -57,6 +60,7 @@ class Staged:
     manifests: list[ManifestFile]
     expired: list[Snapshot]
     files: list[str] = field(default_factory=list)  # written for it; nothing else names them
+    replaced: tuple[str, ...] = ()  # manifests that a merged one stands for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,7 @@ class Stage:
         tokens: Sequence[PendingToken],
         proof: Proof | None,
         expired: Sequence[Snapshot] = (),
+        merged: Merged | None = None,
     ) -> Staged:
         """Write the files of a commit that adds tokens to the branch's head.
 
@@ -97,6 +102,8 @@ class Stage:
             What the table has.
         expired
             Snapshots to remove in the same commit.
+        merged
+            A manifest that is to take the place of some others. It belongs to this try then.
         """
         metadata = table.metadata
         head = metadata.refs.get(self.branch)
@@ -113,7 +120,15 @@ class Stage:
             expired=list(expired),
         )
         files = [file for token in tokens for file in data_files(token, metadata)]
-        staged.manifests = [*self._write_manifests(table, staged, files), *manifests]
+        kept = list(manifests)
+        if merged is not None:
+            replaced = merged.replace(kept, staged.snapshot_id)
+            if replaced is None:
+                remove_quietly(table, merged.manifest.manifest_path)
+            else:
+                kept, staged.replaced = replaced, merged.inputs
+                staged.files.append(merged.manifest.manifest_path)
+        staged.manifests = [*self._write_manifests(table, staged, files), *kept]
         summary = _summary(metadata, head.snapshot_id if head else None, files)
         summary.additional_properties.update(self._marks(tokens, proof))
         snapshot = self._write_list(table, staged, summary)

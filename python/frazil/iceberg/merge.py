@@ -1,0 +1,111 @@
+"""Merging manifests, so that a table's manifest list does not grow with every commit.
+
+A commit adds one manifest of a few entries. Manifests of similar size are merged when many have
+gathered, so an entry is rewritten a few times in its life, whatever the number of commits. Merging
+reads and writes; that is done between commits. The next commit only puts the result in the place of
+what it was made of, if all of that is still there: manifests never change.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyiceberg.manifest import ManifestContent, ManifestFile, write_manifest
+
+from frazil.iceberg.staging import compression_of
+from frazil.iceberg.token import schema_of
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+# Manifests of one spec and size class that are merged into one; also the ratio between the classes.
+MERGE_COUNT = 32
+# Manifests with this many entries are left as they are.
+ENTRIES_MAX = MERGE_COUNT**3
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A manifest that was written, and the manifests whose live entries it has."""
+
+    manifest: ManifestFile
+    inputs: tuple[str, ...]
+
+    def replace(
+        self, manifests: Sequence[ManifestFile], snapshot_id: int
+    ) -> list[ManifestFile] | None:
+        """Put the result in the place of its inputs; None if one of them is gone."""
+        inputs = set(self.inputs)
+        if not inputs <= {manifest.manifest_path for manifest in manifests}:
+            return None
+        rest = [each for each in manifests if each.manifest_path not in inputs]
+        return [*rest, _of_snapshot(self.manifest, snapshot_id)]
+
+
+def choose(manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
+    """Manifests to merge next, oldest first; none if too few have gathered."""
+    classes: dict[tuple[int, int], list[ManifestFile]] = defaultdict(list)
+    for manifest in manifests:
+        if manifest.content == ManifestContent.DATA:
+            entries = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
+            if entries < ENTRIES_MAX:
+                classes[manifest.partition_spec_id, _size_class(entries)].append(manifest)
+    for _, members in sorted(classes.items()):
+        if len(members) >= MERGE_COUNT:
+            members.sort(key=lambda each: each.sequence_number)
+            return members[:MERGE_COUNT]
+    return []
+
+
+def merge(table: Table, inputs: Sequence[ManifestFile]) -> Merged:
+    """Write one manifest with the live entries of others.
+
+    Every entry keeps the snapshot that added it and its sequence numbers.
+    """
+    metadata = table.metadata
+    spec = metadata.specs()[inputs[0].partition_spec_id]
+    path = table.location_provider().new_metadata_location(f"{uuid.uuid4()}-m0.avro")
+    with write_manifest(
+        format_version=metadata.format_version,
+        spec=spec,
+        schema=schema_of(spec, metadata),
+        output_file=table.io.new_output(path),
+        snapshot_id=0,  # not known yet, and only new entries would need it
+        avro_compression=compression_of(metadata),
+    ) as writer:
+        for manifest in inputs:
+            for entry in manifest.fetch_manifest_entry(table.io):
+                writer.existing(entry)
+    return Merged(writer.to_manifest_file(), tuple(each.manifest_path for each in inputs))
+
+
+def _size_class(entries: int) -> int:
+    size = 0
+    while entries >= MERGE_COUNT:
+        entries //= MERGE_COUNT
+        size += 1
+    return size
+
+
+def _of_snapshot(manifest: ManifestFile, snapshot_id: int) -> ManifestFile:
+    return ManifestFile.from_args(
+        manifest_path=manifest.manifest_path,
+        manifest_length=manifest.manifest_length,
+        partition_spec_id=manifest.partition_spec_id,
+        content=manifest.content,
+        sequence_number=manifest.sequence_number,
+        min_sequence_number=manifest.min_sequence_number,
+        added_snapshot_id=snapshot_id,
+        added_files_count=manifest.added_files_count,
+        existing_files_count=manifest.existing_files_count,
+        deleted_files_count=manifest.deleted_files_count,
+        added_rows_count=manifest.added_rows_count,
+        existing_rows_count=manifest.existing_rows_count,
+        deleted_rows_count=manifest.deleted_rows_count,
+        partitions=manifest.partitions,
+        key_metadata=manifest.key_metadata,
+    )
