@@ -107,13 +107,25 @@ def test_files_of_dead_attempts_are_removed(tmp_path: Path) -> None:
     stage(tmp_path, attempt=1)
     needed = stage(tmp_path, attempt=1, epoch=2)
     stage(tmp_path, attempt=3, epoch=3)
+    write("file", TABLE, folder=str(tmp_path), format="json", prefix="other", attempt=1)
+    write("file", TABLE, folder=str(tmp_path), format="json", prefix="out-2", attempt=1)
     staging = tmp_path / file_commit.STAGING
     (staging / "notes.txt").write_text("not ours")
     names = file_commit.staged_files([needed])
-    assert file_commit.remove_abandoned(tmp_path, before_attempt=3, needed=names) == 1
-    assert len(list(staging.iterdir())) == 3
+
+    def remove(folder: Path) -> int:
+        return file_commit.remove_abandoned(folder, prefix="out", before_attempt=3, needed=names)
+
+    assert remove(tmp_path) == 1
+    assert len(list(staging.iterdir())) == 5
     assert file_commit.commit(tmp_path, [needed]) == 3
-    assert file_commit.remove_abandoned(tmp_path / "new", before_attempt=3, needed=set()) == 0
+    assert remove(tmp_path / "new") == 0
+
+
+def test_prefixes_are_file_names() -> None:
+    assert file_commit.file_prefix("file:/tmp/out put/ü", "0123abcd") == "tmp_out_put-0123abcd"
+    assert file_commit.file_prefix("../..", "0123abcd") == "rows-0123abcd"
+    assert len(file_commit.file_prefix("x" * 500, "0123abcd")) == 69
 
 
 def test_no_rows_no_token(tmp_path: Path) -> None:

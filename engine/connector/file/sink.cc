@@ -114,7 +114,7 @@ class FileSink : public Sink {
 
   void Open() {
     file_ = std::make_unique<StagedFile>();
-    file_->staged = kStaging + std::to_string(attempt_) + "-" + Padded(epoch_) + "-" +
+    file_->staged = kStaging + prefix_ + "-" + std::to_string(attempt_) + "-" + Padded(epoch_) + "-" +
                     std::to_string(context_.worker) + "-" + RandomUuid() + Suffix();
     file_->output = folder_->Create(file_->staged);
     file_->rows =

@@ -19,7 +19,24 @@ from frazil.errors import CommitError
 
 STAGING = "_frazil/staging"
 
-_STAGED = re.compile(r"(?P<attempt>\d+)-\d{12,}-\d+-[0-9a-f-]{36}\.(?:jsonl|parquet)")
+_STAGED = r"-(?P<attempt>\d+)-\d{12,}-\d+-[0-9a-f-]{36}\.(?:jsonl|parquet)"
+
+NAME_CHARS_MAX = 60
+"""Characters of a sink's name in the names of its files."""
+
+
+def file_prefix(sink: str, scope: str) -> str:
+    """Begin the names of a sink's files.
+
+    Parameters
+    ----------
+    sink
+        Its name; what file names should not have becomes "_".
+    scope
+        Whose files they are: another for every sink and checkpoint log (`file_scope`).
+    """
+    readable = re.sub(r"[^A-Za-z0-9.]+", "_", sink.removeprefix("file:")).strip("_.")
+    return f"{readable[-NAME_CHARS_MAX:].strip('_.') or 'rows'}-{scope}"
 
 
 def commit(folder: Path, parts: Iterable[str]) -> int:
@@ -63,15 +80,17 @@ def staged_files(parts: Iterable[str]) -> set[str]:
     return {Path(file["staged"]).name for part in parts for file in read_token(part)["files"]}
 
 
-def remove_abandoned(folder: Path, *, before_attempt: int, needed: set[str]) -> int:
+def remove_abandoned(folder: Path, *, prefix: str, before_attempt: int, needed: set[str]) -> int:
     """Remove what dead attempts have staged and no token names; the number of files.
 
-    Call it only as the owner of the checkpoint log: older attempts can never commit again.
+    Call it only as the owner of the checkpoint log: older attempts can never commit again. Files
+    of other sinks, which have another prefix, stay.
     """
+    pattern = re.compile(re.escape(prefix) + _STAGED)
     staging = folder / STAGING
     removed = 0
     for name in sorted(os.listdir(staging)) if staging.is_dir() else []:
-        match = _STAGED.fullmatch(name)
+        match = pattern.fullmatch(name)
         if match is None or int(match["attempt"]) >= before_attempt or name in needed:
             continue
         (staging / name).unlink(missing_ok=True)

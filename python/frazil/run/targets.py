@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from frazil.checkpoint.orphan import file_scope
 from frazil.connectors import console_commit, file_commit, memory_commit
 from frazil.errors import ConfigError
 from frazil.run.commit_loop import Committed
@@ -41,15 +42,17 @@ class FileTarget:
         self._folder = Path(spec.options["folder"])
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
-        """Which attempt the staged files are of."""
-        return {"attempt": log.attempt, "name": self._spec.name}
+        """Which attempt the staged files are of, and whose."""
+        return {"attempt": log.attempt, "prefix": self._prefix(log)}
 
     def recover(self, log: CheckpointLog) -> None:
         """Remove what dead attempts have staged in vain."""
         needed: set[str] = set()
         for pending in log.pending(self._spec.id):
             needed |= file_commit.staged_files(pending.parts)
-        file_commit.remove_abandoned(self._folder, before_attempt=log.attempt, needed=needed)
+        file_commit.remove_abandoned(
+            self._folder, prefix=self._prefix(log), before_attempt=log.attempt, needed=needed
+        )
 
     def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
         """Rename the files of all tokens."""
@@ -62,6 +65,9 @@ class FileTarget:
 
     def close(self) -> None:
         """Nothing to put away."""
+
+    def _prefix(self, log: CheckpointLog) -> str:
+        return file_commit.file_prefix(self.name, file_scope(log.incarnation, self._spec.id))
 
 
 class MemoryTarget:
