@@ -26,6 +26,7 @@ constexpr int64_t kConsoleBytes = 1 << 20;             // bytes of them; its tok
 constexpr int64_t kMemorySinkBytes = 64 << 20;         // bytes of an epoch and worker in the memory sink
 constexpr int32_t kIoThreads = 2;                      // threads for uploads and closing files
 constexpr int32_t kJsonDepth = 64;                     // nesting of a JSON row
+constexpr int kExprDepth = 256;                        // nesting of an expression; binding it recurses
 constexpr int32_t kWorkers = 256;                      // workers of one process
 constexpr int64_t kKafkaPrefetchBytes = 16 << 20;      // bytes prefetched by librdkafka, all partitions together
 constexpr int64_t kSourcePartitions = 100'000;         // partitions of one source

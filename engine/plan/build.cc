@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "operator/call_function.h"
+#include "operator/filter.h"
+#include "operator/project.h"
 
 namespace frazil {
 namespace {
@@ -18,11 +20,34 @@ Result<std::unique_ptr<Operator>> MakeMapBatches(const PlanNode& node, const Ope
   return std::make_unique<MapBatches>(reference, found->second);
 }
 
+// Hidden columns stand behind the visible ones.
+EdgeSchema EdgeOf(const SchemaPtr& schema) {
+  int visible = 0;
+  while (visible < schema->num_fields() && !schema->field(visible)->name().starts_with(kHiddenPrefix)) ++visible;
+  return {schema, visible};
+}
+
+Result<std::unique_ptr<Operator>> MakeFilter(const PlanNode& node, const SchemaPtr& input,
+                                             const OperatorContext& context) {
+  FZ_ASSIGN(BoundExpr predicate, BindPredicate(node.spec.at("predicate"), *input));
+  return std::make_unique<Filter>(std::move(predicate), context.pool);
+}
+
+Result<std::unique_ptr<Operator>> MakeProject(const PlanNode& node, const SchemaPtr& input,
+                                              const OperatorContext& context) {
+  FZ_ASSIGN(Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
+  return std::make_unique<Project>(std::move(projection), context.pool);
+}
+
 Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
   switch (node.kind) {
     case NodeKind::kSource:
     case NodeKind::kMapBatches:
       return ParseSchema(node.spec.at("schema").get<std::string>());
+    case NodeKind::kProject: {
+      FZ_ASSIGN(Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
+      return projection.output.schema;
+    }
     default:
       return input;
   }
@@ -46,8 +71,9 @@ Result<std::vector<SchemaPtr>> NodeSchemas(const Plan& plan) {
 
 Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const SchemaPtr& input,
                                                const OperatorContext& context) {
-  (void)input;
   switch (node.kind) {
+    case NodeKind::kFilter: return MakeFilter(node, input, context);
+    case NodeKind::kProject: return MakeProject(node, input, context);
     case NodeKind::kMapBatches: return MakeMapBatches(node, context);
     default: return Error(ErrorKind::kInternal, "node " + node.id + ": no operator for its kind");
   }

@@ -32,6 +32,7 @@ NB_MODULE(_engine, m) {
     throw std::runtime_error("loading Arrow's compute functions: " + status.ToString());
   }
   init_capsule(m);
+  init_expr(m);
   init_iceberg(m);
   init_job(m);
   init_sink(m);

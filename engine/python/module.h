@@ -8,6 +8,7 @@ namespace nb = nanobind;
 namespace frazil::python {
 
 void init_capsule(nb::module_& m);
+void init_expr(nb::module_& m);
 void init_iceberg(nb::module_& m);
 void init_job(nb::module_& m);
 void init_sink(nb::module_& m);

@@ -8,15 +8,18 @@ from __future__ import annotations
 import builtins
 import datetime
 import decimal
+import functools
 import json as json_text
+import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import pyarrow as pa
 
+from frazil import _engine
 from frazil.errors import ConfigError, NoTruthValue, TypeMismatch, on_user_line
-from frazil.expr_literal import encoded, literal_text, scalar_of, type_option
+from frazil.expr_literal import encoded, literal_text, option_text, scalar_of, type_option
 
 if TYPE_CHECKING:
     from frazil.expr_binary import BinaryMethods
@@ -523,33 +526,46 @@ def when(condition: Value) -> When:
     return When((), condition)
 
 
-_INFIX = {
-    "equal": "==",
-    "not_equal": "!=",
-    "less": "<",
-    "less_equal": "<=",
-    "greater": ">",
-    "greater_equal": ">=",
-    "and": "&",
-    "or": "|",
-    "xor": "^",
-    "add": "+",
-    "subtract": "-",
-    "multiply": "*",
-    "divide": "/",
-    "floor_divide": "//",
-    "modulo": "%",
-    "power": "**",
-}
+@functools.cache
+def _spellings() -> dict[str, str]:
+    return {name: spelling for name, _, spelling, *_ in _engine.functions()}
 
 
 def spelled(function: str, args: Sequence[str], options: Mapping[str, Any]) -> str:
-    """Write a call as the user would."""
-    if function in _INFIX:
-        return f"({args[0]} {_INFIX[function]} {args[1]})"
-    return f"{function}({', '.join(args)})"
+    """Write a call as the user would: by the spelling in the engine's table."""
+
+    def fill(hole: re.Match[str]) -> str:
+        match hole[1], hole[2], hole[3]:
+            case "=", name, _:
+                return option_text(name, options.get(name))
+            case _, start, "*":
+                return ", ".join(args[int(start or 0) :])
+        return args[int(hole[2])]
+
+    return re.sub(r"\{(=?)(\w*)(\*?)\}", fill, _spellings()[function])
 
 
 def to_json(expr: Expr) -> str:
     """Give the EXPR of the plan as text."""
     return json_text.dumps(expr._to_json(), separators=(",", ":"))
+
+
+def bind(expr: Expr, schema: pa.Schema, where: str) -> pa.Field:
+    """Give the type of an expression on a schema, as a field without a name.
+
+    Parameters
+    ----------
+    expr
+        The expression.
+    schema
+        Columns of the stream.
+    where
+        Its name in errors: "kafka:orders".
+
+    Raises
+    ------
+    PlanError
+        If a column is not there, or if types do not fit.
+    """
+    bound = _engine.bind_expr(to_json(expr), schema.serialize().to_pybytes(), where)
+    return pa.ipc.read_schema(pa.py_buffer(bound)).field(0)

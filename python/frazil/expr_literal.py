@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from frazil.errors import TypeMismatch
+from frazil.types import type_name
 
 _INT64_MAX = 2**63 - 1
 _PYTHON_TYPES: Mapping[Any, pa.DataType] = {
@@ -96,3 +97,10 @@ def type_of(dtype: Any) -> pa.DataType:
 def type_option(dtype: Any) -> dict[str, str]:
     """Give the option `type` of a call."""
     return {"type": encoded_type(type_of(dtype))}
+
+
+def option_text(name: str, value: Any) -> str:
+    """Write an option of a call as in Python."""
+    if name == "type":
+        return type_name(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(value))).field(0).type)
+    return repr(value)

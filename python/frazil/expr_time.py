@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
-from frazil.errors import ConfigError, on_user_line
 from frazil.expr import Expr, call
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -66,7 +64,6 @@ class TimeMethods:
         """Date, in the zone of the timestamp."""
         return call("date", self._expr)
 
-    @on_user_line
     def truncate(self, every: str) -> Expr:
         """Start of the interval the time lies in, in the zone of the timestamp.
 
@@ -76,14 +73,7 @@ class TimeMethods:
             A number and a unit: ``us``, ``ms``, ``s``, ``m``, ``h``, ``d``, ``w`` (from Monday),
             ``mo``, ``q`` or ``y``; "15m", "1mo".
         """
-        found = re.fullmatch(r"([1-9][0-9]{0,5})(us|ms|s|m|h|d|w|mo|q|y)", every)
-        if found is None:
-            raise ConfigError(
-                f"truncate({every!r}): not an interval",
-                "write a number and us, ms, s, m, h, d, w, mo, q or y: '15m', '1mo'",
-            )
-        options = {"count": int(found[1]), "unit": found[2]}
-        return call("truncate", self._expr, options=options)
+        return call("truncate", self._expr, options={"every": every})
 
     def convert_time_zone(self, zone: str) -> Expr:
         """Show the same instants in another zone: fields and `truncate` then are of that zone."""

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <arrow/memory_pool.h>
+
+#include "expr/expr.h"
+#include "operator/operator.h"
+
+namespace frazil {
+
+// The rows of the batch for which the predicate is true (not false, not null), with all columns. The batch
+// itself if these are all; a slice without a copy if they stand in one piece; null if there are none.
+Result<std::shared_ptr<arrow::RecordBatch>> FilterRows(const BoundExpr& predicate,
+                                                       const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                       arrow::MemoryPool* pool);
+
+// Keeps the rows for which a predicate is true; hidden columns stay, and the origin of the batch. A batch of
+// which nothing is left is not passed on.
+class Filter : public Operator {
+ public:
+  // The predicate is bound to the input's schema and gives bool. The pool outlives the operator.
+  Filter(BoundExpr predicate, arrow::MemoryPool* pool) : predicate_(std::move(predicate)), pool_(pool) {}
+
+  Result<Progress> process(Batch batch, Output& out) override;
+
+ private:
+  BoundExpr predicate_;
+  arrow::MemoryPool* pool_;
+};
+
+// Binds a predicate; a TypeMismatch if it is not bool.
+Result<BoundExpr> BindPredicate(const nlohmann::json& expression, const arrow::Schema& schema,
+                                const std::string& where = "the stream");
+
+}  // namespace frazil
