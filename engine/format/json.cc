@@ -11,8 +11,8 @@ namespace {
 
 class JsonDecoder : public Decoder {
  public:
-  JsonDecoder(std::shared_ptr<arrow::Schema> schema, JsonOptions options, std::unique_ptr<JsonObject> columns)
-      : schema_(std::move(schema)), options_(options), columns_(std::move(columns)) {}
+  JsonDecoder(std::shared_ptr<arrow::Schema> schema, std::unique_ptr<JsonObject> columns)
+      : schema_(std::move(schema)), columns_(std::move(columns)) {}
 
   Result<Decoded> decode(const RawBatch& raw) override {
     Decoded out;
@@ -20,10 +20,6 @@ class JsonDecoder : public Decoder {
     int64_t good = 0;
     for (int64_t i = 0; i < raw.rows(); ++i) {
       const bool null = raw.length[static_cast<size_t>(i)] == RawBatch::kNullRow;
-      if (null && options_.skip_null_rows) {
-        KeepBefore(good, &out);
-        continue;
-      }
       JsonFailure failure;
       if (null ? failure.Because("the row has no value (a tombstone)") : Row(raw.row(i), failure))
           [[likely]] {
@@ -86,7 +82,6 @@ class JsonDecoder : public Decoder {
   }
 
   std::shared_ptr<arrow::Schema> schema_;
-  JsonOptions options_;
   std::unique_ptr<JsonObject> columns_;
   JsonIndex index_;
   bool gaps_ = false;
@@ -97,13 +92,11 @@ class JsonDecoder : public Decoder {
 Result<JsonOptions> ParseJsonOptions(const nlohmann::json& format) {
   JsonOptions options;
   for (const auto& [key, value] : format.items()) {
-    bool* flag = key == "truncate_times"   ? &options.truncate_times
-                 : key == "skip_null_rows" ? &options.skip_null_rows
-                                           : nullptr;
+    bool* flag = key == "truncate_times" ? &options.truncate_times : nullptr;
     if (flag == nullptr) {
       if (key == "kind") continue;
       return Error(ErrorKind::kConfig, "unknown option \"" + key +
-                                           "\" of format json\n  known are: truncate_times, skip_null_rows");
+                                           "\" of format json\n  known are: truncate_times");
     }
     if (!value.is_boolean()) {
       return Error(ErrorKind::kConfig,
@@ -117,7 +110,7 @@ Result<JsonOptions> ParseJsonOptions(const nlohmann::json& format) {
 Result<std::unique_ptr<Decoder>> MakeJsonDecoder(std::shared_ptr<arrow::Schema> schema, JsonOptions options,
                                                  arrow::MemoryPool* pool) {
   FZ_ASSIGN(auto columns, JsonObject::Make(schema->fields(), options, pool, 1, /*root=*/true));
-  return std::make_unique<JsonDecoder>(std::move(schema), options, std::move(columns));
+  return std::make_unique<JsonDecoder>(std::move(schema), std::move(columns));
 }
 
 }  // namespace frazil

@@ -16,8 +16,6 @@ struct JsonOptions {
   // Digits of a time beyond the column's unit ("...123456789Z" for microseconds): false rejects the row when
   // they are not zero, true cuts them (towards the past).
   bool truncate_times = false;
-  // Rows without bytes (Kafka tombstones): false rejects them, true leaves them out.
-  bool skip_null_rows = false;
 };
 
 // Reads the options from a plan's format object {"kind":"json","truncate_times":bool,"skip_null_rows":bool}.
@@ -45,7 +43,8 @@ Result<JsonOptions> ParseJsonOptions(const nlohmann::json& format);
 // else in the column's unit; or ISO 8601 text); list; struct; map with string keys (of equal keys the first
 // place and the last value); null. Anything else is a config error here.
 //
-// An empty row is rejected: sources that know blank lines leave them out. `pool` holds the columns and
+// An empty row and one without bytes (a Kafka tombstone) are rejected: sources that know blank lines or tombstones leave
+// them out. `pool` holds the columns and
 // outlives the decoder and every batch of it.
 Result<std::unique_ptr<Decoder>> MakeJsonDecoder(std::shared_ptr<arrow::Schema> schema, JsonOptions options,
                                                  arrow::MemoryPool* pool);

@@ -354,20 +354,15 @@ TEST(Json, RefusesWhatItCannotRead) {
   EXPECT_TRUE(ParseJsonOptions(nlohmann::json{{"kind", "json"}, {"truncate_times", true}})->truncate_times);
 }
 
-TEST(Json, TombstonesAreRejectedOrSkipped) {
+TEST(Json, TombstonesAreRejected) {
   RawBatch raw = Rows({R"({"x":1})", "", R"({"x":2})"});
   raw.length[1] = RawBatch::kNullRow;
-  const auto schema = arrow::schema({field("x", arrow::int64())});
-  auto strict =
-      MakeJsonDecoder(schema, {}, arrow::default_memory_pool()).ValueOrDie()->decode(raw).ValueOrDie();
-  ASSERT_EQ(strict.rejected.size(), 1U);
-  EXPECT_EQ(strict.rejected[0].reason, "the row has no value (a tombstone)");
-  auto skipped = MakeJsonDecoder(schema, {.skip_null_rows = true}, arrow::default_memory_pool())
-                     .ValueOrDie()
-                     ->decode(raw)
-                     .ValueOrDie();
-  EXPECT_TRUE(skipped.rejected.empty());
-  EXPECT_EQ(skipped.kept, (std::vector<int32_t>{0, 2}));
+  auto decoder =
+      MakeJsonDecoder(arrow::schema({field("x", arrow::int64())}), {}, arrow::default_memory_pool()).ValueOrDie();
+  auto decoded = decoder->decode(raw).ValueOrDie();
+  ASSERT_EQ(decoded.rejected.size(), 1U);
+  EXPECT_EQ(decoded.rejected[0].reason, "the row has no value (a tombstone)");
+  EXPECT_EQ(decoded.kept, (std::vector<int32_t>{0, 2}));
 }
 
 TEST(Json, CutsTheRawOfARejectedRow) {
