@@ -28,7 +28,19 @@ constexpr int32_t kIoThreads = 2;                      // threads for uploads an
 constexpr int32_t kJsonDepth = 64;                     // nesting of a JSON row
 constexpr int kExprDepth = 256;                        // nesting of an expression; binding it recurses
 constexpr int32_t kWorkers = 256;                      // workers of one process
-constexpr int64_t kKafkaPrefetchBytes = 16 << 20;      // bytes prefetched by librdkafka, all partitions together
+constexpr int64_t kKafkaPrefetchBytes = 8 << 20;       // bytes prefetched by one Kafka consumer (source and worker)
+constexpr int64_t kKafkaFetchBytesMin = 16 << 10;      // bytes of a partition in one fetch and in its queue, at least
+constexpr int64_t kKafkaFetchBytesMax = 256 << 10;     // bytes of a partition in one fetch; more costs only memory
+constexpr int64_t kKafkaRecordBytes = 256;             // bytes per queued record: librdkafka's own overhead
+constexpr int64_t kKafkaTimeoutMs = 10'000;            // ms for one question to a broker (metadata, offsets)
+constexpr int64_t kKafkaReconnectMs = 2'000;           // ms between attempts to reach a broker, at most
+constexpr int64_t kKafkaRefusedMs = 30'000;            // ms a broker may refuse a login that worked before
+constexpr int64_t kKafkaTopicMissingMs = 2'000;        // ms a new topic may take to be known to every broker
+constexpr int64_t kKafkaFlushMs = 2'000;               // ms the last group offsets may take when a source is closed
+constexpr int32_t kKafkaRestarts = 10;                 // times a partition is asked for again after an odd answer
+constexpr size_t kKafkaLogLines = 32;                  // last log lines of a client kept for errors
+constexpr size_t kKafkaNotices = 16;                   // jumps over lost rows that condition() tells one by one
+constexpr size_t kKafkaPollRecords = 16 * 1024;        // records taken out of a partition's queue in one poll
 constexpr int64_t kSourcePartitions = 100'000;         // partitions of one source
 
 }  // namespace frazil::limits

@@ -117,6 +117,10 @@ class Enumerator {
  public:
   virtual ~Enumerator() = default;
 
+  // Names the partitions whose position the checkpoint has, before the first discover() of a restored run: any other
+  // partition is new since then and starts at its first row, whatever the start option says. Default nothing.
+  virtual void known(const std::vector<std::string>&) {}
+
   // All partitions there are now, by name order. `bounded`: fill Partition::end with the position at this moment.
   virtual Result<std::vector<Partition>> discover(bool bounded) = 0;
 };
