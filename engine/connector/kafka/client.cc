@@ -41,6 +41,7 @@ struct Client::Shared {
   int64_t away_ms = -1;     // since when every request failed
   int64_t refused_ms = -1;  // since when the login is refused
   std::string away, refused, fatal;
+  int64_t topic_errors = 0;
   int64_t commits_failed = 0;
   bool commit_in_flight = false;
 
@@ -205,6 +206,7 @@ std::string Client::trouble() const {
   return shared_->log.empty() ? std::string() : shared_->log.back();
 }
 
+int64_t Client::topic_errors() const { return shared_->topic_errors; }
 int64_t Client::commits_failed() const { return shared_->commits_failed; }
 bool Client::commit_in_flight() const { return shared_->commit_in_flight; }
 void Client::commit_started() { shared_->commit_in_flight = true; }

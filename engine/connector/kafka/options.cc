@@ -282,6 +282,7 @@ std::vector<std::pair<std::string, std::string>> ClientSettings(const Options& o
       {"socket.keepalive.enable", "true"},
       {"log.connection.close", "false"},
       {"reconnect.backoff.max.ms", std::to_string(limits::kKafkaReconnectMs)},
+      {"topic.metadata.propagation.max.ms", std::to_string(limits::kKafkaTopicMissingMs)},
       {"fetch.queue.backoff.ms", "5"},
       {"fetch.message.max.bytes", std::to_string(fetch)},
       {"fetch.max.bytes", std::to_string(std::clamp<int64_t>(options.prefetch_bytes, 1 << 20, 8 << 20))},

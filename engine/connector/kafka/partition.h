@@ -67,6 +67,9 @@ class PartitionReader {
   // more.
   Result<bool> take(const Budget& budget, std::vector<Record>* records);
 
+  // The partition may be gone: trouble() until the broker was asked.
+  void doubt() { trouble_ = Trouble::kUnknownTopic; }
+
   // Asks the broker for the watermarks, in a thread of its own, after `delay_ms`; the partition is in the
   // ready list when the answer is there. answer() is empty before.
   void ask(int64_t timeout_ms, int64_t delay_ms);

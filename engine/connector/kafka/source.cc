@@ -123,7 +123,9 @@ Result<bool> KafkaSource::read(PartitionReader* partition, const Budget& budget,
     return false;
   }
   std::vector<Record> records;
+  const int64_t topic_errors = client_->topic_errors();
   FZ_ASSIGN(const bool more, partition->take(budget, &records));
+  if (client_->topic_errors() != topic_errors) partition->doubt();
   if (more) ready_->put_back(partition);
   if (partition->trouble() != PartitionReader::Trouble::kNone) partition->ask(kAskTimeoutMs, 0);
   if (records.empty()) return false;
