@@ -84,6 +84,12 @@ struct Client::Shared {
         // "1/1 brokers are down" says less than the reason before it.
         if (self->away.empty() || code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) self->away = reason;
         break;
+      case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+      case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+      case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+      case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        ++self->topic_errors;
+        break;
       default:
         break;  // of the group coordinator: group offsets are for lag tools, their failures are counted
     }

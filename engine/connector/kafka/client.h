@@ -41,8 +41,8 @@ class Client {
   // What was last wrong with the connection, for the error of a call that timed out. Empty = nothing.
   std::string trouble() const;
 
-  // How often a topic was told to be unknown or forbidden. librdkafka says it without the topic's name, while the queue
-  // of one of its partitions is read.
+  // How often a topic was told to be unknown or forbidden. librdkafka says it without the topic's name, while
+  // the queue of one of its partitions is read.
   int64_t topic_errors() const;
 
   // Commits of group offsets that failed, since the start.

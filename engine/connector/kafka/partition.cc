@@ -52,7 +52,15 @@ PartitionReader::~PartitionReader() {
   if (asking_.joinable()) asking_.join();
   if (queue_ != nullptr) rd_kafka_queue_cb_event_enable(queue_, nullptr, nullptr);
   if (started_) rd_kafka_consume_stop(topic_, number_);
-  if (queue_ != nullptr) rd_kafka_queue_destroy(queue_);
+  if (queue_ == nullptr) return;
+  // What is left in the queue of a stopped partition keeps librdkafka's partition and its broker's thread
+  // alive, and rd_kafka_destroy() waits for that thread for ever when the topic is gone.
+  taken_.resize(limits::kKafkaPollRecords);
+  ssize_t left = 0;
+  while ((left = rd_kafka_consume_batch_queue(queue_, 0, taken_.data(), taken_.size())) > 0) {
+    for (ssize_t i = 0; i < left; ++i) rd_kafka_message_destroy(taken_[static_cast<size_t>(i)]);
+  }
+  rd_kafka_queue_destroy(queue_);
 }
 
 Status PartitionReader::restart() {
