@@ -4,6 +4,7 @@
 #include "connector/file/sink.h"
 #include "connector/generator/source.h"
 #include "connector/iceberg/sink.h"
+#include "connector/kafka/kafka.h"
 #include "connector/memory/sink.h"
 #include "connector/memory/source.h"
 
@@ -21,6 +22,7 @@ Result<std::unique_ptr<Source>> MakeSource(const PlanNode& node, const std::shar
   const auto connector = node.spec.at("connector").get<std::string>();
   const nlohmann::json& options = node.spec.at("options");
   if (connector == "generator") return MakeGeneratorSource(options, schema, pool);
+  if (connector == "kafka") return MakeKafkaSource(options, pool);
   if (connector == "memory") return MakeMemorySource(options, schema);
   return Unknown(node, connector);
 }
@@ -29,6 +31,7 @@ Result<std::unique_ptr<Enumerator>> MakeEnumerator(const PlanNode& node) {
   const auto connector = node.spec.at("connector").get<std::string>();
   const nlohmann::json& options = node.spec.at("options");
   if (connector == "generator") return MakeGeneratorEnumerator(options);
+  if (connector == "kafka") return MakeKafkaEnumerator(options);
   if (connector == "memory") return MakeMemoryEnumerator(options);
   return Unknown(node, connector);
 }

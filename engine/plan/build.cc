@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "expr/expr.h"
 #include "operator/call_function.h"
 #include "operator/filter.h"
 #include "operator/project.h"
@@ -11,32 +12,32 @@ namespace {
 
 using SchemaPtr = std::shared_ptr<arrow::Schema>;
 
-Result<std::unique_ptr<Operator>> MakeMapBatches(const PlanNode& node, const OperatorContext& context) {
+EdgeSchema EdgeOf(const SchemaPtr& schema) {
+  int visible = schema->num_fields();
+  while (visible > 0 && schema->field(visible - 1)->name().starts_with(kHiddenPrefix)) --visible;
+  return {schema, visible};
+}
+
+Result<BatchFunction> FunctionOf(const PlanNode& node, const OperatorContext& context) {
   const auto reference = node.spec.at("function").get<std::string>();
   const auto found = context.functions->find(reference);
   if (found == context.functions->end()) {
     return Error(ErrorKind::kConfig, "node " + node.id + ": the function " + reference + " was not given");
   }
-  return std::make_unique<MapBatches>(reference, found->second);
+  return found->second;
 }
 
-// Hidden columns stand behind the visible ones.
-EdgeSchema EdgeOf(const SchemaPtr& schema) {
-  int visible = 0;
-  while (visible < schema->num_fields() && !schema->field(visible)->name().starts_with(kHiddenPrefix)) ++visible;
-  return {schema, visible};
-}
-
-Result<std::unique_ptr<Operator>> MakeFilter(const PlanNode& node, const SchemaPtr& input,
-                                             const OperatorContext& context) {
-  FZ_ASSIGN(BoundExpr predicate, BindPredicate(node.spec.at("predicate"), *input));
-  return std::make_unique<Filter>(std::move(predicate), context.pool);
-}
-
-Result<std::unique_ptr<Operator>> MakeProject(const PlanNode& node, const SchemaPtr& input,
-                                              const OperatorContext& context) {
-  FZ_ASSIGN(Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
-  return std::make_unique<Project>(std::move(projection), context.pool);
+Result<std::unique_ptr<Operator>> MakeUdf(const PlanNode& node, const SchemaPtr& input,
+                                          const OperatorContext& context) {
+  CallUdf::Spec spec;
+  spec.reference = node.spec.at("function").get<std::string>();
+  spec.column = node.spec.at("column").get<std::string>();
+  FZ_ASSIGN(spec.function, FunctionOf(node, context));
+  for (const auto& argument : node.spec.at("args")) {
+    FZ_ASSIGN(BoundExpr bound, Bind(argument, *input));
+    spec.arguments.push_back(std::move(bound));
+  }
+  return std::make_unique<CallUdf>(std::move(spec), context.pool);
 }
 
 Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
@@ -45,8 +46,12 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
     case NodeKind::kMapBatches:
       return ParseSchema(node.spec.at("schema").get<std::string>());
     case NodeKind::kProject: {
-      FZ_ASSIGN(Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
+      FZ_ASSIGN(const Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
       return projection.output.schema;
+    }
+    case NodeKind::kUdf: {
+      FZ_ASSIGN(const SchemaPtr column, ParseSchema(node.spec.at("returns").get<std::string>()));
+      return UdfSchema(*input, column->field(0)->WithName(node.spec.at("column").get<std::string>()));
     }
     default:
       return input;
@@ -72,10 +77,22 @@ Result<std::vector<SchemaPtr>> NodeSchemas(const Plan& plan) {
 Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const SchemaPtr& input,
                                                const OperatorContext& context) {
   switch (node.kind) {
-    case NodeKind::kFilter: return MakeFilter(node, input, context);
-    case NodeKind::kProject: return MakeProject(node, input, context);
-    case NodeKind::kMapBatches: return MakeMapBatches(node, context);
-    default: return Error(ErrorKind::kInternal, "node " + node.id + ": no operator for its kind");
+    case NodeKind::kFilter: {
+      FZ_ASSIGN(BoundExpr predicate, BindPredicate(node.spec.at("predicate"), *input));
+      return std::make_unique<Filter>(std::move(predicate), context.pool);
+    }
+    case NodeKind::kProject: {
+      FZ_ASSIGN(Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
+      return std::make_unique<Project>(std::move(projection), context.pool);
+    }
+    case NodeKind::kMapBatches: {
+      FZ_ASSIGN(BatchFunction function, FunctionOf(node, context));
+      return std::make_unique<MapBatches>(node.spec.at("function").get<std::string>(), std::move(function));
+    }
+    case NodeKind::kUdf:
+      return MakeUdf(node, input, context);
+    default:
+      return Error(ErrorKind::kInternal, "node " + node.id + ": no operator for its kind");
   }
 }
 
