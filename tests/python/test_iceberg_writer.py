@@ -287,6 +287,7 @@ def test_partition_paths_are_readable(tmp_path: Path) -> None:
     assert file["partition"][5] == "ff6a"
 
 
+@pytest.mark.slow
 def test_many_partitions_are_written_in_bounded_memory(tmp_path: Path) -> None:
     schema = with_ids(pa.schema([("k", pa.int64()), ("text", pa.string())]))
     spec = [{"source": "k", "name": "k", "transform": "identity"}]

@@ -153,7 +153,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     tables(), st.sampled_from(MODES), st.sampled_from([1, 300, 1 << 20]), st.sampled_from([0, 2])
 )
@@ -269,7 +269,7 @@ def sortable(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(repr(row) for row in rows)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(tables(depth=0), st.data())
 def test_partitions(table: tuple[pa.Schema, list[pa.RecordBatch]], data: st.DataObject) -> None:
     schema, batches = table
