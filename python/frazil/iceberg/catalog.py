@@ -6,9 +6,10 @@ Imports PyIceberg only when a catalog is opened: it costs 30 MB and half a secon
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frazil.errors import ConfigError, ConnectError, nearest
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 # The folder of the embedded catalog, and its database in it.
 WAREHOUSE = "warehouse"
 DATABASE = "catalog.db"
+# Of one request to a REST catalog (seconds): to connect, and without a byte of the answer.
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 60.0
 
 
 def open_catalog(catalog: CatalogLike = None) -> Catalog:
@@ -36,7 +40,7 @@ def open_catalog(catalog: CatalogLike = None) -> Catalog:
     -------
     pyiceberg.catalog.Catalog
         It reads and writes metadata with `SmallFileIO` unless its properties name another FileIO.
-        A catalog that was given is not changed.
+        A catalog that was given is not changed, but for a limit on the time of REST requests.
 
     Raises
     ------
@@ -111,7 +115,30 @@ def _load(name: str, properties: Mapping[str, str]) -> Catalog:
         raise ConnectError(f"opening catalog {name!r}: {text}") from error
 
 
+def _bound_requests(catalog: Catalog) -> None:
+    """Give requests of a REST catalog a time limit. PyIceberg sets none, and a server that keeps
+    connections but does not answer would hold the committer for ever.
+    """
+    session = getattr(catalog, "_session", None)
+    for adapter in getattr(session, "adapters", {}).values():
+        send = adapter.send
+        if not getattr(send, "bounded", False):
+            adapter.send = _bounded(send)
+
+
+def _bounded(send: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(send)
+    def bounded_send(*args: Any, **options: Any) -> Any:
+        if options.get("timeout") is None:
+            options["timeout"] = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
+        return send(*args, **options)
+
+    bounded_send.bounded = True  # type: ignore[attr-defined]
+    return bounded_send
+
+
 def _with_small_io(catalog: Catalog) -> Catalog:
+    _bound_requests(catalog)
     if catalog.properties.get("py-io-impl"):
         return catalog
     from frazil.iceberg.fileio import NAME

@@ -25,7 +25,7 @@ from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CommitRefused, CommitUnknown, Fenced, FrazilError
 from frazil.iceberg.ancestry import check_not_rolled_back
 from frazil.iceberg.expiry import KEEP_SNAPSHOTS, to_expire
-from frazil.iceberg.merge import Merged, choose, merge
+from frazil.iceberg.merge import MERGE_COUNT, Merged, choose, merge
 from frazil.iceberg.proof import Proof, is_of, proof_in_summary, proof_name, read_proof
 from frazil.iceberg.staging import Stage, Staged
 from frazil.iceberg.sweep import Sweeper, remove_old_metadata, remove_quietly
@@ -46,6 +46,8 @@ PAUSE_S = 0.05
 PAUSE_MAX_S = 5.0
 # Tokens that go into one snapshot when several wait, after a start or an outage.
 SQUASH_MAX = 64
+# A commit merges manifests itself when this many times MERGE_COUNT have gathered.
+LATE_FACTOR = 4
 # Failed tries whose files are remembered for cleaning.
 FAILED_MAX = 256
 
@@ -187,6 +189,7 @@ class TableCommitter:
                     break
                 made, done = answer.snapshot_id, done + len(batch)
                 if len(batch) == len(todo):
+                    self._maintain_late(answer.manifests)
                     head_now = answer.snapshot_id
                     return CommitResult(answer.proof.landed, head_now, made, sent, done)
         raise CommitUnknown(
@@ -241,6 +244,14 @@ class TableCommitter:
                     self._merged = merge(table, inputs)
         except Exception as error:  # depends on the catalog and its FileIO
             raise CommitUnknown(f"maintaining {self._name}: {_first_line(error)}") from error
+
+    def _maintain_late(self, manifests: Sequence[ManifestFile]) -> None:
+        """Merge here if nobody calls `maintain` in time."""
+        if self._merged is None and choose(manifests, LATE_FACTOR * MERGE_COUNT):
+            try:
+                self.maintain()
+            except CommitUnknown:
+                return  # what was committed has landed; there will be another time
 
     def read_proof(self) -> Landed | None:
         """What the table says was committed last; for a rewind. Raises as `commit` does."""

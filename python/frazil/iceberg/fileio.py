@@ -65,7 +65,7 @@ class SmallFileIO(FileIO):
         """Files below a folder, by URI; nothing for places of other kinds."""
         if (path := _local_path(folder)) is not None:
             for parent, _, names in os.walk(path):
-                yield from (f"{folder.rstrip('/')}{parent[len(path):]}/{name}" for name in names)
+                yield from (f"{folder.rstrip('/')}{parent[len(path) :]}/{name}" for name in names)
         elif (bucket := self._bucket(folder)) is not None:
             root = folder[: -len(_key(folder))]
             yield from (root + key for key in bucket.list(_key(folder).rstrip("/") + "/"))

@@ -46,8 +46,8 @@ class Merged:
         return [*rest, _of_snapshot(self.manifest, snapshot_id)]
 
 
-def choose(manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
-    """Manifests to merge next, oldest first; none if too few have gathered."""
+def choose(manifests: Sequence[ManifestFile], gathered: int | None = None) -> list[ManifestFile]:
+    """Manifests to merge next, oldest first; none if fewer than `gathered` are alike."""
     classes: dict[tuple[int, int], list[ManifestFile]] = defaultdict(list)
     for manifest in manifests:
         if manifest.content == ManifestContent.DATA:
@@ -55,7 +55,7 @@ def choose(manifests: Sequence[ManifestFile]) -> list[ManifestFile]:
             if entries < ENTRIES_MAX:
                 classes[manifest.partition_spec_id, _size_class(entries)].append(manifest)
     for _, members in sorted(classes.items()):
-        if len(members) >= MERGE_COUNT:
+        if len(members) >= (gathered or MERGE_COUNT):
             members.sort(key=lambda each: each.sequence_number)
             return members[:MERGE_COUNT]
     return []

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from frazil.errors import CommitRefused
-from frazil.iceberg import merge, sweep
+from frazil.iceberg import commit, merge, sweep
 from frazil.iceberg.proof import proof_name
 from frazil.iceberg.token import PendingToken
 from pyiceberg.manifest import ManifestEntryStatus
@@ -18,6 +18,7 @@ TAG = proof_name("shop", "orders", "main")
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merge, "MERGE_COUNT", 4)
     monkeypatch.setattr(merge, "ENTRIES_MAX", 64)
+    monkeypatch.setattr(commit, "MERGE_COUNT", 4)
 
 
 def tokens(world: World, count: int) -> list[PendingToken]:
@@ -192,3 +193,17 @@ def run_more(world: World, log: Log, count: int) -> None:
     for token in tokens(world, done + count)[done:]:
         log.tokens.append(token)
         log.record(committer.commit(log.pending(), landed=log.landed, log=log, head=log.head))
+
+
+def test_manifests_are_merged_even_if_nobody_asks(world: World) -> None:
+    log = Log()
+    committer = world.committer()
+    most = 0
+    for token in tokens(world, 30):
+        log.tokens.append(token)
+        log.record(committer.commit(log.pending(), landed=log.landed, log=log))
+        head = world.load().current_snapshot()
+        assert head is not None
+        most = max(most, len(head.manifests(world.load().io)))
+    assert most <= 21
+    assert world.ids() == [1] * 30

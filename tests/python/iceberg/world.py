@@ -77,9 +77,13 @@ class World:
 
     def __init__(self, folder: Path, *, partition_by: Sequence[str] = (), name: str = NAME) -> None:
         self.folder = folder
+        self.set_up(embedded_catalog(folder), name, partition_by=partition_by)
+
+    def set_up(self, catalog: Catalog, name: str, *, partition_by: Sequence[str] = ()) -> None:
+        """Make the table."""
         self.name = name
-        self.catalog = embedded_catalog(folder)
-        self.table = prepare_table(self.catalog, name, SCHEMA, partition_by=partition_by or None)
+        self.catalog = catalog
+        self.table = prepare_table(catalog, name, SCHEMA, partition_by=partition_by)
         self.options: WriterOptions = writer_options(self.table)
         self.slept: list[float] = []
         self.now = 1_800_000_000.0
@@ -108,14 +112,18 @@ class World:
             **options,
         )
 
-    def token(
-        self, slot: int, ids: Sequence[int], *, attempt: int = 1, **more: Any
-    ) -> PendingToken:
+    def token(self, slot: int, ids: Sequence[int], *, attempt: int = 1) -> PendingToken:
         """Write rows as the engine does; no rows make an empty commit."""
         parts: tuple[str, ...] = ()
         if ids:
             options = {**self.options, "attempt": attempt}
             parts = (_engine.write_iceberg_files(json.dumps(options), rows(ids), epoch=slot),)
+        return self.make_token(slot, ids, parts, attempt)
+
+    def make_token(
+        self, slot: int, ids: Sequence[int], parts: tuple[str, ...], attempt: int
+    ) -> PendingToken:
+        """A token of files that were written."""
         digest = hashlib.sha256(f"{slot} {attempt} {parts}".encode()).hexdigest()
         positions = {"kafka:orders": {"orders-0": str(max(ids, default=0) + 1)}}
         return PendingToken(slot, digest, parts, positions, attempt)
