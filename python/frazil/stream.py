@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from frazil.bind import bind
 from frazil.errors import (
     ColumnExists,
     ColumnNotFound,
@@ -18,7 +17,7 @@ from frazil.errors import (
     nearest,
     on_user_line,
 )
-from frazil.expr import Column, Expr, as_expr, col
+from frazil.expr import Column, Expr, as_expr, bind, col
 from frazil.node import (
     FilterNode,
     MapBatchesNode,
@@ -30,7 +29,7 @@ from frazil.node import (
 )
 from frazil.schema import SchemaLike, checked, resolve
 from frazil.types import field_name, type_name
-from frazil.udf import compute_calls, make_function
+from frazil.udf import as_written, call_texts, compute_calls, make_function
 from frazil.write import Writers
 
 COLUMNS_SHOWN = 6
@@ -144,7 +143,7 @@ class Stream(Writers):
                 )
             combined = predicate if combined is None else combined & predicate
         assert combined is not None
-        port, (predicate,) = compute_calls(self._port, [combined])
+        port, (predicate,) = compute_calls(self._port, [combined], self._origin())
         bound = self._bind(predicate, port)
         if not pa.types.is_boolean(bound.type):
             raise TypeMismatch(
@@ -419,7 +418,7 @@ class Stream(Writers):
                 raise ColumnExists(
                     f"column {name!r} would be there twice", "give one of them another name"
                 )
-        port, expressions = compute_calls(self._port, [expr for _, expr in columns])
+        port, expressions = compute_calls(self._port, [expr for _, expr in columns], self._origin())
         fields = []
         for name, expression in zip(names, expressions, strict=True):
             bound = self._bind(expression, port)
@@ -429,14 +428,11 @@ class Stream(Writers):
 
     def _bind(self, expression: Expr, port: Port) -> pa.Field:
         try:
-            return bind(expression, port.schema)
-        except ColumnNotFound as error:
-            missing = next(
-                (name for name in expression._columns() if name not in port.schema.names), None
-            )
-            if missing is None:
-                raise error
-            raise column_not_found(missing, self._port.schema, self._origin()) from None
+            return bind(expression, port.schema, self._origin())
+        except PlanError as error:
+            calls = call_texts(port.node)
+            what, *lines = (as_written(line, calls) for line in (error.what, *error.lines))
+            raise type(error)(what, *lines) from None
 
 
 def column_not_found(name: str, schema: pa.Schema, origin: str) -> ColumnNotFound:

@@ -13,9 +13,8 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import pyarrow as pa
 
-from frazil.bind import bind
 from frazil.errors import PlanError, TypeMismatch, on_user_line
-from frazil.expr import Column, Expr, Json, as_expr
+from frazil.expr import Column, Expr, Json, as_expr, bind
 from frazil.node import FilterNode, Function, Node, Port, UdfNode
 from frazil.schema import arrow_type
 from frazil.types import type_name
@@ -234,7 +233,7 @@ def make_function(
     return Function(reference, function, kind, returns, pure, on_error, _source_hash(named))
 
 
-def compute_calls(port: Port, expressions: Sequence[Expr]) -> tuple[Port, list[Expr]]:
+def compute_calls(port: Port, expressions: Sequence[Expr], where: str) -> tuple[Port, list[Expr]]:
     """Put the Python functions that expressions call into nodes of their own.
 
     Returns
@@ -251,7 +250,7 @@ def compute_calls(port: Port, expressions: Sequence[Expr]) -> tuple[Port, list[E
             return done[id(expression)]
         args = tuple(replaced(arg) for arg in expression._args)
         if isinstance(expression, UdfCall):
-            port = _udf_port(port, expression, args)
+            port = _udf_port(port, expression, args, where)
             result: Expr = Column(port.schema.names[-1])
         elif any(new is not old for new, old in zip(args, expression._args, strict=True)):
             result = expression._with_args(args)
@@ -287,10 +286,10 @@ def _short_name(function: Function) -> str:
     return function.reference.rpartition(":")[2].rpartition(".")[2]
 
 
-def _udf_port(port: Port, call: UdfCall, args: tuple[Expr, ...]) -> Port:
+def _udf_port(port: Port, call: UdfCall, args: tuple[Expr, ...], where: str) -> Port:
     function = call._function
     for position, (arg, wanted) in enumerate(zip(args, call._types, strict=True)):
-        bound = bind(arg, port.schema)
+        bound = bind(arg, port.schema, where)
         if wanted is not None:
             _check_argument(call, position, bound, *wanted)
     number = sum(name.startswith(COLUMN_PREFIX) for name in port.schema.names)
