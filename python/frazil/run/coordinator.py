@@ -19,10 +19,10 @@ import structlog
 from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
 from frazil.errors import FrazilError
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
-from frazil.run.commit_loop import Committed, CommitLoop, Committer
+from frazil.run.commit_loop import CommitLoop, Committed, Committer
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions
 from frazil.run.partitions import Partitions
-from frazil.run.settings import PENDING_EPOCHS_MAX, RunSettings
+from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 
 if TYPE_CHECKING:
     from frazil import _engine
@@ -51,9 +51,21 @@ class SinkTarget(Committer, Protocol):
         """After the fence: tie what is committed to this log, remove what dead attempts left."""
         ...
 
+    def place(self) -> TablePlace | None:
+        """Where its table is kept, if it is one."""
+        ...
+
     def close(self) -> None:
         """Let go of connections and threads."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlace:
+    """Where a catalog keeps tables, and how that is reached; holds secrets."""
+
+    warehouse: str | None
+    s3: Mapping[str, Any] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +192,7 @@ class Coordinator:
             self._runnable.store,
             plan=self._runnable.checkpoint_plan,
             takeover=self._settings.takeover,
+            patience_s=max(PATIENCE_MIN_S, 3 * self._settings.checkpoint_every_s),
             retain=self._settings.retain,
             hook=self._hook,
             events=self._events,

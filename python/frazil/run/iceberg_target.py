@@ -12,11 +12,12 @@ import structlog
 from frazil.checkpoint.orphan import file_scope, find_orphans
 from frazil.errors import FrazilError
 from frazil.iceberg.catalog import open_catalog
-from frazil.iceberg.fileio import SmallFileIO
 from frazil.iceberg.commit import TableCommitter
+from frazil.iceberg.fileio import SmallFileIO
 from frazil.iceberg.table import prepare_table, writer_options, writer_s3
 from frazil.iceberg.token import PendingToken, SinkIdentity
 from frazil.run.commit_loop import Committed
+from frazil.run.coordinator import TablePlace
 
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog, LogView, Pending
@@ -48,18 +49,12 @@ class IcebergTarget:
         self._committer: TableCommitter | None = None
         self._cleaner: threading.Thread | None = None
 
-    @property
-    def warehouse(self) -> str | None:
-        """Where the catalog keeps tables, if it says so."""
-        return self._catalog.properties.get("warehouse")
-
-    @property
-    def s3(self) -> Mapping[str, Any] | None:
-        """How the table's object store is reached; holds secrets."""
-        return writer_s3(self._table)
+    def place(self) -> TablePlace | None:
+        """The catalog's warehouse."""
+        return TablePlace(self._catalog.properties.get("warehouse"), writer_s3(self._table))
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
-        """What the data writer needs: the table's schema, spec, place, and whose files these are."""
+        """For the data writer: the table's schema, spec, place, and whose files these are."""
         return {
             **writer_options(self._table),
             "attempt": log.attempt,
@@ -111,7 +106,7 @@ class IcebergTarget:
             self._cleaner.join()
 
     def _clean(self, log: CheckpointLog) -> None:
-        """Remove orphans. Failing leaves files that cost space, never rows; the next start retries."""
+        """Remove orphans. Failing leaves files that cost space only; the next start retries."""
         try:
             files = self._table.io
             if not isinstance(files, SmallFileIO):

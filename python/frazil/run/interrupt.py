@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first asks for a last checkpoint and an orderly end, the second aborts."""
+"""SIGTERM and SIGINT: the first asks for an orderly end, the second aborts."""
 
 from __future__ import annotations
 

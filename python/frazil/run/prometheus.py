@@ -10,9 +10,10 @@ from frazil.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from frazil.run.coordinator import Status
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
+
+    from frazil.run.coordinator import Status
 
 
 class PrometheusEndpoint:
@@ -36,7 +37,7 @@ class PrometheusEndpoint:
             ) from None
         self._status: Status | None = None
         registry: CollectorRegistry = CollectorRegistry()
-        registry.register(self)  # type: ignore[arg-type]
+        registry.register(self)
         self._server, self._thread = start_http_server(port, addr=address, registry=registry)
         self.port = int(self._server.server_port)
 
@@ -75,7 +76,11 @@ class PrometheusEndpoint:
             memory.add_metric([tag], size)
         yield from (rows, rejected, lag, memory)
         for name, text, value in (
-            ("checkpoint_seconds", "Last checkpoint, barrier to manifest", status.checkpoint_seconds),
+            (
+                "checkpoint_seconds",
+                "Last checkpoint, barrier to manifest",
+                status.checkpoint_seconds,
+            ),
             ("commit_seconds", "Last commit", status.commit_seconds),
             (
                 "seconds_since_last_commit",

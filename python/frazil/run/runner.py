@@ -230,27 +230,18 @@ def _schema(text: str) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
+_S3_KEYS = ("endpoint", "region", "access_key_id", "secret_access_key", "session_token")
+
+
 def _store(pipeline: Pipeline, targets: Mapping[str, SinkTarget]) -> Store:
-    tables = [each for each in targets.values() if hasattr(each, "warehouse")]
-    folder = checkpoint_folder(
-        pipeline.name, pipeline.checkpoint, [table.warehouse for table in tables]
-    )
+    """The checkpoint store. S3 is reached as the first table's is, else as the environment says."""
+    tables = [target.place() for target in targets.values()]
+    warehouses = [place.warehouse for place in tables if place is not None]
+    folder = checkpoint_folder(pipeline.name, pipeline.checkpoint, warehouses)
+    s3 = next((place.s3 for place in tables if place is not None and place.s3), None)
     options: dict[str, str] = {}
-    if folder.startswith("s3://"):
-        for table in tables:
-            if table.s3:
-                options = {
-                    key: str(table.s3[key])
-                    for key in (
-                        "endpoint",
-                        "region",
-                        "access_key_id",
-                        "secret_access_key",
-                        "session_token",
-                    )
-                    if key in table.s3
-                }
-                break
+    if folder.startswith("s3://") and s3:
+        options = {key: str(s3[key]) for key in _S3_KEYS if key in s3}
     return open_store(folder, options)
 
 

@@ -11,6 +11,10 @@ PENDING_EPOCHS_MAX = 16
 # How long the end of a run waits for tables to take the last epochs (seconds).
 DRAIN_S = 600.0
 
+# A start beside a live process waits to see its next epoch: three checkpoint intervals, at least
+# this long (seconds).
+PATIENCE_MIN_S = 5.0
+
 # How often an unbounded run looks for new partitions (seconds).
 DISCOVER_EVERY_S = 10.0
 

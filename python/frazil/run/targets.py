@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
 from frazil.checkpoint.orphan import file_scope
 from frazil.connectors import console_commit, file_commit, memory_commit
 from frazil.errors import ConfigError
 from frazil.run.commit_loop import Committed
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from frazil.checkpoint import CheckpointLog, LogView, Pending
-    from frazil.run.coordinator import SinkTarget
+    from frazil.run.coordinator import SinkTarget, TablePlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +63,10 @@ class FileTarget:
         """Nothing to check: files that are gone were somebody's wish."""
         return None
 
+    def place(self) -> TablePlace | None:
+        """Not a table."""
+        return None
+
     def close(self) -> None:
         """Nothing to put away."""
 
@@ -93,6 +97,10 @@ class MemoryTarget:
         """Nothing to check."""
         return None
 
+    def place(self) -> TablePlace | None:
+        """Not a table."""
+        return None
+
     def close(self) -> None:
         """Nothing to put away."""
 
@@ -117,6 +125,10 @@ class ConsoleTarget:
 
     def verify(self, log: LogView) -> int | None:
         """Nothing to check."""
+        return None
+
+    def place(self) -> TablePlace | None:
+        """Not a table."""
         return None
 
     def close(self) -> None:
