@@ -1,0 +1,174 @@
+"""The command line: run, check and explain pipelines, look into checkpoints and tables."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from frazil.checkpoint import EXIT_FENCED
+from frazil.checkpoint.commands import state
+from frazil.errors import ConfigError, Fenced, FrazilError
+from frazil.pipeline import Pipeline
+
+# Codes a supervisor can tell apart; 2 is click's for a wrong command line.
+EXIT_FAILED = 1
+
+
+class _Group(click.Group):
+    """Prints errors of frazil as their few lines, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FrazilError as error:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
+            sys.exit(EXIT_FENCED if isinstance(error, Fenced) else EXIT_FAILED)
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="frazil")
+def main() -> None:
+    """Streams into Apache Iceberg tables, exactly once."""
+
+
+main.add_command(state)
+
+_program = click.argument("program", metavar="FILE.py[:NAME]")
+
+
+@main.command()
+@_program
+@click.option("--until", type=click.Choice(["now"]), help="Read what is there now, commit, end.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads, instead of the program's.")
+@click.option("--checkpoint", help="Folder or s3:// of checkpoints, instead of the program's.")
+@click.option("--takeover", is_flag=True, help="End another process that runs this pipeline.")
+@click.option("--metrics-port", type=int, help="Serve Prometheus metrics on 127.0.0.1.")
+@click.option("--report", is_flag=True, help="Print the run's report as JSON.")
+def run(
+    program: str,
+    until: str | None,
+    workers: int | None,
+    checkpoint: str | None,
+    takeover: bool,
+    metrics_port: int | None,
+    report: bool,
+) -> None:
+    """Run the pipeline of a program."""
+    pipeline = load(program)
+    if workers is not None:
+        pipeline.workers = workers
+    if checkpoint is not None:
+        pipeline.checkpoint = checkpoint
+    done = pipeline.run(
+        until="now" if until else None, takeover=takeover, metrics_port=metrics_port
+    )
+    click.echo(done.to_json() if report else str(done))
+
+
+@main.command()
+@_program
+@click.option("--against", metavar="URL", help="A pipeline's checkpoints: what would be restored?")
+def check(program: str, against: str | None) -> None:
+    """Check a program without running it: its plan, and whether a checkpoint fits it."""
+    pipeline = load(program)
+    click.echo(f"{pipeline!r}: the plan is sound")
+    if against is None:
+        return
+    from frazil.checkpoint import open_store, plan_of
+    from frazil.checkpoint.inspect import show_state
+    from frazil.checkpoint.plan_fit import compare
+
+    entry = show_state(open_store(against))
+    plan = plan_of(pipeline.plan.json, pipeline.plan.function_hashes)
+    fit = compare(entry.manifest.plan, plan)
+    for note in fit.notes:
+        click.echo(f"  {note}")
+    fit.require(against, entry.slot)
+    click.echo(f"checkpoint {entry.slot} of {against} fits it")
+
+
+@main.command()
+@_program
+def explain(program: str) -> None:
+    """Say what a pipeline does, from its sinks back to its sources."""
+    click.echo(load(program).explain())
+
+
+@main.command()
+@click.argument("table", metavar="NAMESPACE.TABLE")
+@click.option("--catalog", help="Name in PyIceberg's configuration; default as in a program.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def audit(table: str, catalog: str | None, as_json: bool) -> None:
+    """List what pipelines committed to a table, and find holes and overlaps."""
+    from rich.console import Console
+
+    from frazil.iceberg.audit import audit as audit_table
+    from frazil.iceberg.audit import render
+    from frazil.iceberg.catalog import open_catalog
+    from frazil.iceberg.table import split_name
+
+    report = audit_table(open_catalog(catalog).load_table(split_name(table)))
+    if as_json:
+        click.echo(json.dumps(report.to_dict()))
+    else:
+        Console().print(render(report))
+    if report.problems:
+        sys.exit(EXIT_FAILED)
+
+
+@main.command()
+@click.argument("program", metavar="[FILE.py[:NAME]]", required=False)
+def doctor(program: str | None) -> None:
+    """Check versions and features; with a program, also its tables and checkpoint store."""
+    from frazil.doctor import examine
+
+    findings = examine(load(program) if program else None)
+    for finding in findings:
+        mark = click.style("ok  ", fg="green") if finding.good else click.style("bad ", fg="red")
+        click.echo(f"{mark} {finding.what}: {finding.detail}")
+    if not all(finding.good for finding in findings):
+        sys.exit(EXIT_FAILED)
+
+
+def load(program: str) -> Pipeline:
+    """Import a program and find its pipeline.
+
+    Parameters
+    ----------
+    program
+        "orders.py", or "orders.py:pipeline" if it has several.
+
+    Raises
+    ------
+    ConfigError
+        There is no such file, or not exactly one pipeline in it.
+    """
+    path_text, _, name = program.partition(":")
+    path = Path(path_text)
+    if not path.is_file():
+        raise ConfigError(f"{path_text}: no such file", "give a Python file: orders.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path_text}: not a Python file", "its name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    spec.loader.exec_module(module)
+    found = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
+    if name:
+        if name not in found:
+            raise ConfigError(
+                f"{path_text}: no pipeline {name!r}", f"have: {', '.join(found) or 'none'}"
+            )
+        return found[name]
+    if len(found) != 1:
+        raise ConfigError(
+            f"{path_text}: {len(found)} pipelines at the top level ({', '.join(found) or 'none'})",
+            "name one: FILE.py:NAME" if found else "make one: pipeline = fz.Pipeline(...)",
+        )
+    return next(iter(found.values()))
