@@ -93,6 +93,12 @@ def parse_proof_name(name: str) -> tuple[str, str, str] | None:
     return unquote(parts[1]), unquote(parts[2]), unquote(parts[3])
 
 
+def parse_property_name(name: str) -> tuple[str, str, str] | None:
+    """Pipeline, sink and branch of a property's name; None for names that are not ours."""
+    head = "frazil.proof."
+    return parse_proof_name(f"frazil.{name.removeprefix(head)}") if name.startswith(head) else None
+
+
 def _escape(text: str) -> str:
     return quote(text, safe="").replace(".", "%2E").replace("~", "%7E")
 

@@ -1,0 +1,58 @@
+"""Removing the proof of a pipeline that is gone for good."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.update import (
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    RemovePropertiesUpdate,
+    RemoveSnapshotRefUpdate,
+)
+
+from frazil.errors import CommitError, ConfigError
+from frazil.iceberg.audit import audit
+from frazil.iceberg.proof import proof_name, property_name
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table
+
+
+def forget(table: Table, pipeline: str, sink: str, branch: str = MAIN_BRANCH) -> None:
+    """Remove a sink's proof from a table: its pipeline is gone for good.
+
+    Its rows stay. The files of its last snapshot are not held any more, and the same pipeline
+    cannot go on writing there.
+
+    Raises
+    ------
+    ConfigError
+        The table has no proof of it.
+    CommitError
+        The table was changed at the same time; ask again.
+    """
+    metadata = table.metadata
+    tag, text = proof_name(pipeline, sink, branch), property_name(pipeline, sink, branch)
+    requirements: list[Any] = [AssertTableUUID(uuid=metadata.table_uuid)]
+    updates: list[Any] = []
+    if (ref := metadata.refs.get(tag)) is not None:
+        requirements.append(
+            AssertRefSnapshotId.model_validate({"ref": tag, "snapshot-id": ref.snapshot_id})
+        )
+        updates.append(RemoveSnapshotRefUpdate.model_validate({"ref-name": tag}))
+    if text in metadata.properties:
+        updates.append(RemovePropertiesUpdate(removals=[text]))
+    if not updates:
+        known = [f"{s.pipeline!r} {s.sink!r} on {s.branch!r}" for s in audit(table).sinks]
+        raise ConfigError(
+            f"table {'.'.join(table.name())} has no proof of pipeline {pipeline!r}, sink {sink!r} "
+            f"on branch {branch!r}",
+            f"it has: {', '.join(known) or 'none'}",
+        )
+    try:
+        table.catalog.commit_table(table, tuple(requirements), tuple(updates))
+    except CommitFailedException as error:
+        raise CommitError(f"forgetting {pipeline!r} {sink!r}: {error}", "try again") from error
