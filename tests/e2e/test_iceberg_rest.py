@@ -29,7 +29,7 @@ class RestWorld(World):
 
     def token(self, slot: int, ids: list[int], *, attempt: int = 1):  # type: ignore[no-untyped-def,override]
         options = {**self.options, "attempt": attempt, "s3": writer_s3(self.table)}
-        part = _engine.write_iceberg_files(json.dumps(options), rows(ids), epoch=slot)
+        part = _engine.write_sink("iceberg", json.dumps(options), rows(ids), epoch=slot)
         return self.make_token(slot, ids, (part,), attempt)
 
     def foreign(self):  # type: ignore[no-untyped-def]

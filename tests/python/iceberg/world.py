@@ -117,7 +117,7 @@ class World:
         parts: tuple[str, ...] = ()
         if ids:
             options = {**self.options, "attempt": attempt}
-            parts = (_engine.write_iceberg_files(json.dumps(options), rows(ids), epoch=slot),)
+            parts = (_engine.write_sink("iceberg", json.dumps(options), rows(ids), epoch=slot),)
         return self.make_token(slot, ids, parts, attempt)
 
     def make_token(
