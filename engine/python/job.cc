@@ -24,6 +24,16 @@ std::string Dump(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+// str() of an object that may be anything, so that no further exception can come of it.
+std::string TextOf(PyObject* object) {
+  const nb::object text = nb::steal(PyObject_Str(object));
+  Py_ssize_t size = 0;
+  const char* bytes = text.is_valid() ? PyUnicode_AsUTF8AndSize(text.ptr(), &size) : nullptr;
+  if (bytes != nullptr) return {bytes, static_cast<size_t>(size)};
+  PyErr_Clear();
+  return "an exception without a text";
+}
+
 // A Python function as the engine calls it: under the GIL, one call per batch. The reference is dropped under the GIL
 // too, whichever thread lets go of it.
 BatchFunction Wrap(const std::string& reference, nb::object function) {
@@ -37,8 +47,8 @@ BatchFunction Wrap(const std::string& reference, nb::object function) {
     try {
       return ImportBatch((*held)(BatchCarrier{batch}));
     } catch (nb::python_error& error) {
-      const std::string text = nb::cast<std::string>(nb::str(error.value()));
-      const std::string type = nb::cast<std::string>(nb::handle(error.type()).attr("__name__"));
+      const std::string text = TextOf(error.value().ptr());
+      const std::string type = Py_TYPE(error.value().ptr())->tp_name;
       return NamedError("UdfError", type == "UdfError" ? text : type + ": " + text);
     } catch (const std::exception& error) {
       return NamedError("UdfError", error.what());

@@ -180,7 +180,9 @@ class Pipeline:
         --------
         >>> import frazil as fz
         >>> sink = fz.read_memory([{"id": 1}, {"id": 2}]).write_memory()
-        >>> report = fz.Pipeline("two", sink, checkpoint="/tmp/frazil-doc").run(until="now")
+        >>> report = fz.Pipeline("doc_run", sink).run(until="now", quiet=True)
+        >>> report.sinks["memory"].rows
+        2
         """
         from frazil.run import runner
 
@@ -192,22 +194,32 @@ class Pipeline:
             quiet=quiet,
         )
 
-    def start(self, *, until: Literal["now"] | None = None, takeover: bool = False) -> Handle:
+    def start(
+        self, *, until: Literal["now"] | None = None, takeover: bool = False, quiet: bool = False
+    ) -> Handle:
         """Run in the background, for notebooks and programs.
 
         Parameters
         ----------
-        until, takeover
+        until, takeover, quiet
             As for `run`.
 
         Returns
         -------
         Handle
             With `status`, `stop` and `wait`.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> sink = fz.read_memory([{"id": 1}, {"id": 2}]).write_memory()
+        >>> handle = fz.Pipeline("doc_start", sink).start(until="now", quiet=True)
+        >>> handle.wait().sinks["memory"].rows
+        2
         """
         from frazil.run.runner import Handle
 
-        return Handle(self, bounded=_bounded(until), takeover=takeover)
+        return Handle(self, bounded=_bounded(until), takeover=takeover, quiet=quiet)
 
     def __repr__(self) -> str:
         from frazil.stream import source_names

@@ -395,6 +395,54 @@ class Stream(Writers):
             raise PlanError("rejected rows have the name of their source", "name the reader")
         return Stream(Port(dataclasses.replace(self._port.node, name=name)))
 
+    @on_user_line
+    def head(self, n: int = 10) -> pa.Table:
+        """Read a bounded sample, and keep nothing of it.
+
+        Reads from the start of the sources until `n` rows are there, or the sources are at their
+        present end. No checkpoint is made.
+
+        Parameters
+        ----------
+        n
+            Rows at most.
+
+        Returns
+        -------
+        pyarrow.Table
+            The stream's columns.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> fz.read_memory([{"id": 1}, {"id": 2}]).head(1).to_pylist()
+        [{'id': 1}]
+        """
+        from frazil.run.sample import sample
+
+        return sample(self, n)
+
+    @on_user_line
+    def show(self, n: int = 10) -> None:
+        """Print a bounded sample, as `head` reads it.
+
+        Parameters
+        ----------
+        n
+            Rows at most.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> fz.read_memory([{"id": 1, "user": "ada"}]).show()
+        id  user
+         1  ada
+        """
+        from frazil.run.sample import sample
+        from frazil.show import table_text
+
+        print(table_text(sample(self, n)))
+
     def __repr__(self) -> str:
         lines = [f"Stream(append) <- {self._origin()}", *map(field_name, self._port.schema)]
         return "\n  ".join(lines)

@@ -70,9 +70,8 @@ class MemorySink(Sink):
 class MemoryRows:
     """Rows of a memory sink, added by its committer."""
 
-    def __init__(self, schema: pa.Schema, rows_max: int | None = None) -> None:
+    def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
-        self.rows_max = rows_max
         self._batches: list[pa.RecordBatch] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -85,9 +84,8 @@ class MemoryRows:
         return sum(batch.num_rows for batch in self._batches)
 
     def table(self) -> pa.Table:
-        """All rows committed so far, at most `rows_max`."""
-        table = pa.Table.from_batches(self._batches, self.schema)
-        return table if self.rows_max is None else table.slice(0, self.rows_max)
+        """All rows committed so far."""
+        return pa.Table.from_batches(self._batches, self.schema)
 
 
 class Writers:
@@ -302,10 +300,7 @@ class Writers:
         >>> fz.read_memory([{"id": 1}]).write_memory()
         Sink(memory memory)
         """
-        return self._memory(name, None)
-
-    def _memory(self, name: str, rows_max: int | None) -> MemorySink:
-        rows = MemoryRows(self._port.schema, rows_max)
+        rows = MemoryRows(self._port.schema.remove_metadata())
         return MemorySink(
             self._sink("memory", name, {}, {"rows": rows}, "exactly once within a process", "")
         )

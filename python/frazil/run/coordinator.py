@@ -249,13 +249,14 @@ class Coordinator:
         self._job = EngineJob(plan, options, self._runnable.functions)
         self._job.assign(self._partitions.assign(found))
         self._job.start()
-        log_.info(
-            "started",
-            pipeline=self._runnable.name,
-            attempt=self._log.attempt,
-            epoch=self._log.next_slot,
-            partitions={source: len(each) for source, each in found.items()},
-        )
+        if not settings.quiet:
+            log_.info(
+                "started",
+                pipeline=self._runnable.name,
+                attempt=self._log.attempt,
+                epoch=self._log.next_slot,
+                partitions={source: len(each) for source, each in found.items()},
+            )
 
     def _discover_first(self, restored: Mapping[str, Any]) -> dict[str, list[Found]]:
         """Partitions to begin with. New ones go into the log before a row of them is read, so that

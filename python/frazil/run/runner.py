@@ -82,7 +82,9 @@ def prepare(
     )
 
 
-def settings_of(pipeline: Pipeline, *, bounded: bool, takeover: bool = False) -> RunSettings:
+def settings_of(
+    pipeline: Pipeline, *, bounded: bool, takeover: bool = False, quiet: bool = False
+) -> RunSettings:
     """The settings that a pipeline declares."""
     return RunSettings(
         workers=pipeline.workers,
@@ -90,6 +92,7 @@ def settings_of(pipeline: Pipeline, *, bounded: bool, takeover: bool = False) ->
         checkpoint_every_s=pipeline.checkpoint_every_ms / 1000,
         bounded=bounded,
         takeover=takeover,
+        quiet=quiet,
     )
 
 
@@ -106,7 +109,7 @@ def run(
     with _observers(metrics_port, quiet) as observer:
         coordinator = Coordinator(
             prepare(pipeline, hook=hook),
-            settings_of(pipeline, bounded=bounded, takeover=takeover),
+            settings_of(pipeline, bounded=bounded, takeover=takeover, quiet=quiet),
             observer=observer,
             hook=hook,
         )
@@ -117,9 +120,12 @@ def run(
 class Handle:
     """A pipeline that runs in the background, for notebooks, web programs and tests."""
 
-    def __init__(self, pipeline: Pipeline, *, bounded: bool, takeover: bool = False) -> None:
+    def __init__(
+        self, pipeline: Pipeline, *, bounded: bool, takeover: bool = False, quiet: bool = False
+    ) -> None:
         self._coordinator = Coordinator(
-            prepare(pipeline), settings_of(pipeline, bounded=bounded, takeover=takeover)
+            prepare(pipeline),
+            settings_of(pipeline, bounded=bounded, takeover=takeover, quiet=quiet),
         )
         self._report: RunReport | None = None
         self._error: BaseException | None = None

@@ -37,4 +37,5 @@ class RunSettings:
     drain_s: float = DRAIN_S
     discover_every_s: float = DISCOVER_EVERY_S
     verify_every_s: float = VERIFY_EVERY_S
+    quiet: bool = False  # no log line at the start
     simulated_seed: int | None = None  # not None: one thread, an order drawn from it, no clock
