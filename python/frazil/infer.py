@@ -112,6 +112,9 @@ def _s3_schema(path: str, s3: S3 | None) -> pa.Schema:
     from pyarrow import fs
 
     options = resolve_secrets(s3.to_json()) if s3 is not None else {}
+    for ours, theirs in (("access_key_id", "access_key"), ("secret_access_key", "secret_key")):
+        if ours in options:
+            options[theirs] = options.pop(ours)
     endpoint = options.pop("endpoint", None)
     if endpoint is not None:
         options["scheme"], _, options["endpoint_override"] = endpoint.rpartition("://")

@@ -155,8 +155,8 @@ class S3:
             {
                 "endpoint": self.endpoint,
                 "region": self.region,
-                "access_key": self.access_key and self.access_key.to_json(),
-                "secret_key": self.secret_key and self.secret_key.to_json(),
+                "access_key_id": self.access_key and self.access_key.to_json(),
+                "secret_access_key": self.secret_key and self.secret_key.to_json(),
                 "session_token": self.session_token and self.session_token.to_json(),
                 "anonymous": self.anonymous,
             }

@@ -162,3 +162,20 @@ def test_memory_stands_in_the_plan() -> None:
 def test_half_logins(make) -> None:
     with pytest.raises(fz.PlanError):
         make()
+
+
+def test_s3_stands_as_the_engine_reads_it() -> None:
+    s3 = fz.S3(
+        endpoint="http://127.0.0.1:7070",
+        region="eu",
+        access_key=fz.secret("A"),
+        secret_key=fz.secret("B"),
+    )
+    stream = fz.read_files("s3://b/k", format="json", schema={"id": int}, s3=s3)
+    assert source(stream)["options"]["s3"] == {
+        "endpoint": "http://127.0.0.1:7070",
+        "region": "eu",
+        "access_key_id": {"$secret": "A"},
+        "secret_access_key": {"$secret": "B"},
+        "anonymous": False,
+    }
