@@ -38,6 +38,12 @@ test: build services ## the whole suite, real services included
 	$(BUILD)/engine_tests --gtest_brief=1
 	$(PY) -m pytest -q
 
+demo: build ## a stream into a table, killed on the way: the main job, with no services
+	$(PY) -m demo
+
+demo-s3: build services ## the same with a real Kafka broker and a real S3 server
+	$(PY) -m demo --services
+
 check: .venv/.ready ## formatting, lint, types
 	.venv/bin/ruff check python tests bench
 	.venv/bin/ruff format --check python tests bench
@@ -47,4 +53,4 @@ fmt: .venv/.ready ## format C++ and Python
 	.venv/bin/ruff format python tests bench
 	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
 
-.PHONY: help system build services test test-fast check fmt
+.PHONY: help demo demo-s3 system build services test test-fast check fmt
