@@ -6,6 +6,10 @@ BUILD ?= build/release
 UV := .venv/bin/uv
 PY := .venv/bin/python
 APT := cmake ninja-build ccache mold librdkafka-dev libsimdjson-dev libxxhash-dev nlohmann-json3-dev libgtest-dev
+# Debian's own Python has its venv and headers in packages of their own; others bring them.
+ifeq ($(shell command -v $(PYTHON)),/usr/bin/python3)
+APT += python3-venv python3-dev
+endif
 # Only the tests with real services need these; make build and make test-fast do not.
 APT_TEST := openjdk-17-jdk-headless maven
 
@@ -45,12 +49,12 @@ demo-s3: build services ## the same with a real Kafka broker and a real S3 serve
 	$(PY) -m demo --services
 
 check: .venv/.ready ## formatting, lint, types
-	.venv/bin/ruff check python tests bench
-	.venv/bin/ruff format --check python tests bench
+	.venv/bin/ruff check python tests bench demo
+	.venv/bin/ruff format --check python tests bench demo
 	.venv/bin/mypy
 
 fmt: .venv/.ready ## format C++ and Python
-	.venv/bin/ruff format python tests bench
+	.venv/bin/ruff format python tests bench demo
 	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
 
 .PHONY: help demo demo-s3 system build services test test-fast check fmt
