@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.snapshots import Snapshot
-    from rich.console import Console
+    from rich.console import Group, RenderableType
 
 # Rows of a printed table of commits; the newest are shown.
 COMMITS_SHOWN = 20
@@ -71,12 +71,21 @@ class AuditReport:
     foreign_snapshots: int = 0
 
     @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, of all sinks; empty if nothing is."""
+        return tuple(
+            f"pipeline {sink.pipeline!r}, sink {sink.sink!r}: {problem}"
+            for sink in self.sinks
+            for problem in sink.problems
+        )
+
+    @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
-        return not any(sink.problems for sink in self.sinks)
+        return not self.problems
 
-    def to_json(self) -> dict[str, Any]:
-        """For machines."""
+    def to_dict(self) -> dict[str, Any]:
+        """For machines; can be JSON."""
         return {**dataclasses.asdict(self), "ok": self.ok}
 
 
@@ -115,42 +124,45 @@ def audit(table: Table) -> AuditReport:
     )
 
 
-def render(report: AuditReport, console: Console) -> None:
-    """Print a report."""
+def render(report: AuditReport) -> Group:
+    """Make a report that `rich.console.Console.print` shows."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(f"{report.table}  {report.table_uuid}")]
+    if not report.sinks:
+        parts.append(Text("no pipeline of Frazil's has written to it"))
+    for sink in report.sinks:
+        title = f"pipeline {sink.pipeline!r}, sink {sink.sink!r}, branch {sink.branch!r}"
+        parts.append(Text(f"\n{title}: {sink.proof}", style="bold"))
+        parts += [Text(f"  {problem}", style="red") for problem in sink.problems]
+        if len(sink.commits) > COMMITS_SHOWN:
+            parts.append(Text(f"  {len(sink.commits) - COMMITS_SHOWN} older ones are not shown"))
+        parts.append(_grid(sink.commits[-COMMITS_SHOWN:]))
+    if report.foreign_snapshots:
+        parts.append(Text(f"\n{report.foreign_snapshots} snapshots of others"))
+    return Group(*parts)
+
+
+def _grid(commits: Sequence[CommitReport]) -> RenderableType:
     from rich.table import Table as Grid
     from rich.text import Text
 
-    console.print(Text(f"{report.table}  {report.table_uuid}"))
-    if not report.sinks:
-        console.print(Text("no pipeline of Frazil's has written to it"))
-    for sink in report.sinks:
-        title = f"pipeline {sink.pipeline!r}, sink {sink.sink!r}, branch {sink.branch!r}"
-        console.print(Text(f"\n{title}: {sink.proof}", style="bold"))
-        for problem in sink.problems:
-            console.print(Text(f"  {problem}", style="red"))
-        grid = Grid(box=None, pad_edge=False)
-        for heading in ("epochs", "attempt", "committed", "rows", "files", "positions", ""):
-            grid.add_column(heading)
-        if len(sink.commits) > COMMITS_SHOWN:
-            console.print(Text(f"  {len(sink.commits) - COMMITS_SHOWN} older ones are not shown"))
-        for commit in sink.commits[-COMMITS_SHOWN:]:
-            grid.add_row(
-                *(
-                    Text(cell)
-                    for cell in (
-                        _span(commit.slots),
-                        str(commit.attempt),
-                        commit.committed,
-                        str(commit.rows),
-                        str(commit.files),
-                        _short(commit.positions),
-                        "rolled back" if commit.in_branch is False else "",
-                    )
-                )
-            )
-        console.print(grid)
-    if report.foreign_snapshots:
-        console.print(Text(f"\n{report.foreign_snapshots} snapshots of others"))
+    grid = Grid(box=None, pad_edge=False)
+    for heading in ("epochs", "attempt", "committed", "rows", "files", "positions", ""):
+        grid.add_column(heading)
+    for commit in commits:
+        cells = (
+            _span(commit.slots),
+            str(commit.attempt),
+            commit.committed,
+            str(commit.rows),
+            str(commit.files),
+            _short(commit.positions),
+            "rolled back" if commit.in_branch is False else "",
+        )
+        grid.add_row(*(Text(cell) for cell in cells))  # names must not be taken for markup
+    return grid
 
 
 def _sink_of(snapshot: Snapshot) -> tuple[str, str, str] | None:

@@ -23,7 +23,7 @@ def commit(world: World, log: Log, token: PendingToken, sink: str = "orders") ->
 
 def printed(world: World) -> str:
     out = io.StringIO()
-    render(audit(world.load()), Console(file=out, width=200))
+    Console(file=out, width=200).print(render(audit(world.load())))
     return out.getvalue()
 
 
@@ -51,7 +51,7 @@ def test_epochs_attempts_positions(world: World) -> None:
         ((5,), 4, 1, 2),
     ]
     assert orders.commits[1].positions == {"kafka:orders": {"orders-0": "4"}}
-    assert json.loads(json.dumps(report.to_json()))["ok"] is True
+    assert json.loads(json.dumps(report.to_dict()))["ok"] is True
     text = printed(world)
     assert "pipeline 'shop', sink 'copy [b]', branch 'main': epoch 3" in text
     assert "kafka:orders/orders-0@4" in text
