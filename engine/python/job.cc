@@ -86,11 +86,12 @@ class PyJob {
     job_.reset();
   }
 
-  std::string discover(bool bounded) {
+  std::string discover(bool bounded, const std::string& known) {
     Job& job = live();
+    const auto names = nlohmann::json::parse(known);
     auto found = [&] {
       nb::gil_scoped_release release;
-      return job.discover(bounded);
+      return job.discover(bounded, names);
     }();
     return Dump(ValueOrThrow(std::move(found)));
   }

@@ -106,9 +106,11 @@ Channel* Job::make_channel(int edge, int from, int to) {
   return channels_.back().get();
 }
 
-Result<nlohmann::json> Job::discover(bool bounded) {
+Result<nlohmann::json> Job::discover(bool bounded, const nlohmann::json& known) {
   nlohmann::json found = nlohmann::json::object();
   for (const auto& [source, enumerator] : enumerators_) {
+    const auto names = known.find(source);
+    if (names != known.end()) enumerator->known(names->get<std::vector<std::string>>());
     FZ_ASSIGN(const std::vector<Partition> partitions, enumerator->discover(bounded));
     nlohmann::json list = nlohmann::json::array();
     for (const Partition& each : partitions) {

@@ -271,7 +271,7 @@ class Coordinator:
         )
         scout = EngineJob({**self._runnable.plan, "nodes": self._source_nodes()}, options, {})
         try:
-            found = scout.discover(bounded=self._settings.bounded)
+            found = scout.discover(bounded=self._settings.bounded, known=self._partitions.names())
         finally:
             scout.stop()
         if self._partitions.admit(found):
@@ -405,7 +405,7 @@ class Coordinator:
 
     def _look_for_partitions(self) -> None:
         try:
-            found = self._job.discover(bounded=False)
+            found = self._job.discover(bounded=False, known=self._partitions.names())
         except FrazilError as error:
             if not error.retryable:
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +92,19 @@ class EngineJob:
         fields = {name: getattr(options, name) for name in JobOptions.__dataclass_fields__}
         self._job = _engine.Job(json.dumps(plan), json.dumps(fields), dict(functions))
 
-    def discover(self, *, bounded: bool) -> dict[str, list[Found]]:
-        """Partitions of every source, by source id."""
-        found = json.loads(self._job.discover(bounded))
+    def discover(
+        self, *, bounded: bool, known: Mapping[str, Sequence[str]]
+    ) -> dict[str, list[Found]]:
+        """Partitions of every source, by source id.
+
+        `known` are those that the checkpoint has: others are new since then and start at their
+        first row, whatever the source's start says.
+        """
+        found = json.loads(
+            self._job.discover(
+                bounded, json.dumps({key: list(each) for key, each in known.items()})
+            )
+        )
         return {
             source: [Found(each["name"], each["start"], each["end"]) for each in partitions]
             for source, partitions in found.items()

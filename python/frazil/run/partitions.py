@@ -70,6 +70,10 @@ class Partitions:
         position = source.positions[found.name]
         return Assigned(ordinal, found.name, position, found.end, ordinal % self._workers)
 
+    def names(self) -> dict[str, list[str]]:
+        """The partitions known so far, by source."""
+        return {source: list(known.positions) for source, known in self._sources.items()}
+
     def state(self) -> dict[str, SourceState]:
         """For a manifest without rows: where everything stands."""
         return {source: self._state(known, Rows()) for source, known in self._sources.items()}
