@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
 
+# How often sinks that commit less often than epochs are cut are looked at (seconds).
+LOOK_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:
@@ -66,6 +69,10 @@ class CommitLoop:
         False: `request` commits in the calling thread (the simulated scheduler).
     landed
         Called after something has landed, by the committing thread.
+    every_s
+        Sinks that commit less often than epochs are cut: seconds between two commits, by sink id.
+    now
+        The clock of `every_s`.
     """
 
     def __init__(
@@ -75,7 +82,13 @@ class CommitLoop:
         *,
         threaded: bool,
         landed: Callable[[str, Committed, float], None],
+        every_s: Mapping[str, float] | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._every_s = dict(every_s or {})
+        self._now = now
+        self._committed_at = {sink: now() for sink in self._every_s}
+        self._draining = False
         self._log = log
         self._committers = committers
         self._landed = landed
@@ -121,6 +134,7 @@ class CommitLoop:
             Some sink could not be committed in time; its epochs stay in the checkpoint log.
         """
         deadline = time.monotonic() + timeout_s
+        self._draining = True
         self.request()
         while self._log.pending_epochs() > 0:
             self.check()
@@ -151,12 +165,7 @@ class CommitLoop:
         failures = 0
         while True:
             with self._condition:
-                pause = (
-                    None
-                    if failures == 0
-                    else min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures, 16))
-                    * (0.5 + self._random.random() / 2)
-                )
+                pause = self._pause(failures)
                 self._condition.wait_for(lambda: self._requested or self._stopping, pause)
                 if self._stopping:
                     return
@@ -165,9 +174,22 @@ class CommitLoop:
                 return
             failures = failures + 1 if self._trouble else 0
 
+    def _pause(self, failures: int) -> float | None:
+        """Seconds until the next round without a request; None waits for one."""
+        if failures:
+            longest = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures, 16))
+            return float(longest * (0.5 + self._random.random() / 2))
+        return LOOK_S if self._every_s else None
+
+    def _due(self, sink: str) -> bool:
+        every = self._every_s.get(sink)
+        return every is None or self._draining or self._now() - self._committed_at[sink] >= every
+
     def _round(self) -> bool:
         """Every sink once; False if committing has ended for good."""
         for sink, committer in self._committers.items():
+            if not self._due(sink):
+                continue
             try:
                 self._commit(sink, committer)
             except FrazilError as error:
@@ -193,6 +215,7 @@ class CommitLoop:
             with self._condition:
                 self._trouble.pop(sink, None)
             self._landed(sink, done, time.monotonic() - started)
+        self._committed_at[sink] = self._now()
 
     def _fail(self, error: FrazilError) -> None:
         with self._condition:

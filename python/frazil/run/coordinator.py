@@ -80,6 +80,7 @@ class Runnable:
     checkpoint_plan: Plan
     source_names: Mapping[str, str]  # by source id
     diverting: frozenset[str]  # sources whose `.rejected` is written
+    commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
 
     def with_sink_options(self, log: CheckpointLog) -> dict[str, Any]:
         """The plan with the options that targets know."""
@@ -206,6 +207,12 @@ class Coordinator:
             self._runnable.targets,
             threaded=self._settings.simulated_seed is None,
             landed=self._on_landed,
+            every_s=self._runnable.commit_every_s,
+            now=self._clock.now,
+        )
+        slowest = max(self._runnable.commit_every_s.values(), default=0.0)
+        self._pending_max = max(
+            PENDING_EPOCHS_MAX, 2 * round(slowest / self._settings.checkpoint_every_s)
         )
         try:
             self._commits.request()
@@ -316,7 +323,7 @@ class Coordinator:
                 self._barrier()
             elif now >= next_cut:
                 next_cut = max(next_cut + self._settings.checkpoint_every_s, now)
-                if self._has_news() and self._log.pending_epochs() < PENDING_EPOCHS_MAX:
+                if self._has_news() and self._log.pending_epochs() < self._pending_max:
                     self._barrier()
                     next_verify = now + self._settings.verify_every_s
                 elif now >= next_verify:

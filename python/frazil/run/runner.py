@@ -74,6 +74,11 @@ def prepare(
         store=store,
         checkpoint_plan=plan_of(pipeline.plan.json, pipeline.plan.function_hashes),
         source_names={node["id"]: node["name"] for node in nodes if node["kind"] == "source"},
+        commit_every_s={
+            node["id"]: node["options"]["commit_every_ms"] / 1000
+            for node in nodes
+            if node["kind"] == "sink" and "commit_every_ms" in node["options"]
+        },
         diverting=frozenset(
             node["id"]
             for node in nodes
