@@ -243,7 +243,7 @@ def test_every_type_through_writer_and_committer(tmp_path) -> None:  # type: ign
     }
     empty = {**dict.fromkeys(row), "int32": 8}
     data = pa.Table.from_pylist([row, empty], schema=schema)
-    token = _engine.write_iceberg_files(json.dumps(writer_options(table)), data, epoch=2)
+    token = _engine.write_sink("iceberg", json.dumps(writer_options(table)), data, epoch=2)
     pending = PendingToken(2, "d" * 64, (token,))
     committer = TableCommitter(
         catalog,
@@ -257,18 +257,14 @@ def test_every_type_through_writer_and_committer(tmp_path) -> None:  # type: ign
     [got] = loaded.scan(row_filter="group = 9").to_arrow().to_pylist()
     expected = {**row, "uuid": uuid.UUID(int=5)}
     assert got == expected
-    print(
-        pa.parquet.read_table(
-            json.loads(token)["files"][1]["path"].removeprefix("file://")
-        ).to_pylist()
-        if hasattr(pa, "parquet")
-        else None
-    )
     [nothing] = loaded.scan(row_filter="int32 = 8").to_arrow().to_pylist()
-    assert nothing == empty
+    nothing.pop("nested")  # PyIceberg 0.12 reads a null list of structs as an empty one
+    assert nothing == {key: empty[key] for key in nothing}
     partitions = loaded.inspect.partitions().to_pylist()
     assert {p["partition"]["large_text_trunc"] for p in partitions} == {None, "Grü"}
     assert {p["partition"]["int64_trunc"] for p in partitions} == {None, -20}
-    first, second = duckdb_rows(catalog.load_table("every.kind"), "int32, uint32, large_text, uuid")
-    assert first == (7, 4_000_000_000, "Grüße", uuid.UUID(int=5))
-    assert second == (8, None, None, None)
+    first, second = duckdb_rows(
+        catalog.load_table("every.kind"), "int32, uint32, large_text, uuid, nested is null"
+    )
+    assert first == (7, 4_000_000_000, "Grüße", uuid.UUID(int=5), False)
+    assert second == (8, None, None, None, True)
