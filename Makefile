@@ -48,6 +48,14 @@ demo: build ## a stream into a table, killed on the way: the main job, with no s
 demo-s3: build services ## the same with a real Kafka broker and a real S3 server
 	$(PY) -m demo --services
 
+bench: build ## CPU, speed and memory of W1 beside a bare loop and DuckDB (bench/README.md)
+	cmake --build $(BUILD) --target bare_w1
+	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w1 --events 1000000 --peers bare,duckdb
+
+bench-quick: build ## the same once, with 100,000 events: does it run, is it right
+	cmake --build $(BUILD) --target bare_w1
+	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w1 --events 100000 --runs 1 --peers bare,duckdb
+
 check: .venv/.ready ## formatting, lint, types
 	.venv/bin/ruff check python tests bench demo
 	.venv/bin/ruff format --check python tests bench demo
@@ -57,4 +65,4 @@ fmt: .venv/.ready ## format C++ and Python
 	.venv/bin/ruff format python tests bench demo
 	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
 
-.PHONY: help demo demo-s3 system build services test test-fast check fmt
+.PHONY: help demo demo-s3 system build services test test-fast bench bench-quick check fmt

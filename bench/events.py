@@ -1,9 +1,9 @@
 """Seeded shop events as JSON lines: the input of every benchmark.
 
 A row has ten fields and about 243 bytes: id, ts (epoch ms), user (100 k, skewed), page (10 k),
-country (200), amount (log-normal; 75.8 % above 10), quantity, device, flag, session. Arrival order is
-id order, a row each millisecond of event time; one in five is up to 5 s early. Rows are made in chunks
-of their own seed, so a longer file begins with a shorter one.
+country (200), amount (log-normal; 75.8 % above 10), quantity, device, flag, session. Arrival order
+is id order, a row each millisecond of event time; one in five is up to 5 s early. Rows are made in
+chunks of their own seed, so a longer file begins with a shorter one.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Events:
             f'{{"id": {first + i}, "ts": {times[i]}, "user": "{self._users[user[i]]}", '
             f'"page": "{self._pages[page[i]]}", "country": "{self._countries[country[i]]}", '
             f'"amount": {amount[i]}, "quantity": {quantity[i]}, "device": "{DEVICES[device[i]]}", '
-            f'"flag": {"true" if flag[i] else "false"}, "session": "{user[i]:08x}{token[i]:024x}"}}\n'
+            f'"flag": {"true" if flag[i] else "false"}, '
+            f'"session": "{user[i]:08x}{token[i]:024x}"}}\n'
             for i in range(CHUNK)
         ]
 

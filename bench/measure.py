@@ -16,7 +16,7 @@ TIMEOUT_S = 1800
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of a command cost. Processes that it started count; a broker beside it does not."""
+    """What one run of a command cost: it and all processes that it started."""
 
     cpu_s: float
     wall_s: float
@@ -24,7 +24,9 @@ class Measured:
     output: str
 
 
-def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Measured:
+def run(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Measured:
     """Run a command to its end.
 
     Raises
@@ -51,7 +53,9 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Pa
     after = os.times()
     if process.returncode != 0:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}:\n{errors[-2000:]}")
-    cpu = (after.children_user - before.children_user) + (after.children_system - before.children_system)
+    cpu = (after.children_user - before.children_user) + (
+        after.children_system - before.children_system
+    )
     return Measured(cpu, wall, peak.bytes / 1e6, output)
 
 

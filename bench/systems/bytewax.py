@@ -1,0 +1,34 @@
+"""Bytewax, written as its documentation does: a Python object per row, Parquet files by a sink."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.systems.system import PROGRAMS, Command, Input
+from bench.systems.venv import make_venv
+
+# Its Kafka connector also wants the two packages of the schema registry, which W1 does not use.
+PACKAGES = ("bytewax==0.21.1", "pyarrow==26.0.1", "confluent-kafka==2.16.1", "fastavro", "requests")
+
+
+class Bytewax:
+    """A row-by-row stream processor in Python with a Rust engine."""
+
+    name = "bytewax"
+    sources = frozenset({"file", "kafka"})
+
+    def prepare(self) -> None:
+        """Make its venv."""
+        self._python = make_venv(self.name, PACKAGES)
+
+    def command(self, given: Input, out: Path) -> Command:
+        """Run the dataflow with recovery on, a snapshot each second."""
+        program = str(PROGRAMS / "bytewax_w1.py")
+        return Command([str(self._python), program, *given.arguments(), "--out", str(out)])
+
+    def outputs(self, out: Path) -> list[Path]:
+        """The files that its sink has written."""
+        return sorted(out.glob("*.parquet"))
+
+
+BYTEWAX = Bytewax()

@@ -1,0 +1,32 @@
+"""A venv for a system's program, made by uv once and kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def cache_dir() -> Path:
+    """The folder of everything the benchmark keeps: venvs and event files."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "frazil" / "bench"
+
+
+def make_venv(name: str, packages: Sequence[str]) -> Path:
+    """Return the Python of a venv with these packages; a changed list makes a new one."""
+    made_from = "\n".join((sys.version, *packages))
+    folder = cache_dir() / name / hashlib.sha256(made_from.encode()).hexdigest()[:12]
+    python = folder / "bin" / "python"
+    ready = folder / ".ready"
+    if not ready.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        uv = Path(sys.executable).with_name("uv")
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+        subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *packages], check=True)
+        ready.touch()
+    return python

@@ -1,0 +1,168 @@
+"""Workload W1: events -> filter -> project -> table, for Frazil and the peers named, in turn."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import events, measure, truth
+from bench.systems import SYSTEMS, Input, System
+from bench.systems.venv import cache_dir
+
+FACTOR = 3
+"""The larger input is this many times the smaller one; what lies between them has no start-up."""
+
+PARTITIONS = 4
+"""Of the topic."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One system's figures.
+
+    Attributes
+    ----------
+    cpu_s_per_million
+        CPU seconds of all its processes per million events: (CPU(3N) - CPU(N)) / 2N,
+        median of runs.
+    events_per_s
+        Likewise by the difference of wall times; None where noise was larger than it.
+    peak_mb
+        Largest sum of the proportional set sizes of its processes at 3N, median of runs.
+    start_cpu_s
+        What the line through both sizes leaves for no events: start, imports, end.
+    rows_ok
+        Every run gave exactly the rows expected.
+    """
+
+    system: str
+    workload: str
+    events: int
+    runs: int
+    cpu_s_per_million: float
+    events_per_s: float | None
+    peak_mb: float
+    start_cpu_s: float
+    cpu_s: tuple[tuple[float, float], ...]  # (at N, at 3N) of each run
+    rows_ok: bool
+
+
+def measure_w1(
+    rows: int, source: str, peers: Sequence[str], *, runs: int, seed: int = 42
+) -> list[Result]:
+    """Run Frazil and its peers on the same events and compare their rows with the truth."""
+    systems = _systems(source, peers)
+    for system in systems:
+        system.prepare()
+    measured: dict[str, list[tuple[measure.Measured, measure.Measured]]] = {}
+    right = dict.fromkeys((system.name for system in systems), True)
+    with _inputs(rows, source, seed) as inputs:
+        for _ in range(runs):
+            for system in systems:
+                pair = []
+                for given, path in inputs:
+                    taken, ok = _run(system, given, path)
+                    pair.append(taken)
+                    right[system.name] &= ok
+                measured.setdefault(system.name, []).append((pair[0], pair[1]))
+    return [
+        _result(name, f"w1-{source}", rows, pairs, right[name]) for name, pairs in measured.items()
+    ]
+
+
+def _systems(source: str, peers: Sequence[str]) -> list[System]:
+    names = ["frazil", *peers]
+    if source == "kafka" and "bare" in names:  # the target from Kafka is made of both
+        names.append("consume")
+    unknown = [name for name in names if name not in SYSTEMS]
+    if unknown:
+        raise ValueError(f"no peer is called {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")
+    systems = [SYSTEMS[name] for name in dict.fromkeys(names)]
+    unfit = [system.name for system in systems if source not in system.sources]
+    if unfit:
+        raise ValueError(f"{', '.join(unfit)} cannot read from {source}; leave it out of --peers")
+    return systems
+
+
+@contextmanager
+def _inputs(rows: int, source: str, seed: int) -> Iterator[list[tuple[Input, Path]]]:
+    """The small and the large input, each with the file that holds its events."""
+    paths = {
+        count: events.write_events(count, cache_dir() / "events" / f"{seed}-{count}.jsonl", seed)
+        for count in (rows, FACTOR * rows)
+    }
+    if source == "file":
+        yield [(Input(count, path=path), path) for count, path in paths.items()]
+        return
+    from bench.broker import broker  # the broker's client is needed for this source only
+
+    with broker() as running:
+        inputs = []
+        for count, path in paths.items():
+            topic = running.fill(f"w1-{count}", path, partitions=PARTITIONS)
+            inputs.append((Input(count, servers=running.servers, topic=topic), path))
+        yield inputs
+
+
+def _run(system: System, given: Input, path: Path) -> tuple[measure.Measured, bool]:
+    scratch = cache_dir() / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True)
+    out = Path(tempfile.mkdtemp(prefix=f"{system.name}-", dir=scratch))
+    try:
+        command = system.command(given, out)
+        taken = measure.run(command.argv)
+        if command.result == "count":
+            return taken, int(taken.output) == given.rows
+        return taken, truth.found(system.outputs(out)) == truth.expected(path)
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def _result(
+    name: str,
+    workload: str,
+    rows: int,
+    pairs: Sequence[tuple[measure.Measured, measure.Measured]],
+    right: bool,
+) -> Result:
+    more = (FACTOR - 1) * rows
+    cpu = statistics.median((large.cpu_s - small.cpu_s) / more for small, large in pairs)
+    wall = statistics.median((large.wall_s - small.wall_s) / more for small, large in pairs)
+    start = statistics.median(small.cpu_s for small, _ in pairs) - cpu * rows
+    return Result(
+        system=name,
+        workload=workload,
+        events=rows,
+        runs=len(pairs),
+        cpu_s_per_million=round(cpu * 1e6, 3),
+        events_per_s=round(1 / wall) if wall > 0 else None,
+        peak_mb=round(statistics.median(large.peak_mb for _, large in pairs), 1),
+        start_cpu_s=round(start, 3),
+        cpu_s=tuple((round(small.cpu_s, 3), round(large.cpu_s, 3)) for small, large in pairs),
+        rows_ok=right,
+    )
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results as text."""
+    lines = [
+        f"{'system':10} {'workload':10} {'CPU s/M':>8} {'events/s':>10} "
+        f"{'peak MB':>8} {'start s':>8}  rows"
+    ]
+    for each in results:
+        speed = "-" if each.events_per_s is None else f"{each.events_per_s:,}"
+        lines.append(
+            f"{each.system:10} {each.workload:10} {each.cpu_s_per_million:8.3f} {speed:>10} "
+            f"{each.peak_mb:8.1f} {each.start_cpu_s:8.2f}  {'ok' if each.rows_ok else 'WRONG'}"
+        )
+    return "\n".join(lines)
+
+
+def as_json(results: Sequence[Result]) -> list[dict[str, object]]:
+    """The results as a list of plain dicts."""
+    return [asdict(each) for each in results]
