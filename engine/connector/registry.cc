@@ -2,6 +2,7 @@
 
 #include "connector/console/sink.h"
 #include "connector/file/sink.h"
+#include "connector/file/source.h"
 #include "connector/generator/source.h"
 #include "connector/iceberg/sink.h"
 #include "connector/kafka/kafka.h"
@@ -21,6 +22,7 @@ Result<std::unique_ptr<Source>> MakeSource(const PlanNode& node, const std::shar
                                            arrow::MemoryPool* pool) {
   const auto connector = node.spec.at("connector").get<std::string>();
   const nlohmann::json& options = node.spec.at("options");
+  if (connector == "file") return MakeFileSource(options, schema, pool);
   if (connector == "generator") return MakeGeneratorSource(options, schema, pool);
   if (connector == "kafka") return MakeKafkaSource(options, pool);
   if (connector == "memory") return MakeMemorySource(options, schema);
@@ -30,6 +32,7 @@ Result<std::unique_ptr<Source>> MakeSource(const PlanNode& node, const std::shar
 Result<std::unique_ptr<Enumerator>> MakeEnumerator(const PlanNode& node) {
   const auto connector = node.spec.at("connector").get<std::string>();
   const nlohmann::json& options = node.spec.at("options");
+  if (connector == "file") return MakeFileEnumerator(options);
   if (connector == "generator") return MakeGeneratorEnumerator(options);
   if (connector == "kafka") return MakeKafkaEnumerator(options);
   if (connector == "memory") return MakeMemoryEnumerator(options);

@@ -1,0 +1,147 @@
+#include "connector/file/lane_reader.h"
+
+#include <algorithm>
+
+#include "connector/file/line_reader.h"
+#include "connector/file/parquet_reader.h"
+
+namespace frazil::file {
+namespace {
+
+std::string Bytes(int64_t size) { return std::to_string(size) + " bytes"; }
+
+}  // namespace
+
+LaneReader::LaneReader(std::string name, Position position, LaneContext context)
+    : name_(std::move(name)), position_(std::move(position)), context_(std::move(context)) {}
+
+Status LaneReader::CheckDone(const Entry& file, int64_t read, std::vector<Entry>* late) const {
+  if (file.size == read) return Status::OK();
+  const bool text = context_.options.format == Format::kJson &&
+                    CompressionOf(context_.options.compression, file.path) == Compression::kNone;
+  if (file.size > read && text) {
+    late->push_back(file);
+    return Status::OK();
+  }
+  return Error(
+      ErrorKind::kState,
+      file.path + ": the file was " + Bytes(read) + " long when it was read and is " + Bytes(file.size) +
+          " now\n  files must be complete before they are put there: write them elsewhere and rename them");
+}
+
+Status LaneReader::Update(const std::vector<Entry>& files) {
+  std::vector<Entry> behind, late;
+  std::string top = std::max(position_.floor, position_.file);
+  if (!position_.done.empty()) top = std::max(top, position_.done.rbegin()->first);
+  bool found = position_.file.empty() || current_.has_value();
+  for (const Entry& file : files) {
+    if (file.key == position_.file) {
+      if (!current_.has_value()) current_ = file;
+      found = true;
+      continue;
+    }
+    if (const auto done = position_.done.find(file.key); done != position_.done.end()) {
+      FZ_TRY(CheckDone(file, done->second, &late));
+    } else if (file.key > top) {
+      behind.push_back(file);
+    } else if (file.key > position_.floor) {
+      late.push_back(file);
+    }
+  }
+  if (!found) {
+    return Error(ErrorKind::kState,
+                 "going on in \"" + position_.file + "\" at " + std::to_string(position_.offset) +
+                     ": the file is not there any more\n  put it back, or start the pipeline anew");
+  }
+  waiting_ = std::move(behind);
+  waiting_.insert(waiting_.end(), late.begin(), late.end());
+  return Status::OK();
+}
+
+// Opens the file that the position names, or the next one.
+Status LaneReader::Open() {
+  if (!current_.has_value()) {
+    current_ = waiting_.front();
+    waiting_.erase(waiting_.begin());
+    position_.file = current_->key;
+    const auto done = position_.done.find(current_->key);
+    position_.offset = done == position_.done.end() ? 0 : done->second;
+    if (done != position_.done.end()) position_.done.erase(done);
+  }
+  FZ_ASSIGN(const auto info, context_.fs->GetFileInfo(current_->path));
+  const auto compression = CompressionOf(context_.options.compression, current_->path);
+  const bool text = context_.options.format == Format::kJson && compression == Compression::kNone;
+  if (info.type() != arrow::fs::FileType::File || info.size() < current_->size ||
+      (!text && info.size() != current_->size)) {
+    const std::string now =
+        info.type() == arrow::fs::FileType::File ? Bytes(info.size()) + " long now" : "gone now";
+    return Error(ErrorKind::kState, current_->path + ": the file was " + Bytes(current_->size) +
+                                        " long when it was listed and is " + now +
+                                        "\n  files must not change before they are read");
+  }
+  if (context_.options.format == Format::kParquet) {
+    FZ_ASSIGN(reader_, MakeParquetReader({context_.fs, *current_, position_.offset, context_.schema,
+                                          context_.options, context_.pool}));
+    return Status::OK();
+  }
+  if (text && position_.offset > current_->size) {
+    return Error(ErrorKind::kState, current_->path + ": the position is at byte " +
+                                        std::to_string(position_.offset) + " of " + Bytes(current_->size) +
+                                        "\n  put the file back as it was, or start the pipeline anew");
+  }
+  if (text && position_.offset > 0) {
+    FZ_ASSIGN(auto file, context_.fs->OpenInputFile(current_->path));
+    FZ_ASSIGN(auto before, file->ReadAt(position_.offset - 1, 1));
+    if (before->size() == 1 && before->data()[0] != '\n' && position_.offset < current_->size) {
+      return Error(ErrorKind::kState,
+                   current_->path + ": byte " + std::to_string(position_.offset) +
+                       " is not the begin of a line: its last line was written on after it was read\n"
+                       "  write whole lines, or put files there when they are complete");
+    }
+  }
+  LineReaderOptions options;
+  options.bytes = {context_.fs,    current_->path,       compression,   position_.offset,
+                   current_->size, context_.chunk_bytes, context_.pool, context_.wakeup};
+  options.with_path = context_.options.with_path;
+  options.with_offset = context_.options.with_offset;
+  reader_ = std::make_unique<LineReader>(std::move(options));
+  return Status::OK();
+}
+
+Result<Read> LaneReader::read(const Budget& budget, bool wait) {
+  for (;;) {
+    if (reader_ == nullptr) {
+      if (!current_.has_value() && waiting_.empty()) return Read{Read::Kind::kEnd, {}, {}};
+      FZ_TRY(Open());
+    }
+    FZ_ASSIGN(auto read, reader_->read(budget, wait));
+    position_.offset = reader_->next();
+    if (read.kind != Read::Kind::kEnd) return read;
+    const int64_t size = reader_->read_bytes();
+    reader_ = nullptr;
+    current_.reset();
+    position_.Finish(size);
+    std::vector<std::string> keys;
+    for (const Entry& file : waiting_) keys.push_back(file.key);
+    std::sort(keys.begin(), keys.end());
+    position_.Lower(keys);
+  }
+}
+
+std::string LaneReader::position() const {
+  return position_.ToJson(context_.options.format == Format::kParquet);
+}
+
+int64_t LaneReader::lag() const {
+  int64_t bytes = 0;
+  for (const Entry& file : waiting_) {
+    const auto done = position_.done.find(file.key);
+    bytes += file.size - (done == position_.done.end() ? 0 : done->second);
+  }
+  if (!current_.has_value()) return bytes;
+  const bool text = context_.options.format == Format::kJson &&
+                    CompressionOf(context_.options.compression, current_->path) == Compression::kNone;
+  return bytes + (text ? std::max<int64_t>(0, current_->size - position_.offset) : current_->size);
+}
+
+}  // namespace frazil::file

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "connector/file/byte_reader.h"
+#include "connector/file/file_reader.h"
+#include "connector/file/listing.h"
+#include "connector/file/position.h"
+
+namespace frazil::file {
+
+// What the readers of all lanes of a source share.
+struct LaneContext {
+  std::shared_ptr<arrow::fs::FileSystem> fs;
+  Options options;
+  std::shared_ptr<arrow::Schema> schema;  // of the source: with metadata columns
+  arrow::MemoryPool* pool = nullptr;
+  std::shared_ptr<Wakeup> wakeup;
+  int64_t chunk_bytes = 0;
+};
+
+// Reads a lane's files one after the other. Which files are left follows from the position and the files
+// there are: first the one being read, then those behind every file read before, by key, then those that came
+// too late for their place, by key. A plain text file that has grown since it was read is read on from there,
+// after a line end only; any other change of a file already read is an error. Used by one thread.
+class LaneReader {
+ public:
+  LaneReader(std::string name, Position position, LaneContext context);
+
+  const std::string& name() const { return name_; }
+  // Tells which files there are now. Errors name a file that changed or went while it was needed.
+  Status Update(const std::vector<Entry>& files);
+  Result<Read> read(const Budget& budget, bool wait);
+  // True if files are open; a lane that has nothing to read holds none.
+  bool open() const { return reader_ != nullptr; }
+  bool left() const { return current_.has_value() || !waiting_.empty(); }
+  std::string position() const;
+  int64_t next() const { return reader_ != nullptr ? reader_->next() : position_.offset; }
+  // Bytes not yet read, as far as known (compressed files count as they lie there).
+  int64_t lag() const;
+
+ private:
+  Status Open();
+  Status CheckDone(const Entry& file, int64_t read, std::vector<Entry>* late) const;
+
+  std::string name_;
+  Position position_;
+  LaneContext context_;
+  std::vector<Entry> waiting_;  // in reading order, the first one next; the one being read is not in it
+  std::optional<Entry> current_;
+  std::unique_ptr<FileReader> reader_;
+};
+
+}  // namespace frazil::file

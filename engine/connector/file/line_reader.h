@@ -1,0 +1,56 @@
+#pragma once
+
+#include <string>
+
+#include "connector/file/byte_reader.h"
+#include "connector/file/file_reader.h"
+
+namespace frazil::file {
+
+struct LineReaderOptions {
+  ByteReaderOptions bytes;
+  bool with_path = false;
+  bool with_offset = false;
+};
+
+// Gives the lines of a text file as rows, positions = byte offsets of their begins. Lines end with LF or
+// CRLF, the last one may end with the file. Blank lines (spaces and tabs count as blank) and a byte order
+// mark at the file's begin are left out. A line over limits::kRowBytesMax becomes a rejected row; of it no
+// more than that is ever held.
+//
+// If the file, when read to `bytes.size`, is found to have grown and no line end is there, the last line is
+// left unread: its writer has not finished it. read_bytes() is then where it begins.
+class LineReader : public FileReader {
+ public:
+  explicit LineReader(LineReaderOptions options);
+
+  Result<Read> read(const Budget& budget, bool wait) override;
+  int64_t next() const override { return next_; }
+  int64_t read_bytes() const override;
+
+ private:
+  Status Take(Chunk chunk);
+  void Split(const Budget& budget, RawBatch* raw);
+  // Ends the line that has been gathered over chunks; `rest` is its last part.
+  Status CloseLong(std::string_view rest, RawBatch* raw);
+  void GatherLong(std::string_view part);
+  Result<bool> LastLine(RawBatch* raw);
+  void AddRow(int64_t begin, int64_t end, RawBatch* raw);
+  Status Finish(RawBatch* raw) const;
+
+  LineReaderOptions options_;
+  ByteReader bytes_;
+  Chunk chunk_;
+  const char* data_ = nullptr;  // of chunk_.buffer
+  int64_t base_ = 0;            // file offset of data_[0]
+  int64_t at_ = 0;              // index in data_ of the next line's begin
+  int64_t end_ = 0;             // index behind the chunk's bytes
+  int64_t next_ = 0;            // file offset of the next row
+  bool ended_ = false;
+  bool left_ = false;       // the last line is left unread
+  bool gathering_ = false;  // a line longer than the headroom is being gathered in long_
+  std::string long_;
+  int64_t long_bytes_ = 0;  // of the gathered line, also what has not been kept
+};
+
+}  // namespace frazil::file
