@@ -1,7 +1,6 @@
 """The module is linked to the libraries it was built for."""
 
 import pyarrow as pa
-
 from frazil import _engine
 
 

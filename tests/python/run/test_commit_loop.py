@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
 from frazil.checkpoint import CheckpointLog, Epoch, LogView, Pending, SourceState
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import CommitError, CommitRefused, CommitUnknown
-from frazil.run.commit_loop import Committed, CommitLoop
+from frazil.run.commit_loop import CommitLoop, Committed
 
 
 class Table:
