@@ -126,19 +126,32 @@ Result<int32_t> KafkaEnumerator::partition_count(const std::string& topic) {
 Result<Offsets> KafkaEnumerator::offsets_at(const std::vector<Key>& keys, int64_t time) {
   Offsets offsets;
   if (keys.empty()) return offsets;
-  const List list = MakeList(keys, time);
-  const auto code =
-      rd_kafka_offsets_for_times(client_->handle(), list.get(), static_cast<int>(options_.timeout_ms));
-  if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return unreachable(code, "asking for offsets of topic " + keys[0].topic);
-  for (int i = 0; i < list->cnt; ++i) {
-    const auto& element = list->elems[i];
-    const auto name = PartitionName(element.topic, element.partition);
-    if (element.err != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return unreachable(element.err, "asking for offsets of " + name);
-    offsets[name] = element.offset;
+  const std::string what = "asking for the offsets of ";
+  for (const int64_t begin = SteadyMs();;) {
+    const List list = MakeList(keys, time);
+    auto code =
+        rd_kafka_offsets_for_times(client_->handle(), list.get(), static_cast<int>(options_.timeout_ms));
+    std::string where = "topic " + keys[0].topic;
+    offsets.clear();
+    for (int i = 0; i < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; ++i) {
+      const auto& element = list->elems[i];
+      where = PartitionName(element.topic, element.partition);
+      code = element.err;
+      offsets[where] = element.offset;
+    }
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return offsets;
+    // The topic is there, so a partition that is unknown is a new one: not yet in the client's memory, or led
+    // by none.
+    const bool young = IsUnknownTopic(code) || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
+    if (!young) return unreachable(code, what + where);
+    if (SteadyMs() - begin >= options_.timeout_ms) {
+      return Error(ErrorKind::kConnect,
+                   what + where + " at " + options_.servers + ": " + rd_kafka_err2str(code),
+                   /*retryable=*/true);
+    }
+    FZ_TRY(partition_count(keys[0].topic).status());
+    rd_kafka_poll(client_->handle(), static_cast<int>(kSliceMs));
   }
-  return offsets;
 }
 
 Result<Offsets> KafkaEnumerator::offsets_since(const std::vector<Key>& keys) {
