@@ -107,12 +107,18 @@ def audit(table: str, catalog: str | None, as_json: bool) -> None:
     """List what pipelines committed to a table, and find holes and overlaps."""
     from rich.console import Console
 
+    from pyiceberg.exceptions import NoSuchTableError
+
     from frazil.iceberg.audit import audit as audit_table
     from frazil.iceberg.audit import render
     from frazil.iceberg.catalog import open_catalog
     from frazil.iceberg.table import split_name
 
-    report = audit_table(open_catalog(catalog).load_table(split_name(table)))
+    try:
+        opened = open_catalog(catalog).load_table(split_name(table))
+    except NoSuchTableError:
+        raise ConfigError(f"there is no table {table} in the catalog") from None
+    report = audit_table(opened)
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:
