@@ -93,3 +93,9 @@ def test_doctor_looks_at_the_checkpoint_store(program: Path) -> None:
     result = invoke("doctor", str(program))
     assert result.exit_code == 0, result.output
     assert "puts are create-only" in result.output
+
+
+def test_a_run_of_bounded_sources_ends_by_itself(program: Path) -> None:
+    result = invoke("run", "--workers", "4", str(program))
+    assert result.exit_code == 0, result.output
+    assert "1000 rows" in result.output

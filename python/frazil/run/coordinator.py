@@ -243,11 +243,15 @@ class Coordinator:
         self._start_positions = {
             source: dict(state.positions()) for source, state in self._partitions.state().items()
         }
+        # Sources that end by themselves (a table in memory, a counted generator) end any run.
+        self._bounded = settings.bounded or all(
+            each.end for partitions in found.values() for each in partitions
+        )
         options = JobOptions(
             workers=settings.workers,
             attempt=self._log.attempt,
             first_epoch=self._log.next_slot,
-            bounded=settings.bounded,
+            bounded=self._bounded,
             memory_bytes=settings.memory_bytes,
             simulated=settings.simulated_seed is not None,
             seed=settings.simulated_seed or 0,
@@ -329,7 +333,7 @@ class Coordinator:
                 elif now >= next_verify:
                     next_verify = now + self._settings.verify_every_s
                     self._verify()
-            if now >= next_discover and not self._settings.bounded:
+            if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
                 self._look_for_partitions()
 
