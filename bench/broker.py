@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.systems.venv import cache_dir
+from bench.cache import scratch_dir
 from tests.services.kafka import Kafka
 
 FLUSH_S = 60.0
@@ -53,9 +52,7 @@ class Broker:
 @contextmanager
 def broker() -> Iterator[Broker]:
     """A broker that ends with the block."""
-    scratch = cache_dir() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="kafka-", dir=scratch))
+    folder = scratch_dir("kafka")
     kafka = Kafka(folder)
     kafka.start()
     try:

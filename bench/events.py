@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.cache import cache_dir
+
 CHUNK = 100_000
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 DEVICES = ("mobile", "desktop", "tablet", "tv", "console")
@@ -73,8 +75,9 @@ class Events:
         ]
 
 
-def write_events(rows: int, path: Path, seed: int = 42) -> Path:
-    """Write a file of events unless it is there; complete or not at all."""
+def event_file(rows: int, seed: int = 42) -> Path:
+    """A file of events in the cache folder, written unless it is there; complete or not at all."""
+    path = cache_dir() / "events" / f"{seed}-{rows}.jsonl"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -27,8 +26,8 @@ from pyiceberg.table import StaticTable
 
 from bench import events
 from bench.broker import Broker, broker
+from bench.cache import scratch_dir
 from bench.systems.system import PROGRAMS
-from bench.systems.venv import cache_dir
 from bench.truth import THRESHOLD
 
 TICK_S = 0.001
@@ -63,7 +62,7 @@ def measure_freshness(rates: Sequence[int], seconds: int) -> list[Freshness]:
 
 def _measure(running: Broker, rate: int, seconds: int) -> Freshness:
     topic = running.create(f"fresh-{rate}", partitions=PARTITIONS)
-    out = Path(tempfile.mkdtemp(prefix="fresh-", dir=cache_dir() / "scratch"))
+    out = scratch_dir("fresh")
     program = str(PROGRAMS / "frazil_w1.py")
     argv = [sys.executable, program, "--servers", running.servers, "--topic", topic]
     process = subprocess.Popen([*argv, "--out", str(out), "--forever"], stdout=subprocess.DEVNULL)

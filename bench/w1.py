@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import events, measure, truth
+from bench.cache import scratch_dir
 from bench.systems import SYSTEMS, Input, System
-from bench.systems.venv import cache_dir
 
 FACTOR = 3
 """The larger input is this many times the smaller one; what lies between them has no start-up."""
 
 PARTITIONS = 4
 """Of the topic."""
+
+UNUSUAL = frozenset({"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"})
+"""Variables of the environment that no system is given."""
+
+WARM_EVENTS = 1_000
+"""Read once by each system before it is measured, so that its Python is compiled, as it is on any
+machine after the first start."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,11 @@ def measure_w1(
 ) -> list[Result]:
     """Run Frazil and its peers on the same events and compare their rows with the truth."""
     systems = _systems(source, peers)
+    warm = events.event_file(WARM_EVENTS, seed)
     for system in systems:
         system.prepare()
+        if "file" in system.sources:
+            _run(system, Input(WARM_EVENTS, path=warm), warm)
     measured: dict[str, list[tuple[measure.Measured, measure.Measured]]] = {}
     right = dict.fromkeys((system.name for system in systems), True)
     with _inputs(rows, source, seed) as inputs:
@@ -92,10 +102,7 @@ def _systems(source: str, peers: Sequence[str]) -> list[System]:
 @contextmanager
 def _inputs(rows: int, source: str, seed: int) -> Iterator[list[tuple[Input, Path]]]:
     """The small and the large input, each with the file that holds its events."""
-    paths = {
-        count: events.write_events(count, cache_dir() / "events" / f"{seed}-{count}.jsonl", seed)
-        for count in (rows, FACTOR * rows)
-    }
+    paths = {count: events.event_file(count, seed) for count in (rows, FACTOR * rows)}
     if source == "file":
         yield [(Input(count, path=path), path) for count, path in paths.items()]
         return
@@ -110,12 +117,11 @@ def _inputs(rows: int, source: str, seed: int) -> Iterator[list[tuple[Input, Pat
 
 
 def _run(system: System, given: Input, path: Path) -> tuple[measure.Measured, bool]:
-    scratch = cache_dir() / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
-    out = Path(tempfile.mkdtemp(prefix=f"{system.name}-", dir=scratch))
+    out = scratch_dir(system.name)
     try:
         command = system.command(given, out)
-        taken = measure.run(command.argv)
+        env = {name: value for name, value in os.environ.items() if name not in UNUSUAL}
+        taken = measure.run(command.argv, env=env)
         if command.result == "count":
             return taken, int(taken.output) == given.rows
         return taken, truth.found(system.outputs(out)) == truth.expected(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -34,10 +34,9 @@ class Input:
 
 @dataclass(frozen=True)
 class Command:
-    """A command line and what it needs."""
+    """A command line and what comes of it."""
 
     argv: list[str]
-    env: dict[str, str] = field(default_factory=dict)  # added to this process's
     result: str = "rows"  # "rows": Parquet files; "count": it prints how many rows it has seen
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-
-def cache_dir() -> Path:
-    """The folder of everything the benchmark keeps: venvs and event files."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "frazil" / "bench"
+from bench.cache import cache_dir
 
 
 def make_venv(name: str, packages: Sequence[str]) -> Path:
