@@ -46,10 +46,10 @@ class Events:
     def lines(self, rows: int) -> Iterator[list[str]]:
         """The first `rows` events, a chunk of lines at a time."""
         for chunk in range(-(-rows // CHUNK)):
-            lines = self._chunk(chunk)
-            yield lines[: rows - chunk * CHUNK]
+            yield self._chunk(chunk, min(CHUNK, rows - chunk * CHUNK))
 
-    def _chunk(self, chunk: int) -> list[str]:
+    def _chunk(self, chunk: int, rows: int) -> list[str]:
+        """The first rows of a chunk; the draws do not depend on how many."""
         draw = np.random.default_rng((self._seed, chunk))
         user, page, country = (
             np.searchsorted(skew, draw.random(CHUNK)).tolist() for skew in self._skew
@@ -71,7 +71,7 @@ class Events:
             f'"amount": {amount[i]}, "quantity": {quantity[i]}, "device": "{DEVICES[device[i]]}", '
             f'"flag": {"true" if flag[i] else "false"}, '
             f'"session": "{user[i]:08x}{token[i]:024x}"}}\n'
-            for i in range(CHUNK)
+            for i in range(rows)
         ]
 
 

@@ -51,7 +51,7 @@ def expected(path: Path) -> Rows:
     kept = path.with_suffix(".w1.json")
     if kept.exists() and kept.stat().st_mtime >= path.stat().st_mtime:
         return Rows(**json.loads(kept.read_text()))
-    rows = _sum(_batches(path))
+    rows = _sum(kept_rows(path))
     partial = kept.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(asdict(rows)))
     partial.rename(kept)
@@ -69,7 +69,7 @@ def found(files: Sequence[Path]) -> Rows:
     return Rows(count, str(total or 0))
 
 
-def _batches(path: Path) -> Iterable[pa.RecordBatch]:
+def kept_rows(path: Path) -> Iterable[pa.RecordBatch]:
     parse = pj.ParseOptions(explicit_schema=_READ, unexpected_field_behavior="ignore")
     read = pj.ReadOptions(block_size=BLOCK_BYTES)
     for batch in pj.open_json(path, read_options=read, parse_options=parse):
