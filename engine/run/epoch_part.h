@@ -13,11 +13,12 @@
 
 namespace frazil {
 
-// Rows of a source since the job started; read = good + rejected.
+// Rows of a source since the job started; read = good + rejected. Bytes as the connector gave them.
 struct RowCounts {
   int64_t read = 0;
   int64_t good = 0;
   int64_t rejected = 0;
+  int64_t bytes = 0;
 };
 
 // What one stage replica answers to a barrier. The tokens complete later, on the I/O pool.

@@ -299,7 +299,8 @@ nlohmann::json Job::metrics() const {
         if (const std::string condition = node->source()->condition(); !condition.empty()) {
           entry["condition"] = condition;
         }
-        for (const auto& [key, value] : {std::pair("read", counts.read), std::pair("rejected", counts.rejected)}) {
+        for (const auto& [key, value] : {std::pair("read", counts.read), std::pair("rejected", counts.rejected),
+                                        std::pair("bytes", counts.bytes)}) {
           entry[key] = entry.value(key, int64_t{0}) + value;
         }
       }

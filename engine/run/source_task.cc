@@ -84,6 +84,7 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
     step.rows = Batch{poll.columns, poll.origin};
     read_ += step.rows.rows();
     good_ += step.rows.rows();
+    bytes_ += BatchBytes(step.rows);
     return step;
   }
   FZ_CHECK(decoder_ != nullptr);
@@ -104,6 +105,7 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
   read_ += raw.rows() + static_cast<int64_t>(raw.rejected.size());
   good_ += decoded.rows->num_rows();
   rejected_ += static_cast<int64_t>(rejected.size());
+  for (const uint32_t length : raw.length) bytes_ += length == RawBatch::kNullRow ? 0 : length;
   return step;
 }
 

@@ -61,10 +61,12 @@ class PrometheusEndpoint:
         now = time.monotonic()
         rows = CounterMetricFamily("frazil_rows", "Rows by node of the plan", labels=["node"])
         rejected = CounterMetricFamily("frazil_rows_rejected", "Bad rows", labels=["source"])
+        read = CounterMetricFamily("frazil_source_bytes", "Bytes read", labels=["source"])
         for node in status.metrics.get("nodes", {}).values():
             rows.add_metric([node["name"]], node.get("read", node["rows_in"]))
             if "rejected" in node:
                 rejected.add_metric([node["name"]], node["rejected"])
+                read.add_metric([node["name"]], node["bytes"])
         lag = GaugeMetricFamily(
             "frazil_lag", "Rows or bytes to the end of a partition", labels=["source", "partition"]
         )
@@ -74,7 +76,7 @@ class PrometheusEndpoint:
         memory = GaugeMetricFamily("frazil_memory_bytes", "Arrow memory by tag", labels=["tag"])
         for tag, size in status.metrics.get("memory", {}).items():
             memory.add_metric([tag], size)
-        yield from (rows, rejected, lag, memory)
+        yield from (rows, rejected, read, lag, memory)
         for name, text, value in (
             (
                 "checkpoint_seconds",

@@ -18,6 +18,15 @@ from frazil.run.live import describe
 from frazil.run.prometheus import PrometheusEndpoint
 
 
+SOURCE_METRICS = {
+    "name": "kafka:orders",
+    "rows_in": 0,
+    "read": 100,
+    "rejected": 3,
+    "bytes": 9000,
+}
+
+
 def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait until something is true; fails after `seconds`."""
     changed = threading.Event()
@@ -54,7 +63,9 @@ def test_stopped_runs_go_on_where_they_were(endless: tuple[fz.Pipeline, fz.Memor
     pipeline, sink = endless
     for runs in range(1, 4):
         handle = pipeline.start(quiet=True)
-        eventually(lambda handle=handle: handle.status.epoch > 0 and sum(handle.status.rows.values()) > 0)
+        eventually(
+            lambda handle=handle: handle.status.epoch > 0 and sum(handle.status.rows.values()) > 0
+        )
         handle.stop()
         ids = sink.table()["id"].to_pylist()
         assert len(ids) == len(set(ids)), f"a row twice after run {runs}"
@@ -94,7 +105,7 @@ def test_prometheus_serves_the_run(tmp_path: Path) -> None:
         status = Status("orders", 1, time.monotonic(), epoch=7)
         status.lag = {"kafka:orders": {"orders-0": 12}}
         status.metrics = {
-            "nodes": {"s": {"name": "kafka:orders", "rows_in": 0, "read": 100, "rejected": 3}},
+            "nodes": {"s": SOURCE_METRICS},
             "memory": {"decode": 4096},
             "queue_bytes": 5,
         }
@@ -104,6 +115,7 @@ def test_prometheus_serves_the_run(tmp_path: Path) -> None:
     finally:
         endpoint.close()
     assert 'frazil_rows_total{node="kafka:orders"} 100.0' in text
+    assert 'frazil_source_bytes_total{source="kafka:orders"} 9000.0' in text
     assert 'frazil_rows_rejected_total{source="kafka:orders"} 3.0' in text
     assert 'frazil_lag{partition="orders-0",source="kafka:orders"} 12.0' in text
     assert 'frazil_memory_bytes{tag="decode"} 4096.0' in text
