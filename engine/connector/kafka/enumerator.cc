@@ -142,9 +142,9 @@ Result<Offsets> KafkaEnumerator::offsets_at(const std::vector<Key>& keys, int64_
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return offsets;
     // The topic is there, so a partition that is unknown is a new one: not yet in the client's memory, or led
     // by none.
-    const bool young = IsUnknownTopic(code) || code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-    if (!young) return unreachable(code, what + where);
+    if (!IsUnknownTopic(code) && !IsTransient(code)) return unreachable(code, what + where);
     if (SteadyMs() - begin >= options_.timeout_ms) {
+      if (IsTransient(code)) return unreachable(code, what + where);
       return Error(ErrorKind::kConnect,
                    what + where + " at " + options_.servers + ": " + rd_kafka_err2str(code),
                    /*retryable=*/true);

@@ -73,6 +73,15 @@ TEST(KafkaEnumerator, StartsAreResolvedOnce) {
   EXPECT_EQ((*again)[0].end, R"({"v":1,"offset":11})");
 }
 
+TEST(KafkaEnumerator, WaitsForALeader) {
+  const MockCluster cluster;
+  SendTen(cluster);
+  rd_kafka_mock_push_request_errors(cluster.get(), /*ListOffsets*/ 2, 2,
+                                    RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+                                    RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION);
+  EXPECT_EQ(StartsOf(Discover(cluster.options("orders"), false)), "orders-0:0 orders-1:0 ");
+}
+
 TEST(KafkaEnumerator, TopicMissingIsNotBrokerAway) {
   const MockCluster cluster;
   cluster.create("orders", 1);
