@@ -7,7 +7,10 @@ function(frazil_need what package)
     "  install it:  apt-get install ${package}   (or run: make system)")
 endfunction()
 
-find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
+find_package(Python 3.11 REQUIRED COMPONENTS Interpreter OPTIONAL_COMPONENTS Development.Module)
+if(NOT Python_Development.Module_FOUND)
+  frazil_need("Python.h" "python3-dev")
+endif()
 find_package(nanobind CONFIG HINTS "${Python_SITELIB}/nanobind/cmake" QUIET)
 if(NOT nanobind_FOUND)
   execute_process(COMMAND "${Python_EXECUTABLE}" -m nanobind --cmake_dir

@@ -3,7 +3,6 @@
 import atexit as _atexit
 
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
-
 from frazil import _engine
 from frazil.errors import (
     AuthError,

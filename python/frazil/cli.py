@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-
 from frazil.checkpoint import EXIT_FENCED
 from frazil.checkpoint.commands import state
 from frazil.errors import ConfigError, Fenced, FrazilError
@@ -105,14 +104,12 @@ def explain(program: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(table: str, catalog: str | None, as_json: bool) -> None:
     """List what pipelines committed to a table, and find holes and overlaps."""
-    from rich.console import Console
-
-    from pyiceberg.exceptions import NoSuchTableError
-
     from frazil.iceberg.audit import audit as audit_table
     from frazil.iceberg.audit import render
     from frazil.iceberg.catalog import open_catalog
     from frazil.iceberg.table import split_name
+    from pyiceberg.exceptions import NoSuchTableError
+    from rich.console import Console
 
     try:
         opened = open_catalog(catalog).load_table(split_name(table))

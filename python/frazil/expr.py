@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import pyarrow as pa
-
 from frazil import _engine
 from frazil.errors import ConfigError, NoTruthValue, TypeMismatch, on_user_line
 from frazil.expr_literal import encoded, literal_text, option_text, scalar_of, type_option

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-
 from frazil.errors import TypeMismatch
 from frazil.types import type_name
 

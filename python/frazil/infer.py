@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from frazil.errors import ConfigError, PlanError, on_user_line
 from frazil.secret import resolve_secrets
 

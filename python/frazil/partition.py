@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-
 from frazil.errors import PlanError, TypeMismatch, nearest
 from frazil.types import type_name
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-
 from frazil.errors import PlanError
 from frazil.expr import Column
 from frazil.node import (

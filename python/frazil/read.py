@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pyarrow as pa
-
 from frazil import _engine
 from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, on_user_line

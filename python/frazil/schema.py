@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pyarrow as pa
-
 from frazil.errors import SchemaError, nearest
 from frazil.expr import Expr, col
 from frazil.types import field_name, type_name

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-
 from frazil.errors import (
     ColumnExists,
     ColumnNotFound,

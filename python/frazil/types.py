@@ -7,7 +7,6 @@ import decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
-
 from frazil.errors import SchemaError
 
 __all__ = [

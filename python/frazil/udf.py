@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import pyarrow as pa
-
 from frazil.errors import PlanError, TypeMismatch, on_user_line
 from frazil.expr import Column, Expr, Json, as_expr, bind
 from frazil.node import FilterNode, Function, Node, Port, UdfNode

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-
 from frazil.errors import UdfError
 from frazil.types import field_name, type_name
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
-
 from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.node import ExchangeNode, Json, Port, SinkNode

@@ -9,10 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from frazil.checkpoint.inspect import (
     SlotInfo,
     list_state,
@@ -24,6 +20,9 @@ from frazil.checkpoint.log import PATIENCE_S
 from frazil.checkpoint.manifest import Entry, Landed, Manifest
 from frazil.checkpoint.store import Store, open_store
 from frazil.errors import CheckpointError
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 # Positions longer than this are cut in tables (characters); `show` prints them whole.
 _CELL_MAX = 60

@@ -18,6 +18,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import obstore
+from frazil.checkpoint.store import PutOutcome, check_key, check_size, probe_puts
+from frazil.errors import StoreError, StoreUnavailable
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
@@ -26,9 +28,6 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 from obstore.store import S3Store as _Client
-
-from frazil.checkpoint.store import PutOutcome, check_key, check_size, probe_puts
-from frazil.errors import StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config

@@ -10,7 +10,6 @@ import socket
 from typing import TYPE_CHECKING
 
 import structlog
-
 from frazil.checkpoint.manifest import Entry, Writer
 from frazil.checkpoint.reader import list_slots
 from frazil.errors import LogAdvancing

@@ -6,7 +6,6 @@ import base64
 from collections.abc import Callable, Iterable
 
 import pyarrow as pa
-
 from frazil.connectors.file_commit import read_token
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from frazil.errors import CommitRefused
 from pyiceberg.manifest import ManifestContent, ManifestEntryStatus, read_manifest_list
 
-from frazil.errors import CommitRefused
-
 if TYPE_CHECKING:
+    from frazil.iceberg.proof import Proof
+    from frazil.iceberg.token import SinkIdentity
     from pyiceberg.io import FileIO
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.snapshots import Snapshot
-
-    from frazil.iceberg.proof import Proof
-    from frazil.iceberg.token import SinkIdentity
 
 
 def check_not_rolled_back(

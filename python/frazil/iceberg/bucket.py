@@ -8,10 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import obstore
+from frazil.errors import ConfigError
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
-
-from frazil.errors import ConfigError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig, S3Config

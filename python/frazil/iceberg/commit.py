@@ -17,10 +17,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.manifest import read_manifest_list
-from pyiceberg.table.refs import MAIN_BRANCH
-
 from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CommitRefused, CommitUnknown, Fenced, FrazilError
 from frazil.iceberg.ancestry import check_not_rolled_back
@@ -31,14 +27,16 @@ from frazil.iceberg.staging import Stage, Staged
 from frazil.iceberg.sweep import Sweeper, remove_old_metadata, remove_quietly
 from frazil.iceberg.table import split_name
 from frazil.iceberg.token import CommitResult, LogView, PendingToken, SinkIdentity
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.manifest import read_manifest_list
+from pyiceberg.table.refs import MAIN_BRANCH
 
 if TYPE_CHECKING:
+    from frazil.checkpoint.manifest import Landed
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
-
-    from frazil.checkpoint.manifest import Landed
 
 # How often one call tries to make progress, and the pauses between (seconds, doubled).
 TRIES_MAX = 12

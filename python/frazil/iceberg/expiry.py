@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from frazil.iceberg.proof import is_of, parse_proof_name
 
 if TYPE_CHECKING:
+    from frazil.iceberg.token import SinkIdentity
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.snapshots import Snapshot
-
-    from frazil.iceberg.token import SinkIdentity
 
 # Snapshots of a sink that its table keeps. Each is 0.7 KB of every metadata.json and makes every
 # commit 0.15 ms dearer; at one commit a second this is history of nearly two minutes.

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from pyiceberg.io import InputStream, OutputStream
-
     from frazil.iceberg.bucket import Bucket
+    from pyiceberg.io import InputStream, OutputStream
 
 # What catalogs are given as "py-io-impl".
 NAME = "frazil.iceberg.fileio.SmallFileIO"

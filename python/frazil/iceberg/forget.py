@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from frazil.errors import CommitError, ConfigError
+from frazil.iceberg.audit import audit
+from frazil.iceberg.proof import proof_name, property_name
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import (
@@ -12,10 +15,6 @@ from pyiceberg.table.update import (
     RemovePropertiesUpdate,
     RemoveSnapshotRefUpdate,
 )
-
-from frazil.errors import CommitError, ConfigError
-from frazil.iceberg.audit import audit
-from frazil.iceberg.proof import proof_name, property_name
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

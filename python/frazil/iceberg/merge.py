@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pyiceberg.manifest import ManifestContent, ManifestFile, write_manifest
-
 from frazil.iceberg.staging import compression_of
 from frazil.iceberg.token import schema_of
+from pyiceberg.manifest import ManifestContent, ManifestFile, write_manifest
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from frazil.errors import ColumnNotFound, PlanError, nearest
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.transforms import (
     BucketTransform,
@@ -17,8 +18,6 @@ from pyiceberg.transforms import (
     TruncateTransform,
     YearTransform,
 )
-
-from frazil.errors import ColumnNotFound, PlanError, nearest
 
 if TYPE_CHECKING:
     from pyiceberg.schema import Schema

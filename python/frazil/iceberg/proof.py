@@ -16,10 +16,9 @@ from frazil.checkpoint.manifest import Landed
 from frazil.errors import CommitRefused
 
 if TYPE_CHECKING:
+    from frazil.iceberg.token import SinkIdentity
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.snapshots import Snapshot
-
-    from frazil.iceberg.token import SinkIdentity
 
 PROOF_VERSION = 1
 

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from frazil.errors import SchemaError, SchemaMismatch, nearest
 from pyiceberg import types as ice
 from pyiceberg.schema import Schema
-
-from frazil.errors import SchemaError, SchemaMismatch, nearest
 
 if TYPE_CHECKING:
     from pyiceberg.types import IcebergType, NestedField

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from frazil.iceberg.proof import TAG_AGE_MAX_MS, Proof, proof_name, property_name
+from frazil.iceberg.sweep import remove_quietly
+from frazil.iceberg.token import PendingToken, SinkIdentity, data_files, schema_of
 from pyiceberg.manifest import (
     ManifestEntry,
     ManifestEntryStatus,
@@ -31,17 +34,12 @@ from pyiceberg.table.update import (
     SetSnapshotRefUpdate,
 )
 
-from frazil.iceberg.proof import TAG_AGE_MAX_MS, Proof, proof_name, property_name
-from frazil.iceberg.sweep import remove_quietly
-from frazil.iceberg.token import PendingToken, SinkIdentity, data_files, schema_of
-
 if TYPE_CHECKING:
+    from frazil.iceberg.merge import Merged
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.table.update import TableRequirement, TableUpdate
-
-    from frazil.iceberg.merge import Merged
 
 # Positions in a snapshot's summary (bytes of JSON). All summaries are in every metadata.json.
 POSITIONS_BYTES_MAX = 16 * 1024

@@ -6,16 +6,15 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from frazil.errors import ConfigError, ConnectError, FrazilError, PlanError, SchemaMismatch
+from frazil.iceberg.partition import spec_text, to_spec, transform_parts
+from frazil.iceberg.schema import check_fits, to_arrow, to_iceberg
 from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchTableError,
     TableAlreadyExistsError,
 )
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
-
-from frazil.errors import ConfigError, ConnectError, FrazilError, PlanError, SchemaMismatch
-from frazil.iceberg.partition import spec_text, to_spec, transform_parts
-from frazil.iceberg.schema import check_fits, to_arrow, to_iceberg
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,19 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from frazil.errors import EngineError
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
 
-from frazil.errors import EngineError
-
 if TYPE_CHECKING:
+    from frazil.checkpoint.manifest import Landed
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.types import PrimitiveType
-
-    from frazil.checkpoint.manifest import Landed
 
 TOKEN_VERSION = 1
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-
 from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
 from frazil.errors import FrazilError
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
-
 from frazil.checkpoint.orphan import file_scope, find_orphans
 from frazil.errors import FrazilError
 from frazil.iceberg.catalog import open_catalog

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from rich.live import Live
-
     from frazil.run.coordinator import Observer, Status
+    from rich.live import Live
 
 LIVE_EVERY_S = 0.25
 LOG_EVERY_S = 60.0

@@ -10,10 +10,9 @@ from frazil.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from frazil.run.coordinator import Status
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
-
-    from frazil.run.coordinator import Status
 
 
 class PrometheusEndpoint:

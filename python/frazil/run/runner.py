@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-
 from frazil.checkpoint import Store, open_store, plan_of
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError

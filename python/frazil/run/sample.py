@@ -14,7 +14,6 @@ from frazil.run.runner import prepare, settings_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
     from frazil.stream import Stream
 
 HEAD_ROWS_MAX = 100_000

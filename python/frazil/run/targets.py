@@ -15,7 +15,6 @@ from frazil.run.commit_loop import Committed
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
     from frazil.checkpoint import CheckpointLog, LogView, Pending
     from frazil.run.coordinator import SinkTarget, TablePlace
 

@@ -10,13 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
-import pytest
-
 import frazil as fz
+import pytest
 from frazil.run.coordinator import Status
 from frazil.run.live import describe
 from frazil.run.prometheus import PrometheusEndpoint
-
 
 SOURCE_METRICS = {
     "name": "kafka:orders",
