@@ -95,8 +95,8 @@ Result<JsonOptions> ParseJsonOptions(const nlohmann::json& format) {
     bool* flag = key == "truncate_times" ? &options.truncate_times : nullptr;
     if (flag == nullptr) {
       if (key == "kind") continue;
-      return Error(ErrorKind::kConfig, "unknown option \"" + key +
-                                           "\" of format json\n  known are: truncate_times");
+      return Error(ErrorKind::kConfig,
+                   "unknown option \"" + key + "\" of format json\n  known are: truncate_times");
     }
     if (!value.is_boolean()) {
       return Error(ErrorKind::kConfig,

@@ -43,9 +43,8 @@ Result<JsonOptions> ParseJsonOptions(const nlohmann::json& format);
 // else in the column's unit; or ISO 8601 text); list; struct; map with string keys (of equal keys the first
 // place and the last value); null. Anything else is a config error here.
 //
-// An empty row and one without bytes (a Kafka tombstone) are rejected: sources that know blank lines or tombstones leave
-// them out. `pool` holds the columns and
-// outlives the decoder and every batch of it.
+// An empty row and one without bytes (a Kafka tombstone) are rejected: sources that know blank lines or
+// tombstones leave them out. `pool` holds the columns and outlives the decoder and every batch of it.
 Result<std::unique_ptr<Decoder>> MakeJsonDecoder(std::shared_ptr<arrow::Schema> schema, JsonOptions options,
                                                  arrow::MemoryPool* pool);
 

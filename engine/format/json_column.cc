@@ -9,6 +9,9 @@
 namespace frazil {
 namespace {
 
+constexpr size_t kSpares = 4;                 // buffers remembered of one column
+constexpr int64_t kSpareBytesMin = 64 << 10;  // bytes; smaller ones are kept whatever is wanted
+
 class NullColumn : public JsonColumn {
  public:
   NullColumn(std::shared_ptr<arrow::DataType> type, arrow::MemoryPool* pool)
@@ -33,6 +36,7 @@ class NullColumn : public JsonColumn {
 Status JsonBuffer::Grow(int64_t bytes) {
   if (bytes <= capacity_ && data_ != nullptr) return Status::OK();
   const int64_t wanted = std::max(bytes, capacity_ * 2);
+  if (buffer_ == nullptr) buffer_ = TakeSpare(wanted);
   if (buffer_ == nullptr) {
     FZ_ASSIGN(auto made, arrow::AllocateResizableBuffer(wanted, pool_));
     buffer_ = std::move(made);
@@ -44,10 +48,26 @@ Status JsonBuffer::Grow(int64_t bytes) {
   return Status::OK();
 }
 
+// Copying the pointer before counting makes what other threads did with the memory visible here: they let go
+// of it by the same counter.
+std::shared_ptr<arrow::ResizableBuffer> JsonBuffer::TakeSpare(int64_t bytes) {
+  for (size_t i = 0; i < given_.size(); ++i) {
+    std::shared_ptr<arrow::ResizableBuffer> spare = given_[i];
+    if (spare.use_count() != 2) continue;
+    given_.erase(given_.begin() + static_cast<std::ptrdiff_t>(i));
+    // One that is much too large is for a batch of another kind: give its memory back.
+    if (spare->capacity() >= bytes && spare->capacity() / 4 <= bytes + kSpareBytesMin) return spare;
+    --i;
+  }
+  return nullptr;
+}
+
 Result<std::shared_ptr<arrow::Buffer>> JsonBuffer::Finish(int64_t size) {
   if (buffer_ == nullptr) FZ_TRY(Grow(0));
   FZ_TRY(buffer_->Resize(size, /*shrink_to_fit=*/false));
-  std::shared_ptr<arrow::Buffer> made = std::move(buffer_);
+  std::shared_ptr<arrow::Buffer> made = buffer_;
+  if (given_.size() == kSpares) given_.erase(given_.begin());
+  given_.push_back(std::move(buffer_));
   buffer_ = nullptr;
   data_ = nullptr;
   capacity_ = 0;

@@ -16,7 +16,8 @@
 
 namespace frazil {
 
-// Growing memory of a column's values. After finish() it is empty again.
+// Growing memory of a column's values. After Finish it is empty again; memory it gave away is used anew when
+// nobody holds it any more, which saves most page faults.
 class JsonBuffer {
  public:
   explicit JsonBuffer(arrow::MemoryPool* pool) : pool_(pool) {}
@@ -34,8 +35,11 @@ class JsonBuffer {
   Result<std::shared_ptr<arrow::Buffer>> Finish(int64_t size);
 
  private:
+  std::shared_ptr<arrow::ResizableBuffer> TakeSpare(int64_t bytes);
+
   arrow::MemoryPool* pool_;
   std::shared_ptr<arrow::ResizableBuffer> buffer_;
+  std::vector<std::shared_ptr<arrow::ResizableBuffer>> given_;  // lately; at most kSpares
   uint8_t* data_ = nullptr;
   int64_t capacity_ = 0;
 };

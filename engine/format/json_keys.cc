@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "format/json_object.h"
@@ -5,25 +6,8 @@
 namespace frazil {
 namespace {
 
-constexpr size_t kWord = 8;           // bytes compared at once
 constexpr size_t kKeysMax = 1024;     // keys remembered of one object; more are looked up each time
 constexpr size_t kKeyBytesMax = 256;  // bytes of an unread key worth remembering
-
-bool SameWords(const char* text, const std::string& name, size_t size) {
-  for (size_t i = 0; i < size; i += kWord) {
-    uint64_t a, b;
-    std::memcpy(&a, text + i, kWord);
-    std::memcpy(&b, name.data() + i, kWord);
-    uint64_t difference = a ^ b;
-    if (size - i < kWord) {
-      uint64_t mask = 0;
-      std::memset(&mask, 0xff, size - i);
-      difference &= mask;
-    }
-    if (difference != 0) return false;
-  }
-  return true;
-}
 
 Result<std::string> UnescapePointer(std::string_view step) {
   std::string key;
@@ -53,7 +37,8 @@ JsonKeys::Key* JsonKeys::Insert(std::string_view name) {
   auto key = std::make_unique<Key>();
   key->name.assign(name);
   key->size = name.size();
-  key->name.resize((name.size() + kWord) / kWord * kWord, '\0');
+  std::memcpy(&key->head, name.data(), std::min(name.size(), sizeof(key->head)));
+  std::memset(&key->head_mask, 0xff, std::min(name.size(), sizeof(key->head)));
   key->plain = name.find_first_of("\"\\") == std::string_view::npos;
   Key* made = key.get();
   keys_.push_back(std::move(key));
@@ -73,20 +58,10 @@ JsonKeys::Key* JsonKeys::Find(std::string_view name) {
   return Insert(name);
 }
 
-JsonKeys::Key* JsonKeys::Take(JsonCursor& cursor, Key* before, JsonFailure& failure) {
+JsonKeys::Key* JsonKeys::Look(JsonCursor& cursor, Key* before, JsonFailure& failure) {
   if (cursor.Peek() != '"') [[unlikely]] {
     cursor.Expected("a key", failure);
     return nullptr;
-  }
-  if (before == nullptr) before = &first_;
-  Key* const expected = before->next;
-  if (expected != nullptr && expected->plain) [[likely]] {
-    const char* begin = cursor.TokenBegin() + 1;
-    if (static_cast<size_t>(cursor.TokenEnd() - begin) > expected->size && begin[expected->size] == '"' &&
-        SameWords(begin, expected->name, expected->size)) [[likely]] {
-      cursor.Advance();
-      return expected;
-    }
   }
   std::string_view name = cursor.TakeRawString();
   if (cursor.HasEscape(name)) {

@@ -17,7 +17,9 @@ namespace frazil {
 class JsonKeys {
  public:
   struct Key {
-    std::string name;                  // unescaped, padded with zeros to whole words behind its end
+    std::string name;                  // unescaped
+    uint64_t head = 0;                 // first word of the name
+    uint64_t head_mask = 0;            // bytes of it that count
     size_t size = 0;                   // bytes of the name
     bool plain = true;                 // equal to its raw text: no quote or backslash in it
     std::vector<int32_t> columns;      // that read the value here
@@ -34,12 +36,34 @@ class JsonKeys {
   Key* Add(std::string_view name);
   // Recognises the key at the cursor and goes over it; `before` is the key before it in this object or
   // nullptr. nullptr if it cannot be read.
-  Key* Take(JsonCursor& cursor, Key* before, JsonFailure& failure);
+  Key* Take(JsonCursor& cursor, Key* before, JsonFailure& failure) {
+    Key* const expected = before == nullptr ? first_.next : before->next;
+    if (expected != nullptr && Is(*expected, cursor)) [[likely]] {
+      cursor.Advance();
+      return expected;
+    }
+    return Look(cursor, before == nullptr ? &first_ : before, failure);
+  }
   // Every column in or under a value of this object.
   const std::vector<int32_t>& columns() const { return columns_; }
   void AddColumn(int32_t column) { columns_.push_back(column); }
 
  private:
+  // True if the token here is this key as it is usually written. Reads a word at a time: rows are padded.
+  static bool Is(const Key& key, const JsonCursor& cursor) {
+    if (cursor.AtEnd()) [[unlikely]]
+      return false;
+    const char* begin = cursor.TokenBegin();
+    if (*begin != '"' || static_cast<size_t>(cursor.TokenEnd() - begin) < key.size + 2) return false;
+    uint64_t head;
+    std::memcpy(&head, ++begin, sizeof(head));
+    if (((head ^ key.head) & key.head_mask) != 0 || begin[key.size] != '"') return false;
+    return key.plain &&
+           (key.size <= sizeof(head) ||
+            std::memcmp(begin + sizeof(head), key.name.data() + sizeof(head), key.size - sizeof(head)) == 0);
+  }
+  // Looks the key here up.
+  Key* Look(JsonCursor& cursor, Key* before, JsonFailure& failure);
   Key* Find(std::string_view name);
   Key* Insert(std::string_view name);
 

@@ -358,7 +358,8 @@ TEST(Json, TombstonesAreRejected) {
   RawBatch raw = Rows({R"({"x":1})", "", R"({"x":2})"});
   raw.length[1] = RawBatch::kNullRow;
   auto decoder =
-      MakeJsonDecoder(arrow::schema({field("x", arrow::int64())}), {}, arrow::default_memory_pool()).ValueOrDie();
+      MakeJsonDecoder(arrow::schema({field("x", arrow::int64())}), {}, arrow::default_memory_pool())
+          .ValueOrDie();
   auto decoded = decoder->decode(raw).ValueOrDie();
   ASSERT_EQ(decoded.rejected.size(), 1U);
   EXPECT_EQ(decoded.rejected[0].reason, "the row has no value (a tombstone)");

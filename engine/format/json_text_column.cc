@@ -8,8 +8,9 @@
 namespace frazil {
 namespace {
 
-constexpr size_t kShortText = 32;  // bytes copied at once, whatever the length; RawBatch is padded by more
-static_assert(kShortText <= static_cast<size_t>(kRawPadding));
+constexpr size_t kShortText = 32;   // bytes copied at once, whatever the length
+constexpr size_t kMiddleText = 64;  // the same, for what is longer
+static_assert(kMiddleText <= static_cast<size_t>(kRawPadding));
 
 constexpr std::array<int8_t, 256> MakeBase64Digits() {
   std::array<int8_t, 256> digits{};
@@ -69,6 +70,8 @@ bool JsonTextColumn<Offset>::Append(JsonCursor& cursor, JsonFailure& failure) {
   } else {
     if (raw.size() <= kShortText) {
       std::memcpy(out, raw.data(), kShortText);
+    } else if (raw.size() <= kMiddleText) {
+      std::memcpy(out, raw.data(), kMiddleText);
     } else {
       std::memcpy(out, raw.data(), raw.size());
     }
@@ -114,7 +117,7 @@ bool JsonTextColumn<Offset>::Room(size_t bytes, JsonFailure& failure) {
     if (!failure.Ok(offsets_.Grow((length_ + 2) * static_cast<int64_t>(sizeof(Offset))))) return false;
     offset_capacity_ = offsets_.capacity() / static_cast<int64_t>(sizeof(Offset));
   }
-  const int64_t wanted = size_ + static_cast<int64_t>(bytes + kShortText);
+  const int64_t wanted = size_ + static_cast<int64_t>(bytes + kMiddleText);
   if (wanted <= bytes_.capacity()) [[likely]]
     return true;
   if (wanted > std::numeric_limits<Offset>::max()) {
@@ -129,7 +132,7 @@ Status JsonTextColumn<Offset>::Reserve(int64_t values) {
   FZ_TRY(offsets_.Grow((length_ + values + 1) * static_cast<int64_t>(sizeof(Offset))));
   offset_capacity_ = offsets_.capacity() / static_cast<int64_t>(sizeof(Offset));
   if (length_ == 0) offsets_.template as<Offset>()[0] = 0;
-  return bytes_.Grow(size_ + size_before_ + size_before_ / 16 + static_cast<int64_t>(kShortText));
+  return bytes_.Grow(size_ + size_before_ + size_before_ / 16 + static_cast<int64_t>(kMiddleText));
 }
 
 template <typename Offset>

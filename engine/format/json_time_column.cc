@@ -9,6 +9,8 @@ namespace frazil {
 namespace {
 
 constexpr int64_t kDaySeconds = 86'400;
+constexpr int64_t kPowers[] = {1,       10,        100,        1'000,       10'000,
+                               100'000, 1'000'000, 10'000'000, 100'000'000, 1'000'000'000};
 
 enum class TimeKind { kDate, kTime, kTimestamp, kDuration };
 
@@ -108,8 +110,8 @@ class TimeColumn : public JsonFixedColumn<T> {
   }
 
   NumberFit Widened(const JsonNumber& number, __int128* wide) const {
-    if (number.integral && number.exact && shape_.number_shift == 0) [[likely]] {
-      const __int128 magnitude = number.mantissa;
+    if (number.integral && number.exact && shape_.number_shift >= 0) [[likely]] {
+      const __int128 magnitude = static_cast<__int128>(number.mantissa) * kPowers[shape_.number_shift];
       *wide = number.negative ? -magnitude : magnitude;
       return NumberFit::kExact;
     }
