@@ -1,0 +1,258 @@
+"""The documentation is right: its code runs, its links lead somewhere, its tables are complete.
+
+How a code block is tested is said in its fence: ``python`` is run, ``python plan`` is built and
+explained but not run (it needs a broker or a bucket), ``python raises NAME`` has to raise that
+error, ``python file=NAME`` is also written to a file for the commands below it. In ``console``
+blocks the lines ``$ frazil ...`` are run and their output is compared, where any is shown. The
+blocks of a page share their names and an empty folder.
+"""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import frazil as fz
+import pytest
+from click.testing import CliRunner
+from frazil.cli import main as cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKED = [*PAGES, *(ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+LINKED += [ROOT / "engine" / "README.md", *sorted((ROOT / "examples").glob("*.md"))]
+
+FENCE = re.compile(r"^```(\S.*)?$")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+OUTPUT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int  # of its first line of code, from 1
+    info: str
+    text: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    start, info, lines = 0, "", []
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        found = FENCE.match(line)
+        if found and not start:
+            start, info, lines = number + 1, found[1] or "", []
+        elif found:
+            yield Block(page, start, info, "\n".join(lines) + "\n")
+            start = 0
+        elif start:
+            lines.append(line)
+    assert not start, f"{page}: a block is not closed"
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to be in, without a configuration of PyIceberg."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYICEBERG_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    modules = dict(sys.modules)
+    yield tmp_path
+    for name in sys.modules.keys() - modules.keys():
+        if not name.startswith(("frazil", "pyiceberg", "pyarrow")):
+            origin = getattr(sys.modules[name], "__file__", None) or ""
+            if origin.startswith(str(tmp_path)):
+                del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_code(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = list(blocks_of(page))
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in blocks:
+        kind, _, rest = block.info.partition(" ")
+        if kind == "console":
+            run_commands(block)
+        elif kind == "python":
+            run_python(block, rest, names, folder, monkeypatch)
+        else:
+            assert block.info in KINDS, f"{block.place}: unknown kind of block {block.info!r}"
+
+
+KINDS = {"text", "json", "ini", "toml", "yaml", "dockerfile"}
+
+
+def run_python(
+    block: Block, how: str, names: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The lines keep their numbers, so that a traceback points into the page.
+    code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec")
+    verb, _, argument = how.partition(" ")
+    if verb == "":
+        exec(code, names)
+    elif verb.startswith("file="):
+        (folder / verb.removeprefix("file=")).write_text(block.text)
+        exec(code, names)
+    elif verb == "plan":
+        with monkeypatch.context() as patch:
+            patch.setattr(fz.Pipeline, "run", fz.Pipeline.explain)
+            exec(code, names)
+        pipelines = [value for value in names.values() if isinstance(value, fz.Pipeline)]
+        streams = [value for value in names.values() if isinstance(value, fz.Stream)]
+        assert pipelines or streams, f"{block.place}: nothing to plan"
+        for pipeline in pipelines:
+            assert pipeline.explain()
+    elif verb == "raises":
+        with pytest.raises(fz.FrazilError) as caught:
+            exec(code, names)
+        assert type(caught.value).__name__ == argument, block.place
+    else:
+        raise AssertionError(f"{block.place}: unknown kind of block {block.info!r}")
+
+
+def run_commands(block: Block) -> None:
+    """Run the `$ frazil` lines; of `$ make` see that there is such a target."""
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.M)
+    for command, expected in commands_of(block.text):
+        words = shlex.split(command, comments=True)
+        if words[0] == "make":
+            assert set(words[1:]) <= set(targets), f"{block.place}: {command}"
+        elif words[0] == "frazil":
+            wanted = re.search(r"exit code (\d+)", command)
+            done = CliRunner().invoke(cli, words[1:])
+            if done.exception and not isinstance(done.exception, SystemExit):
+                raise done.exception
+            assert done.exit_code == (int(wanted[1]) if wanted else 0), (
+                f"{block.place}: {command}\n{done.output}"
+            )
+            if expected:
+                same = doctest.OutputChecker().check_output(expected, done.output, OUTPUT)
+                assert same, f"{block.place}: {command}\n{done.output}"
+
+
+def commands_of(text: str) -> Iterator[tuple[str, str]]:
+    """Commands, and the output that is shown below them."""
+    for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
+        command, _, expected = part.partition("\n")
+        while command.endswith("\\"):
+            more, _, expected = expected.partition("\n")
+            command = command[:-1] + more
+        yield command, expected
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_links(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    for link in LINK.findall(text):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name_of(page)}: {link} leads nowhere"
+        assert ROOT in target.parents or target == ROOT, f"{name_of(page)}: {link} leaves the project"
+        if anchor:
+            assert anchor in anchors_of(target), f"{name_of(page)}: {link} has no such heading"
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Anchors of headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+OPTIONS = {
+    "connectors/kafka.md": [fz.read_kafka, fz.Tls, fz.Sasl],
+    "connectors/files.md": [fz.read_files, fz.Stream.write_files, fz.S3],
+    "connectors/generator.md": [fz.read_generator],
+    "connectors/memory.md": [fz.read_memory, fz.Stream.write_memory],
+    "connectors/iceberg.md": [fz.Stream.write_iceberg],
+    "connectors/console.md": [fz.Stream.write_console],
+    "running.md": [fz.Pipeline, fz.Pipeline.run],
+    "concepts/streams-and-pipelines.md": [fz.field, fz.udf, fz.batch_udf, fz.Stream.map_batches],
+}
+"""Pages and the functions whose options they list."""
+
+
+def option_rows(page: Path) -> dict[str, list[str]]:
+    """Rows of the tables of options (their first column is called "option")."""
+    rows: dict[str, list[str]] = {}
+    inside = False
+    for line in page.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if not line.startswith("|"):
+            inside = False
+        elif cells[0] == "option":
+            inside = True
+        elif inside and not set(cells[0]) <= {"-"}:
+            for name in re.findall(r"`([^`]+)`", cells[0]):
+                rows.setdefault(name, []).append(line)
+    return rows
+
+
+@pytest.mark.parametrize("page", OPTIONS)
+def test_every_option_is_described(page: str) -> None:
+    rows = option_rows(ROOT / "docs" / page)
+    known: set[str] = set()
+    for function in OPTIONS[page]:
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name == "self":
+                continue
+            known.add(name)
+            assert name in rows, f"{page}: {name} of {function.__qualname__} is not described"
+            if parameter.default not in (inspect.Parameter.empty, None, ()):
+                shown = str(parameter.default)
+                assert any(shown in row for row in rows[name]), f"{page}: default of {name}: {shown}"
+    gone = rows.keys() - known
+    assert not gone, f"{page}: {gone} are no options"
+
+
+def test_every_command_is_described() -> None:
+    page = (ROOT / "docs" / "running.md").read_text()
+    for name, command in all_commands(cli, "frazil"):
+        assert f"`{name}" in page, f"{name} is not described"
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and "--version" not in parameter.opts:
+                assert f"`{parameter.opts[0]}" in page, f"{name} {parameter.opts[0]}"
+
+
+def all_commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for sub in command.commands.values():
+            yield from all_commands(sub, f"{name} {sub.name}")
+    else:
+        yield name, command
+
+
+def test_every_metric_is_described() -> None:
+    source = (ROOT / "python" / "frazil" / "run" / "prometheus.py").read_text()
+    names = set(re.findall(r'MetricFamily\(\s*"(frazil_\w+)"', source))
+    names |= {f"frazil_{name}" for name in re.findall(r'\(\s*"([a-z_]+)",\s*(?:f?")', source)}
+    page = (ROOT / "docs" / "running.md").read_text()
+    assert len(names) > 8
+    missing = {name for name in names if f"`{name}" not in page}
+    assert not missing
+
+
+def test_every_public_name_is_described() -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    missing = {name for name in fz.__all__ if not re.search(rf"\b{name}\b", text)}
+    assert not missing
