@@ -188,6 +188,9 @@ class _Compiler:
             self.needed.setdefault(self.ids[id(port.node)], set()).update(names)
 
     def need_inputs(self, node_id: str, node: Node) -> None:
+        if node_id not in self.needed and isinstance(node, SourceNode):
+            # Only its rejected rows are asked for: rows are bad by any of the columns declared.
+            self.needed[node_id] = set(node.schema.names)
         wanted = self.needed.setdefault(node_id, set())
         if not wanted and isinstance(node, SourceNode | ProjectNode | UnionNode):
             wanted.add(min(node.schema, key=_width).name)  # rows have to be counted by something

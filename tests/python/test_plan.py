@@ -62,6 +62,12 @@ def test_bad_rows_fail_unless_somebody_takes_them() -> None:
         fz.Pipeline("p", stream.rejected.write_memory())
 
 
+def test_bad_rows_alone_are_bad_by_any_column() -> None:
+    stream = fz.read_files("a.jsonl", format="json", schema={"id": int, "amount": float})
+    source, _ = nodes_of(stream.rejected.write_memory())
+    assert len(pa.ipc.read_schema(pa.py_buffer(base64.b64decode(source["schema"])))) == 2
+
+
 def test_shared_parts_stand_once() -> None:
     good = events().filter(col("amount") > 10)
     nodes = nodes_of(
