@@ -57,12 +57,12 @@ bench-quick: build ## the same once, with 100,000 events: does it run, is it rig
 	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w1 --events 100000 --runs 1 --peers bare,duckdb
 
 check: .venv/.ready ## formatting, lint, types
-	.venv/bin/ruff check python tests bench demo
-	.venv/bin/ruff format --check python tests bench demo
+	.venv/bin/ruff check python tests bench demo examples
+	.venv/bin/ruff format --check python tests bench demo examples
 	.venv/bin/mypy
 
 fmt: .venv/.ready ## format C++ and Python
-	.venv/bin/ruff format python tests bench demo
+	.venv/bin/ruff format python tests bench demo examples
 	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
 
 .PHONY: help demo demo-s3 system build services test test-fast bench bench-quick check fmt

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import structlog
-
 from frazil.checkpoint import EXIT_FENCED
 from frazil.checkpoint.commands import state
 from frazil.errors import ConfigError, Fenced, FrazilError
