@@ -52,7 +52,7 @@ class EventLog:
         """Raise NotAllowed at the first event that no rule allows."""
         for event in events:
             known = self.known.get(event["nonce"])
-            if known is not None and known.fenced and event["kind"] != "fenced":
+            if known is not None and known.fenced and event["kind"] not in ("fenced", "landed"):
                 raise NotAllowed(f"a fenced process goes on: {event}")
             getattr(self, "_" + event["kind"])(event, known)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
-from frazil.errors import FrazilError
+from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.run.commit_loop import CommitLoop, Committed, Committer
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions
@@ -197,6 +197,15 @@ class Coordinator:
             hook=self._hook,
             events=self._events,
         )
+        try:
+            return self._run_as_owner(started)
+        except (CheckpointError, CommitRefused):
+            raise
+        except FrazilError as error:
+            self._say_if_fenced(error)
+            raise
+
+    def _run_as_owner(self, started: float) -> RunReport:
         first_epoch = self._log.next_slot
         self.status.attempt = self._log.attempt
         for target in self._runnable.targets.values():
@@ -229,6 +238,18 @@ class Coordinator:
             for target in self._runnable.targets.values():
                 target.close()
         return self._report(first_epoch, time.monotonic() - started)
+
+    def _say_if_fenced(self, error: FrazilError) -> None:
+        """A process that was taken over from may see it first by its files being gone."""
+        try:
+            newer = self._log.newer_attempt()
+        except CheckpointError:
+            return  # the store does not say; the first error is what is known
+        if newer is not None:
+            raise Fenced(
+                f"{self._log.url}: attempt {newer} has taken over from attempt {self._log.attempt}",
+                "nothing is lost; this process must end and must not be restarted by itself",
+            ) from error
 
     # -- start -----------------------------------------------------------------------------------
 

@@ -116,6 +116,7 @@ class IcebergTarget:
                 files.list(folder), scope=scope, owners=log.owners, me=log.attempt
             )
             for path in orphans:
+                self._spec.hook("before_orphan")
                 files.delete(path)
             if orphans:
                 log_.info("orphans", sink=self.name, removed=len(orphans))
