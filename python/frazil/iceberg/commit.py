@@ -12,6 +12,7 @@ named.
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,9 @@ class _Seen:
 
 
 class TableCommitter:
-    """Commits the tokens of one sink to one branch of one table. Used by one thread at a time.
+    """Commits the tokens of one sink to one branch of one table.
+
+    Threads: any; calls wait for each other, but `verify` does not wait for a commit.
 
     Parameters
     ----------
@@ -117,6 +120,7 @@ class TableCommitter:
         self._accept = accept_table
         self._clock = clock or Clock()
         self._hook = hook
+        self._lock = threading.RLock()  # all below
         self._failed: list[Staged] = []
         # Heads in which a proof was seen, and the manifests of a head that is ours.
         self._verified: tuple[Landed, int] | None = None
@@ -164,6 +168,16 @@ class TableCommitter:
             same or with more tokens.
         """
         _check_order(pending, landed)
+        with self._lock:
+            return self._commit(pending, landed, log, head)
+
+    def _commit(
+        self,
+        pending: Sequence[PendingToken],
+        landed: Landed | None,
+        log: LogView,
+        head: int | None,
+    ) -> CommitResult:
         made: int | None = None
         sent = done = 0
         last = ""
@@ -208,8 +222,24 @@ class TableCommitter:
         """Test that the table still has what was committed to it; the head in which it was seen.
 
         To be called at every checkpoint, also when idle: history that was seen need not be
-        provable later. Raises as `commit` does.
+        provable later. While a commit runs, which tests the same, the answer is the head seen last.
+        Raises as `commit` does.
         """
+        if not self._lock.acquire(blocking=False):
+            known = self._verified
+            return known[1] if known is not None else None
+        try:
+            return self._verify(pending, landed, log, head)
+        finally:
+            self._lock.release()
+
+    def _verify(
+        self,
+        pending: Sequence[PendingToken],
+        landed: Landed | None,
+        log: LogView,
+        head: int | None,
+    ) -> int | None:
         last = ""
         for attempt in range(TRIES_MAX):
             if attempt:
@@ -232,6 +262,10 @@ class TableCommitter:
         CommitUnknown
             The catalog or its files cannot be reached now.
         """
+        with self._lock:
+            self._maintain()
+
+    def _maintain(self) -> None:
         try:
             table = self._catalog.load_table(self._parts)
             self._sweeper.sweep(table, self._clock.now())

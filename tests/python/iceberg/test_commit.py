@@ -1,6 +1,7 @@
 """Tokens land in a table, each exactly once."""
 
 import json
+import threading
 
 import pytest
 from frazil.checkpoint.manifest import Landed
@@ -359,3 +360,21 @@ class _Killed(BaseException):
 def _stop_at(name: str, step: str, catalog: Faulty) -> None:
     if name == step and catalog.late:
         raise _Killed
+
+
+def test_verify_does_not_wait_for_a_commit(world: World) -> None:
+    """A coordinator looks at the table while another thread commits to it."""
+    log = Log([world.token(2, [1])])
+    seen: list[int | None] = []
+
+    def hook(name: str) -> None:
+        if name == "before_commit":
+            other = threading.Thread(
+                target=lambda: seen.append(committer.verify(log.landed, log=log))
+            )
+            other.start()
+            other.join()
+
+    committer = world.committer(hook=hook)
+    assert committer.commit(log.tokens, landed=None, log=log).tokens == 1
+    assert seen == [None]
