@@ -13,7 +13,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from frazil.errors import ConfigError, PlanError, on_user_line
 from frazil.secret import resolve_secrets
 
@@ -57,7 +56,7 @@ def infer(path: str | os.PathLike[str], *, rows: int = 1_000, name: str = "Row")
     """
     first = first_file(os.fspath(path))
     if first.endswith((".parquet", ".parq")):
-        print(_parquet_text(pq.read_schema(first), name))
+        print(_parquet_text(_read_schema(first), name))
         return
     with open(first, "rb") as raw:
         stream: Any = gzip.GzipFile(fileobj=raw) if first.endswith(".gz") else raw
@@ -82,7 +81,7 @@ def parquet_schema(path: str, s3: S3 | None) -> pa.Schema:
     try:
         if path.startswith("s3://"):
             return _s3_schema(path.removeprefix("s3://"), s3)
-        return pq.read_schema(first_file(path, ".parquet")).remove_metadata()
+        return _read_schema(first_file(path, ".parquet")).remove_metadata()
     except (OSError, pa.ArrowException) as error:
         raise ConfigError(
             f"reading the schema of {path}: {error}", "give schema=, or a path that is there"
@@ -123,12 +122,12 @@ def _s3_schema(path: str, s3: S3 | None) -> pa.Schema:
     folder = plain if plain == path else plain.rpartition("/")[0]
     info = store.get_file_info(folder.rstrip("/"))
     if info.type == fs.FileType.File:
-        return pq.read_schema(info.path, filesystem=store).remove_metadata()
+        return _read_schema(info.path, filesystem=store).remove_metadata()
     listed = store.get_file_info(fs.FileSelector(folder.rstrip("/"), recursive=True))
     files = sorted(file.path for file in listed if file.path.endswith((".parquet", ".parq")))
     if not files:
         raise ConfigError(f"there is no Parquet file in s3://{path}", "give schema=")
-    return pq.read_schema(files[0], filesystem=store).remove_metadata()
+    return _read_schema(files[0], filesystem=store).remove_metadata()
 
 
 def _objects(stream: BinaryIO, path: str) -> Iterator[dict[str, Any]]:
@@ -265,3 +264,9 @@ def _constructor(type_: pa.DataType) -> str:
     names = {"bool": "bool_", "float": "float32", "double": "float64", "halffloat": "float16"}
     names |= {"date32[day]": "date32", "date64[ms]": "date64"}
     return f"pa.{names.get(str(type_), str(type_))}()"
+
+
+def _read_schema(path: str, *, filesystem: Any = None) -> pa.Schema:
+    from pyarrow.parquet import read_schema  # 20 MB that a pipeline does not need
+
+    return read_schema(path, filesystem=filesystem)

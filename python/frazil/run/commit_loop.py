@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 30.0
 
+# After this many commits a sink is given time to tidy up its table.
+MAINTAIN_EVERY = 10
+
 # How often sinks that commit less often than epochs are cut are looked at (seconds).
 LOOK_S = 0.5
 
@@ -53,6 +56,10 @@ class Committer(Protocol):
 
     def verify(self, log: LogView) -> int | None:
         """Check that what landed is still in the table; its head snapshot, for the manifest."""
+        ...
+
+    def maintain(self) -> None:
+        """Tidy up what commits leave behind. Errors with `retryable` set are only noted."""
         ...
 
 
@@ -95,7 +102,8 @@ class CommitLoop:
         self._threaded = threaded
         self._condition = threading.Condition()
         self._requested = False
-        self._busy = False
+        self._verifying = False
+        self._untidy: dict[str, int] = {}
         self._stopping = False
         self._failed: FrazilError | None = None
         self._trouble: dict[str, FrazilError] = {}
@@ -114,6 +122,12 @@ class CommitLoop:
         with self._condition:
             self._requested = True
             self._condition.notify_all()
+
+    def verify(self) -> None:
+        """Ask for a check that what has landed is still in the tables."""
+        with self._condition:
+            self._verifying = True
+        self.request()
 
     def check(self) -> None:
         """Raise the error that ended committing, if any."""
@@ -187,11 +201,16 @@ class CommitLoop:
 
     def _round(self) -> bool:
         """Every sink once; False if committing has ended for good."""
+        with self._condition:
+            verifying, self._verifying = self._verifying, False
         for sink, committer in self._committers.items():
             if not self._due(sink):
                 continue
             try:
                 self._commit(sink, committer)
+                if verifying:
+                    self._verify(sink, committer)
+                self._maintain(sink, committer)
             except FrazilError as error:
                 if not error.retryable:
                     self._fail(error)
@@ -215,7 +234,19 @@ class CommitLoop:
             with self._condition:
                 self._trouble.pop(sink, None)
             self._landed(sink, done, time.monotonic() - started)
+            self._untidy[sink] = self._untidy.get(sink, 0) + 1
         self._committed_at[sink] = self._now()
+
+    def _verify(self, sink: str, committer: Committer) -> None:
+        head = committer.verify(self._log.view(sink))
+        landed = self._log.landed(sink)
+        if head is not None and landed is not None:
+            self._log.record_landed(sink, landed.slot, landed.digest, head=head)
+
+    def _maintain(self, sink: str, committer: Committer) -> None:
+        if self._untidy.get(sink, 0) >= MAINTAIN_EVERY:
+            self._untidy[sink] = 0
+            committer.maintain()
 
     def _fail(self, error: FrazilError) -> None:
         with self._condition:

@@ -352,7 +352,7 @@ class Coordinator:
                     next_verify = now + self._settings.verify_every_s
                 elif now >= next_verify:
                     next_verify = now + self._settings.verify_every_s
-                    self._verify()
+                    self._commits.verify()
             if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
                 self._look_for_partitions()
@@ -424,15 +424,6 @@ class Coordinator:
         job: EngineJob | None = getattr(self, "_job", None)
         if positions and job is not None:
             job.committed(positions)
-
-    def _verify(self) -> None:
-        for sink, target in self._runnable.targets.items():
-            try:
-                target.verify(self._log.view(sink))
-            except FrazilError as error:
-                if not error.retryable:
-                    raise
-                log_.warning("verify", sink=target.name, error=str(error))
 
     def _look_for_partitions(self) -> None:
         try:

@@ -99,6 +99,11 @@ class IcebergTarget:
         assert self._committer is not None
         return self._committer.verify(log.landed, log=log, head=log.head)
 
+    def maintain(self) -> None:
+        """Merge manifests, remove metadata nobody needs."""
+        assert self._committer is not None
+        self._committer.maintain()
+
     def close(self) -> None:
         """Wait for the cleaning and close the catalog."""
         if self._cleaner is not None:

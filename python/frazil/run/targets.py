@@ -62,6 +62,9 @@ class FileTarget:
         """Nothing to check: files that are gone were somebody's wish."""
         return None
 
+    def maintain(self) -> None:
+        """Nothing to tidy up."""
+
     def place(self) -> TablePlace | None:
         """Not a table."""
         return None
@@ -96,6 +99,9 @@ class MemoryTarget:
         """Nothing to check."""
         return None
 
+    def maintain(self) -> None:
+        """Nothing to tidy up."""
+
     def place(self) -> TablePlace | None:
         """Not a table."""
         return None
@@ -125,6 +131,9 @@ class ConsoleTarget:
     def verify(self, log: LogView) -> int | None:
         """Nothing to check."""
         return None
+
+    def maintain(self) -> None:
+        """Nothing to tidy up."""
 
     def place(self) -> TablePlace | None:
         """Not a table."""

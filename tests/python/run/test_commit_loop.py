@@ -9,7 +9,7 @@ import pytest
 from frazil.checkpoint import CheckpointLog, Epoch, LogView, Pending, SourceState
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import CommitError, CommitRefused, CommitUnknown
-from frazil.run.commit_loop import CommitLoop, Committed
+from frazil.run.commit_loop import MAINTAIN_EVERY, CommitLoop, Committed
 
 
 class Table:
@@ -18,7 +18,7 @@ class Table:
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
         self.slots: list[int] = []
-        self.calls = 0
+        self.calls = self.tidied = self.verified = 0
 
     def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
         self.calls += 1
@@ -28,7 +28,11 @@ class Table:
         return Committed(pending[-1].slot, pending[-1].digest, rows=len(pending))
 
     def verify(self, log: LogView) -> int | None:
-        return None
+        self.verified += 1
+        return 4711
+
+    def maintain(self) -> None:
+        self.tidied += 1
 
 
 def opened() -> CheckpointLog:
@@ -99,3 +103,22 @@ def test_a_sink_commits_less_often_than_epochs_are_cut() -> None:
     assert slow.calls == 1
     commits.drain(10.0)
     assert slow.slots == [1, 2, 3, 4, 5]
+
+
+def test_what_landed_is_verified_on_request_and_its_head_remembered() -> None:
+    log, table = opened(), Table()
+    commits = loop(log, {"a": table})
+    epoch(log, "a")
+    commits.request()
+    assert (table.verified, log.head("a")) == (0, None)
+    commits.verify()
+    assert (table.verified, log.head("a")) == (1, 4711)
+
+
+def test_a_table_is_tidied_after_some_commits() -> None:
+    log, table = opened(), Table()
+    commits = loop(log, {"a": table})
+    for _ in range(2 * MAINTAIN_EVERY):
+        epoch(log, "a")
+        commits.request()
+    assert table.tidied == 2
