@@ -177,6 +177,12 @@ def test_links(page: Path) -> None:
             assert anchor in anchors_of(target), f"{name_of(page)}: {link} has no such heading"
 
 
+def test_every_page_is_listed() -> None:
+    index = ROOT / "docs" / "README.md"
+    listed = {(index.parent / link).resolve() for link in LINK.findall(index.read_text())}
+    assert set((ROOT / "docs").rglob("*.md")) - {index} <= listed
+
+
 def anchors_of(page: Path) -> set[str]:
     """Anchors of headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
@@ -254,6 +260,15 @@ def test_every_metric_is_described() -> None:
     assert len(names) > 8
     missing = {name for name in names if f"`{name}" not in page}
     assert not missing
+
+
+def test_image_has_what_the_build_needs() -> None:
+    dockerfile = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    needed = set(re.search(r"^APT := (.*)$", makefile, re.M)[1].split())
+    not_for_a_wheel = {"ccache", "mold", "libgtest-dev"}
+    build = dockerfile.rpartition("\nFROM ")[0]
+    assert all(re.search(rf"\b{name}\b", build) for name in needed - not_for_a_wheel)
 
 
 def test_every_public_name_is_described() -> None:
