@@ -1,3 +1,5 @@
+#include <arrow/type_traits.h>
+
 #include <limits>
 #include <unordered_map>
 

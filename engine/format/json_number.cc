@@ -1,6 +1,9 @@
 #include "format/json_number.h"
 
+#include <arrow/type.h>
+
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -25,17 +28,17 @@ uint64_t EightDigits(uint64_t v) {
 }
 
 // Adds the digits at p to the mantissa (wrapping if there are too many) and returns the place behind them.
-const char* TakeDigits(const char* p, uint64_t* mantissa) {
+const char* TakeDigits(const char* p, const char* limit, uint64_t* mantissa) {
   if constexpr (std::endian::native == std::endian::little) {
     uint64_t word;
-    std::memcpy(&word, p, sizeof(word));
-    while (AreEightDigits(word)) {
+    while (limit - p >= 8) {
+      std::memcpy(&word, p, sizeof(word));
+      if (!AreEightDigits(word)) break;
       *mantissa = *mantissa * 100'000'000 + EightDigits(word);
       p += 8;
-      std::memcpy(&word, p, sizeof(word));
     }
   }
-  while (IsDigit(*p)) *mantissa = *mantissa * 10 + static_cast<uint64_t>(*p++ - '0');
+  while (p < limit && IsDigit(*p)) *mantissa = *mantissa * 10 + static_cast<uint64_t>(*p++ - '0');
   return p;
 }
 
@@ -127,14 +130,14 @@ bool ScanJsonNumber(const char* begin, const char* limit, JsonNumber* number) {
   number->negative = *p == '-';
   if (number->negative) ++p;
   const char* const digits = p;
-  p = TakeDigits(p, &number->mantissa);
-  if (p == digits || p > limit) return false;
+  p = TakeDigits(p, limit, &number->mantissa);
+  if (p == digits) return false;
   if (*digits == '0' && p - digits > 1) return false;
   number->integral = true;
   if (p < limit && *p == '.') {
     const char* const fraction = ++p;
-    p = TakeDigits(p, &number->mantissa);
-    if (p == fraction || p > limit) return false;
+    p = TakeDigits(p, limit, &number->mantissa);
+    if (p == fraction) return false;
     number->integral = false;
     number->exponent = -static_cast<int32_t>(std::min<int64_t>(p - fraction, kJsonExponentMax));
   }

@@ -24,8 +24,8 @@ struct JsonNumber {
 // Exponents beyond it have the same meaning for every type here: zero or too large.
 constexpr int32_t kJsonExponentMax = 1'000'000;
 
-// Scans the number that begins at `begin`; nothing but whitespace may follow it up to `limit`. At least 8
-// bytes after `limit` are readable. False if it is not a JSON number ("01", "1.", "+1", "1x").
+// Scans the number that begins at `begin` < `limit`; nothing but whitespace may follow it up to `limit`, and
+// nothing behind that is looked at. False if it is not a JSON number ("01", "1.", "+1", "1x").
 bool ScanJsonNumber(const char* begin, const char* limit, JsonNumber* number);
 
 enum class NumberFit {

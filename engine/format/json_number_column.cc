@@ -138,12 +138,10 @@ class DecimalColumn : public JsonFixedColumn<T> {
   bool Append(JsonCursor& cursor, JsonFailure& failure) override {
     JsonNumber number;
     JsonCursor behind = cursor;
-    std::string quoted;
     if (cursor.Peek() == '"') {
       const std::string_view raw = behind.TakeRawString();
-      quoted.assign(raw).append(8, ' ');  // the scanner reads 8 bytes ahead
       if (raw.empty() || !BeginsNumber(raw[0]) ||
-          !ScanJsonNumber(quoted.data(), quoted.data() + raw.size(), &number) ||
+          !ScanJsonNumber(raw.data(), raw.data() + raw.size(), &number) ||
           number.text().size() != raw.size()) {
         return this->Expected(cursor, failure);
       }

@@ -153,6 +153,13 @@ TEST(Json, SaysWhatWasExpected) {
   EXPECT_EQ(missing.rejected[1].column, "x");
 }
 
+TEST(Json, ANumberEndsWithItsRow) {
+  // Rows lie side by side, and the next one begins with a digit.
+  const Decoded decoded = Decode({field("x", arrow::int64())}, {R"({"x":15)", R"(5})"});
+  ASSERT_EQ(decoded.rejected.size(), 2U);
+  EXPECT_EQ(decoded.rejected[0].reason, "expected ',' or '}' after a value, got the end of the row");
+}
+
 TEST(Json, ReadsNumbers) {
   EXPECT_EQ(One(arrow::int64(), "-9223372036854775808"), "-9223372036854775808");
   EXPECT_EQ(One(arrow::int64(), "9223372036854775808"),

@@ -1,5 +1,7 @@
 #include "format/json_text_column.h"
 
+#include <arrow/type_traits.h>
+
 #include <array>
 #include <limits>
 

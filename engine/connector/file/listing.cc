@@ -1,5 +1,7 @@
 #include "connector/file/listing.h"
 
+#include <arrow/util/utf8.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <map>
@@ -93,6 +95,7 @@ bool MatchesGlob(std::string_view pattern, std::string_view path) {
 }
 
 Result<Listing> Listing::Make(Options options) {
+  arrow::util::InitializeUTF8();
   Listing listing;
   listing.options_ = std::move(options);
   for (const auto& list : listing.options_.lists) {
@@ -163,6 +166,12 @@ Result<std::vector<Lane>> Listing::Lanes(bool must_exist) const {
     for (size_t at = 0; at < patterns_[list].size(); ++at) {
       FZ_ASSIGN(auto matched, Match(patterns_[list][at], must_exist));
       for (const auto& info : matched) {
+        if (!arrow::util::ValidateUTF8(info.path())) {  // positions are JSON
+          const std::string shown =
+              nlohmann::json(info.path()).dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+          return Error(ErrorKind::kConfig,
+                       "listing files: the name " + shown + " is not UTF-8\n  rename the file");
+        }
         if (!seen.insert((listed ? std::to_string(list) + ":" : "") + info.path()).second) continue;
         Entry entry{listed ? ListedKey(at, info.path()) : info.path(), info.path(), info.size()};
         std::string lane = "files";
