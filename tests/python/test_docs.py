@@ -2,9 +2,9 @@
 
 How a code block is tested is said in its fence: ``python`` is run, ``python plan`` is built and
 explained but not run (it needs a broker or a bucket), ``python raises NAME`` has to raise that
-error, ``python file=NAME`` is also written to a file for the commands below it. In ``console``
-blocks the lines ``$ frazil ...`` are run and their output is compared, where any is shown. The
-blocks of a page share their names and an empty folder.
+error (a ``text`` block behind it is its message), ``python file=NAME`` is also written to a file
+for the commands below it. In ``console`` blocks the lines ``$ frazil ...`` are run and their output
+is compared, where any is shown. The blocks of a page share their names and an empty folder.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ LINKED += [ROOT / "engine" / "README.md", *sorted((ROOT / "examples").glob("*.md
 
 FENCE = re.compile(r"^```(\S.*)?$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`]+)`")
 OUTPUT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -88,12 +89,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_code(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = list(blocks_of(page))
     names: dict[str, Any] = {"__name__": "page"}
+    error = None
     for block in blocks:
         kind, _, rest = block.info.partition(" ")
+        if error is not None and block.info == "text":
+            same = doctest.OutputChecker().check_output(block.text, error + "\n", OUTPUT)
+            assert same, f"{block.place}: the message is\n{error}"
         if kind == "console":
             run_commands(block)
         elif kind == "python":
-            run_python(block, rest, names, folder, monkeypatch)
+            error = run_python(block, rest, names, folder, monkeypatch)
         else:
             assert block.info in KINDS, f"{block.place}: unknown kind of block {block.info!r}"
 
@@ -103,7 +108,8 @@ KINDS = {"text", "json", "ini", "toml", "yaml", "dockerfile"}
 
 def run_python(
     block: Block, how: str, names: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> str | None:
+    """Run a block as its fence says; the message of an error that it had to raise."""
     # The lines keep their numbers, so that a traceback points into the page.
     code = compile("\n" * (block.line - 1) + block.text, str(block.page), "exec")
     verb, _, argument = how.partition(" ")
@@ -125,8 +131,10 @@ def run_python(
         with pytest.raises(fz.FrazilError) as caught:
             exec(code, names)
         assert type(caught.value).__name__ == argument, block.place
+        return f"{argument}: {caught.value}"
     else:
         raise AssertionError(f"{block.place}: unknown kind of block {block.info!r}")
+    return None
 
 
 def run_commands(block: Block) -> None:
@@ -269,6 +277,27 @@ def test_image_has_what_the_build_needs() -> None:
     not_for_a_wheel = {"ccache", "mold", "libgtest-dev"}
     build = dockerfile.rpartition("\nFROM ")[0]
     assert all(re.search(rf"\b{name}\b", build) for name in needed - not_for_a_wheel)
+
+
+def test_messages_are_those_of_the_program() -> None:
+    """Messages in the page of troubleshooting; dots stand for what varies."""
+    files = [*(ROOT / "python").rglob("*.py"), *(ROOT / "engine").rglob("*.cc")]
+    text = "".join(path.read_text() for path in files)
+    text = re.sub(r'"\s*(?:\+|<<)?\s*f?"', "", text).replace(
+        '\\"', '"'
+    )  # strings go on in the next line
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    messages = [
+        m for bold in re.findall(r"^\*\*(.*?)\*\*", page, re.M | re.S) for m in CODE.findall(bold)
+    ]
+    assert len(messages) > 30
+    unknown = [
+        part
+        for message in messages
+        for part in re.split(r"\s*\.\.\.\s*", message)
+        if len(part) > 2 and part not in text
+    ]
+    assert not unknown
 
 
 def test_every_public_name_is_described() -> None:
