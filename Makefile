@@ -56,16 +56,17 @@ bench-quick: build ## the same once, with 100,000 events: does it run, is it rig
 	cmake --build $(BUILD) --target bare_w1
 	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w1 --events 100000 --runs 1 --peers bare,duckdb
 
-docs: build ## check the documentation: its code, links and tables
+docs: build ## write the page of expressions; check code, links and tables of the documentation
+	$(PY) scripts/expression_page.py
 	$(PY) -m pytest -q tests/python/test_docs.py tests/python/test_examples.py tests/python/test_docstrings.py
 
 check: .venv/.ready ## formatting, lint, types
-	.venv/bin/ruff check python tests bench demo examples
-	.venv/bin/ruff format --check python tests bench demo examples
+	.venv/bin/ruff check python tests bench demo examples scripts
+	.venv/bin/ruff format --check python tests bench demo examples scripts
 	.venv/bin/mypy
 
 fmt: .venv/.ready ## format C++ and Python
-	.venv/bin/ruff format python tests bench demo examples
+	.venv/bin/ruff format python tests bench demo examples scripts
 	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
 
 .PHONY: help demo demo-s3 system build services test test-fast bench bench-quick docs check fmt

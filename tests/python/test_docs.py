@@ -12,6 +12,7 @@ from __future__ import annotations
 import doctest
 import inspect
 import re
+import runpy
 import shlex
 import sys
 from collections.abc import Iterator
@@ -241,6 +242,12 @@ def test_every_option_is_described(page: str) -> None:
                 assert any(shown in row for row in rows[name]), f"{page}: {name}={shown}"
     gone = rows.keys() - known
     assert not gone, f"{page}: {gone} are no options"
+
+
+def test_the_page_of_expressions_is_that_of_the_engine() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "expression_page.py"))
+    again = "run scripts/expression_page.py and look at what it changed"
+    assert (ROOT / "docs" / "expressions.md").read_text() == script["page"](), again
 
 
 def test_every_command_is_described() -> None:
