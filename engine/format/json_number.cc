@@ -3,9 +3,11 @@
 #include <arrow/type.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <type_traits>
 
@@ -110,6 +112,12 @@ struct ShiftedDigits {
 constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                               1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
+constexpr auto kWholePowers = [] {
+  std::array<int64_t, 19> powers{1};
+  for (size_t i = 1; i < powers.size(); ++i) powers[i] = 10 * powers[i - 1];
+  return powers;
+}();
+
 template <typename T>
 bool FromChars(const JsonNumber& number, T* out) {
   const auto result = std::from_chars(number.begin, number.end, *out);
@@ -153,6 +161,14 @@ bool ScanJsonNumber(const char* begin, const char* limit, JsonNumber* number) {
 }
 
 NumberFit NumberToInt128(const JsonNumber& number, int32_t shift, __int128* out) {
+  // Most numbers: all digits in 64 bits, and what follows them are zeros. The product fits: 2^64 * 10^18 <
+  // 2^124.
+  const int64_t zeros = int64_t{number.exponent} + shift;
+  if (number.exact && zeros >= 0 && zeros < static_cast<int64_t>(std::size(kWholePowers))) [[likely]] {
+    const __int128 value = static_cast<__int128>(number.mantissa) * kWholePowers[zeros];
+    *out = number.negative ? -value : value;
+    return NumberFit::kExact;
+  }
   ShiftedDigits digits(number, shift);
   *out = 0;
   if (digits.zero()) return NumberFit::kExact;
