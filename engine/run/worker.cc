@@ -7,12 +7,14 @@
 
 namespace frazil {
 
+// Memory comes from the C library: Arrow's default, mimalloc, keeps pages for each thread, and buffers that cross
+// threads (read ahead, closing files) make that 30 MB more at the peak.
 Worker::Worker(int worker, int64_t limit_bytes)
     : worker_(worker),
       budget_(limit_bytes),
-      decode_pool_("decode", &budget_, arrow::default_memory_pool()),
-      operator_pool_("operator", &budget_, arrow::default_memory_pool()),
-      sink_pool_("sink", &budget_, arrow::default_memory_pool()) {}
+      decode_pool_("decode", &budget_, arrow::system_memory_pool()),
+      operator_pool_("operator", &budget_, arrow::system_memory_pool()),
+      sink_pool_("sink", &budget_, arrow::system_memory_pool()) {}
 
 Status Worker::open(const Plan& plan, const StagePlan& cut, WorkerContext context, Report report) {
   context_ = context;
