@@ -69,9 +69,11 @@ class PrometheusEndpoint:
         lag = GaugeMetricFamily(
             "frazil_lag", "Rows or bytes to the end of a partition", labels=["source", "partition"]
         )
+        nodes = status.metrics.get("nodes", {})
         for source, partitions in status.lag.items():
+            name = nodes[source]["name"] if source in nodes else source
             for partition, behind in partitions.items():
-                lag.add_metric([source, partition], behind)
+                lag.add_metric([name, partition], behind)
         memory = GaugeMetricFamily("frazil_memory_bytes", "Arrow memory by tag", labels=["tag"])
         for tag, size in status.metrics.get("memory", {}).items():
             memory.add_metric([tag], size)

@@ -101,7 +101,7 @@ def test_prometheus_serves_the_run(tmp_path: Path) -> None:
     endpoint = PrometheusEndpoint(0)
     try:
         status = Status("orders", 1, time.monotonic(), epoch=7)
-        status.lag = {"kafka:orders": {"orders-0": 12}}
+        status.lag = {"s": {"orders-0": 12}}  # by id, as the coordinator keeps it
         status.metrics = {
             "nodes": {"s": SOURCE_METRICS},
             "memory": {"decode": 4096},
