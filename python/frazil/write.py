@@ -387,5 +387,6 @@ def _refusal(type_: pa.DataType) -> str:
         or t.is_binary(type_)
         or t.is_large_binary(type_)
         or t.is_fixed_size_binary(type_)
+        or type_.equals(pa.uuid())
     )
     return "" if known else "cast it, or leave it out"
