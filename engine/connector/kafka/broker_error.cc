@@ -41,11 +41,9 @@ Status BrokerError(rd_kafka_resp_err_t code, const std::string& what, const std:
   if (!detail.empty()) text += ": " + detail;
   switch (code) {
     case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-      text += "; give this user the ACLs Read and Describe on the topic";
-      break;
+      return NamedError("AuthError", text + "\ngive this user the ACLs Read and Describe on the topic");
     case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-      text += "; give this user the ACL Read on the group, or leave group out";
-      break;
+      return NamedError("AuthError", text + "\ngive this user the ACL Read on the group, or leave group out");
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
     case RD_KAFKA_RESP_ERR_INVALID_MSG:

@@ -40,6 +40,7 @@ struct Client::Shared {
   // Written by callbacks that run inside serve().
   int64_t away_ms = -1;     // since when every request failed
   int64_t refused_ms = -1;  // since when the login is refused
+  bool is_login = false;    // the name or password is refused, not the certificate
   std::string away, refused, fatal;
   int64_t topic_errors = 0;
   int64_t commits_failed = 0;
@@ -65,6 +66,7 @@ struct Client::Shared {
       case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
       case RD_KAFKA_RESP_ERR__SSL:
         if (!self->is_refused()) self->refused_ms = now;
+        self->is_login = code != RD_KAFKA_RESP_ERR__SSL;
         self->refused = reason;
         break;
       case RD_KAFKA_RESP_ERR__FATAL: {
@@ -179,9 +181,9 @@ Status Client::check() const {
     // A login that has worked may be refused for a moment while a broker starts.
     const bool worked = shared_->answered_ms.load(std::memory_order_relaxed) >= 0;
     if (!worked || now - shared_->refused_ms >= limits::kKafkaRefusedMs) {
-      return Error(ErrorKind::kConnect,
-                   "connecting to Kafka at " + options_.servers + ": " + shared_->refused +
-                       "; check security= (protocol, mechanism, username, password, ca_file)");
+      return NamedError(shared_->is_login ? "AuthError" : "ConnectError",
+                        "connecting to Kafka at " + options_.servers + ": " + shared_->refused +
+                            "\ncheck security= (fz.Sasl, fz.Tls)");
     }
   }
   if (options_.give_up_after_ms > 0 && shared_->is_away() &&

@@ -18,6 +18,8 @@ namespace {
 
 // How often a waiting call looks for a refused login.
 constexpr int64_t kSliceMs = 250;
+// A question about a topic ends early if no broker can be reached for this long: the caller says so and asks again.
+constexpr int64_t kAwayMs = 2'000;
 
 // As a time, these ask the broker for its last and first offset.
 constexpr int64_t kLast = RD_KAFKA_OFFSET_END;
@@ -114,7 +116,7 @@ Result<int32_t> KafkaEnumerator::partition_count(const std::string& topic) {
       if (waited >= limits::kKafkaTopicMissingMs) return missing(topic);
     } else if (code != RD_KAFKA_RESP_ERR_NO_ERROR && !IsTransient(code)) {
       return unreachable(code, what);
-    } else if (waited >= options_.timeout_ms) {
+    } else if (waited >= options_.timeout_ms || (waited >= kAwayMs && !client_->condition().empty())) {
       return unreachable(code == RD_KAFKA_RESP_ERR_NO_ERROR ? RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE : code,
                          what);
     }

@@ -116,23 +116,25 @@ Result<Poll> KafkaSource::poll(const Budget& budget) {
   return poll;
 }
 
-// True if the partition gave rows, good or rejected.
+// True if the partition gave rows, good or rejected, or moved on without any.
 Result<bool> KafkaSource::read(PartitionReader* partition, const Budget& budget, Poll* poll) {
+  std::vector<Record> records;
+  const int64_t before = partition->position();
   if (partition->trouble() != PartitionReader::Trouble::kNone) {
     FZ_TRY(resolve(partition));
-    return false;
+  } else {
+    const int64_t topic_errors = client_->topic_errors();
+    FZ_ASSIGN(const bool more, partition->take(budget, &records));
+    if (client_->topic_errors() != topic_errors) partition->doubt();
+    if (more) ready_->put_back(partition);
+    if (partition->trouble() != PartitionReader::Trouble::kNone) partition->ask(kAskTimeoutMs, 0);
   }
-  std::vector<Record> records;
-  const int64_t topic_errors = client_->topic_errors();
-  FZ_ASSIGN(const bool more, partition->take(budget, &records));
-  if (client_->topic_errors() != topic_errors) partition->doubt();
-  if (more) ready_->put_back(partition);
-  if (partition->trouble() != PartitionReader::Trouble::kNone) partition->ask(kAskTimeoutMs, 0);
-  if (records.empty()) return false;
+  // A position that moves without rows (aborted records, tombstones left out, rows that are gone) is news for the
+  // checkpoint, too: else the next run would ask again for what may be gone by then.
+  if (records.empty() && partition->position() == before) return false;
   FZ_ASSIGN(auto raw, CopyRecords(records, options_, partition->name(), pool_));
-  if (raw.rows() == 0 && raw.rejected.empty()) return false;  // tombstones, left out as told
   poll->kind = Poll::Kind::kRows;
-  poll->origin = {partition->ordinal(), records.front()->offset, records.back()->offset + 1};
+  poll->origin = {partition->ordinal(), records.empty() ? before : records.front()->offset, partition->position()};
   poll->raw = std::move(raw);
   return true;
 }
