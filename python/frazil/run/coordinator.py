@@ -8,6 +8,7 @@ may happen between any two of these is a crash, and the next start is right.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
 from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.run.commit_loop import CommitLoop, Committed, Committer
+from frazil.run.discovery import Discovery, FoundBySource
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions
 from frazil.run.partitions import Partitions
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 # The control loop wakes at least this often, to see signals and to show progress (seconds).
 TICK_S = 0.1
+# How long after a source could not be asked for its partitions it is asked again (seconds).
+SOURCE_RETRY_S = 0.5
 
 KEY_GROUPS = 1024
 KEY_HASH_VERSION = 1
@@ -153,7 +157,8 @@ class Coordinator:
         self._observer = observer
         self._hook = hook
         self._events = events
-        self._clock = _Clock(settings.simulated_seed is not None)
+        self._threaded = settings.simulated_seed is None
+        self._clock = _Clock(not self._threaded)
         self._stop = threading.Event()
         self._abort = threading.Event()
         self._returned = threading.Event()
@@ -213,7 +218,7 @@ class Coordinator:
         self._commits = CommitLoop(
             self._log,
             self._runnable.targets,
-            threaded=self._settings.simulated_seed is None,
+            threaded=self._threaded,
             landed=self._on_landed,
             every_s=self._runnable.commit_every_s,
             now=self._clock.now,
@@ -224,11 +229,13 @@ class Coordinator:
         )
         try:
             self._commits.request()
-            self._start_job()
-            try:
-                self._loop()
-            finally:
-                self._job.stop()
+            if self._start_job():
+                self._discovery = Discovery(self._job, threaded=self._threaded)
+                try:
+                    self._loop()
+                finally:
+                    self._discovery.close()
+                    self._job.stop()
             if not self._abort.is_set():
                 self._hook("before_drain")
                 self._commits.drain(self._settings.drain_s, self._abort.is_set)
@@ -253,16 +260,19 @@ class Coordinator:
 
     # -- start -----------------------------------------------------------------------------------
 
-    def _start_job(self) -> None:
+    def _start_job(self) -> bool:
+        """Find partitions and start the engine; False if the end was asked for before."""
         settings = self._settings
         restored = self._log.newest.manifest.sources
         self._partitions = Partitions(
             restored, workers=settings.workers, diverting=set(self._runnable.diverting)
         )
-        found = self._discover_first(restored)
+        found = self._discover_first()
         self._start_positions = {
             source: dict(state.positions()) for source, state in self._partitions.state().items()
         }
+        if found is None:
+            return False
         # Sources that end by themselves (a table in memory, a counted generator) end any run.
         self._bounded = settings.bounded or all(
             each.end for partitions in found.values() for each in partitions
@@ -273,7 +283,7 @@ class Coordinator:
             first_epoch=self._log.next_slot,
             bounded=self._bounded,
             memory_bytes=settings.memory_bytes,
-            simulated=settings.simulated_seed is not None,
+            simulated=not self._threaded,
             seed=settings.simulated_seed or 0,
         )
         plan = self._runnable.with_sink_options(self._log)
@@ -288,8 +298,9 @@ class Coordinator:
                 epoch=self._log.next_slot,
                 partitions={source: len(each) for source, each in found.items()},
             )
+        return True
 
-    def _discover_first(self, restored: Mapping[str, Any]) -> dict[str, list[Found]]:
+    def _discover_first(self) -> FoundBySource | None:
         """Partitions to begin with. New ones go into the log before a row of them is read, so that
         a start position that depends on the moment ("latest") is drawn once.
         """
@@ -301,13 +312,38 @@ class Coordinator:
             memory_bytes=self._settings.memory_bytes,
         )
         scout = EngineJob({**self._runnable.plan, "nodes": self._source_nodes()}, options, {})
+        discovery = Discovery(scout, threaded=self._threaded)
         try:
-            found = scout.discover(bounded=self._settings.bounded, known=self._partitions.names())
+            found = self._await_sources(discovery)
         finally:
+            discovery.close()
             scout.stop()
-        if self._partitions.admit(found):
+        if found is not None and self._partitions.admit(found):
             self._append(Epoch(sources=self._partitions.state(), key_groups=self._key_groups()))
         return found
+
+    def _await_sources(self, discovery: Discovery) -> FoundBySource | None:
+        """Partitions of all sources, when they are reached; None if the end was asked for."""
+        limits = [node["options"].get("give_up_after_ms", 0) for node in self._source_nodes()]
+        patience_s = min((limit / 1000 for limit in limits if limit), default=math.inf)
+        started = time.monotonic()
+        while not self._stop.is_set():
+            self._commits.check()
+            discovery.begin(bounded=self._settings.bounded, known=self._partitions.names())
+            try:
+                found = discovery.take(TICK_S)
+            except FrazilError as error:
+                waited = time.monotonic() - started
+                if not error.retryable or not self._settings.wait_at_start or waited > patience_s:
+                    raise
+                self.status.trouble = {"sources": str(error)}
+                if self._observer is not None:
+                    self._observer.update(self.status)
+                self._stop.wait(SOURCE_RETRY_S)
+            else:
+                if found is not None:
+                    return found
+        return None
 
     def _source_nodes(self) -> list[Any]:
         return [node for node in self._runnable.plan["nodes"] if node["kind"] == "source"]
@@ -353,9 +389,10 @@ class Coordinator:
                 elif now >= next_verify:
                     next_verify = now + self._settings.verify_every_s
                     self._commits.verify()
+            self._take_partitions()
             if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
-                self._look_for_partitions()
+                self._discovery.begin(bounded=False, known=self._partitions.names())
 
     def _wait(self, next_cut: float) -> list[Any]:
         tick = TICK_S
@@ -425,9 +462,10 @@ class Coordinator:
         if positions and job is not None:
             job.committed(positions)
 
-    def _look_for_partitions(self) -> None:
+    def _take_partitions(self) -> None:
+        """New partitions, if a look has ended: they are read from the next epoch on."""
         try:
-            found = self._job.discover(bounded=False, known=self._partitions.names())
+            found = self._discovery.take() or {}
         except FrazilError as error:
             if not error.retryable:
                 raise
@@ -442,7 +480,7 @@ class Coordinator:
                 self._admitted[source] = new
 
     def _show(self) -> None:
-        if self._observer is None:
+        if self._observer is None and not self._threaded:
             return
         self.status.pending_epochs = self._log.pending_epochs()
         self.status.trouble = {
@@ -450,7 +488,8 @@ class Coordinator:
             for sink, error in self._commits.trouble().items()
         }
         self.status.metrics = self._job.metrics()
-        self._observer.update(self.status)
+        if self._observer is not None:
+            self._observer.update(self.status)
 
     # -- end -------------------------------------------------------------------------------------
 

@@ -158,6 +158,10 @@ class Handle:
         self._coordinator.stop()
         return self.wait()
 
+    def abort(self) -> None:
+        """Ask for the end at once; uncommitted rows are read again by the next run."""
+        self._coordinator.abort()
+
     def wait(self, timeout: float | None = None) -> RunReport:
         """Wait for the end.
 

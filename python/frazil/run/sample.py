@@ -63,7 +63,11 @@ def sample(stream: Stream, rows: int) -> pa.Table:
                     "look at the same topic with another start",
                 )
             del node["options"]["group"]
-    settings = replace(settings_of(pipeline, bounded=True, quiet=True), checkpoint_every_s=EPOCH_S)
+    settings = replace(
+        settings_of(pipeline, bounded=True, quiet=True),
+        checkpoint_every_s=EPOCH_S,
+        wait_at_start=False,
+    )
     coordinator = Coordinator(runnable, settings)
     watcher = threading.Thread(target=_stop_when_full, args=(limit, coordinator), daemon=True)
     watcher.start()

@@ -33,6 +33,7 @@ class RunSettings:
     checkpoint_every_s: float = 10.0
     bounded: bool = False
     takeover: bool = False
+    wait_at_start: bool = True  # for sources that are away; False: that is an error
     retain: int = 0
     drain_s: float = DRAIN_S
     discover_every_s: float = DISCOVER_EVERY_S
