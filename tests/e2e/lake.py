@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import frazil as fz
-import pyarrow as pa
 from pyiceberg.catalog import load_catalog
 
 from tests.services.rows import arrow_rows, sorted_lines
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyiceberg.table import Table
 
     from tests.services.duckdb_reader import DuckdbReader

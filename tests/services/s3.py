@@ -5,6 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,7 @@ class S3:
 
     def __init__(self, run_dir: Path) -> None:
         self._port = free_port()
+        self._data = run_dir / "data"
         self.endpoint = f"http://127.0.0.1:{self._port}"
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
@@ -146,6 +149,16 @@ class S3:
         finally:
             client.close()
         return name
+
+    @contextmanager
+    def without_bucket(self, name: str) -> Iterator[None]:
+        """Let a bucket be missing for a while; only versitygw, which keeps it as a folder."""
+        kept, hidden = self._data / name, self._data.with_name(f"hidden-{name}")
+        kept.rename(hidden)
+        try:
+            yield
+        finally:
+            hidden.rename(kept)
 
     def client(self) -> Any:
         """Return a boto3 client for this server."""
