@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <utility>
 
 #include "base/limits.h"
@@ -149,10 +150,19 @@ Status Job::start() {
   return Status::OK();
 }
 
+// A step whose exceptions are errors: one that left a thread would end the process.
+Result<bool> Job::step(Worker* worker, std::mt19937_64* random) {
+  try {
+    return worker->step(random);
+  } catch (const std::exception& error) {
+    return Error(ErrorKind::kInternal, std::string("running a worker: ") + error.what());
+  }
+}
+
 void Job::run(Worker* worker) {
   bool ended = false;
   while (!stopping_) {
-    const Result<bool> worked = worker->step(nullptr);
+    const Result<bool> worked = step(worker, nullptr);
     if (!worked.ok()) return fail(worked.status());
     if (worker->ended() != ended) {
       ended = worker->ended();
@@ -182,7 +192,7 @@ void Job::simulate(int64_t steps) {
       if (!events_.empty()) return;
     }
     Worker* worker = workers_[random_() % workers_.size()].get();
-    const Result<bool> worked = worker->step(&random_);
+    const Result<bool> worked = step(worker, &random_);
     if (!worked.ok()) return fail(worked.status());
     resting = *worked ? 0 : resting + 1;
     note_ended();

@@ -85,6 +85,7 @@ class Job {
   void wire();
   void wire(const Edge& edge);
   Channel* make_channel(int edge, int from, int to);
+  static Result<bool> step(Worker* worker, std::mt19937_64* random);
   void run(Worker* worker);
   void simulate(int64_t steps);
   void cut(EpochPart part);

@@ -28,6 +28,7 @@ Status Worker::open(const Plan& plan, const StagePlan& cut, WorkerContext contex
     FZ_ASSIGN(auto stage, Stage::Make(plan, cut, number, context_));
     stages_.push_back(std::move(stage));
   }
+  turns_.resize(stages_.size());
   return Status::OK();
 }
 
@@ -50,21 +51,23 @@ std::vector<Worker::Choice> Worker::choices() {
   }
   for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
     Stage& stage = *stages_[static_cast<size_t>(number)];
+    const Turn& turn = turns_[static_cast<size_t>(number)];
     if (!stage.has_credit()) continue;
     if (stage.unfinished()) {
       possible.push_back({Work::kResume, number, 0});
       continue;
     }
     for (int i = 0; i < stage.inbound_count(); ++i) {
-      const int inbound = static_cast<int>((turn_ + static_cast<size_t>(i)) % static_cast<size_t>(stage.inbound_count()));
+      const int inbound = static_cast<int>((turn.receive + static_cast<size_t>(i)) % static_cast<size_t>(stage.inbound_count()));
       if (stage.can_receive(inbound)) possible.push_back({Work::kReceive, number, inbound});
     }
   }
   for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
     Stage& stage = *stages_[static_cast<size_t>(number)];
+    const Turn& turn = turns_[static_cast<size_t>(number)];
     if (stage.source_count() == 0 || !stage.has_credit() || stage.unfinished()) continue;
     for (int i = 0; i < stage.source_count(); ++i) {
-      const int source = static_cast<int>((turn_ + static_cast<size_t>(i)) % static_cast<size_t>(stage.source_count()));
+      const int source = static_cast<int>((turn.poll + static_cast<size_t>(i)) % static_cast<size_t>(stage.source_count()));
       if (stage.can_poll(source)) possible.push_back({Work::kPoll, number, source});
     }
   }
@@ -72,7 +75,6 @@ std::vector<Worker::Choice> Worker::choices() {
 }
 
 Result<bool> Worker::step(std::mt19937_64* random) {
-  ++turn_;
   std::vector<Choice> possible = choices();
   if (random != nullptr && possible.size() > 1) {
     std::swap(possible.front(), possible[(*random)() % possible.size()]);
@@ -103,9 +105,11 @@ Result<bool> Worker::run(const Choice& choice) {
       FZ_TRY(stage.resume());
       return true;
     case Work::kReceive:
+      ++turns_[static_cast<size_t>(choice.stage)].receive;
       FZ_TRY(stage.receive(choice.index));
       return true;
     case Work::kPoll:
+      ++turns_[static_cast<size_t>(choice.stage)].poll;
       return poll(choice);
     case Work::kNone:
       break;

@@ -80,7 +80,13 @@ class Worker {
   std::vector<std::unique_ptr<Stage>> stages_;
   std::mutex controls_mutex_;
   std::deque<Control> controls_;
-  size_t turn_ = 0;  // round robin over sources and channels
+  // Round robin over a stage's sources and channels. Each turn is moved by its own kind of work: one for all would
+  // always meet the same source when polling and receiving alternate.
+  struct Turn {
+    size_t poll = 0;
+    size_t receive = 0;
+  };
+  std::vector<Turn> turns_;  // by stage
   std::atomic<bool> ended_{false};
   std::atomic<int64_t> polled_{0};
 };

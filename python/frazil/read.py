@@ -518,7 +518,7 @@ def _encoded(table: pa.Table, partitions: int) -> list[str]:
     table = table.combine_chunks()
     encoded = []
     for number in range(partitions):
-        part = table.take(list(range(number, table.num_rows, partitions)))
+        part = table.take(pa.array(range(number, table.num_rows, partitions), pa.int64()))
         out = pa.BufferOutputStream()
         with pa.ipc.new_stream(out, part.schema) as writer:
             writer.write_table(part)

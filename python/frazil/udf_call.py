@@ -115,6 +115,12 @@ def _column(function: Function, batch: pa.RecordBatch) -> pa.Array:
 def _checked_batch(function: Function, result: Any) -> pa.RecordBatch:
     if isinstance(result, pa.Table):
         batches = result.combine_chunks().to_batches()
+        if len(batches) > 1:  # texts of more than 2 GiB cannot be one array
+            raise UdfError(
+                f"{function.reference} returned a table of {result.nbytes} bytes, too many for one "
+                "batch",
+                "return fewer rows for a batch",
+            )
         result = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=result.schema)
     if not isinstance(result, pa.RecordBatch):
         raise UdfError(

@@ -29,7 +29,25 @@ Status LaneReader::CheckDone(const Entry& file, int64_t read, std::vector<Entry>
           " now\n  files must be complete before they are put there: write them elsewhere and rename them");
 }
 
+// Files under the floor may go, but none may come there or change: it would not be read.
+Status LaneReader::CheckBelow(const Position::Below& now) {
+  const Position::Below& before = position_.below;
+  if (position_.below_known && (now.files > before.files || (now.files == before.files && !(now == before)))) {
+    const std::string what = now.files > before.files
+                                 ? std::to_string(now.files - before.files) + " files came"
+                                 : std::string("a file came or changed");
+    return Error(ErrorKind::kState,
+                 name_ + ": " + what + " at or before \"" + position_.floor +
+                     "\" in the order of names, long after the files around were read, and would be left out\n"
+                     "  give files names that grow with time, or read with ordered=False");
+  }
+  position_.below = now;
+  position_.below_known = true;
+  return Status::OK();
+}
+
 Status LaneReader::Update(const std::vector<Entry>& files) {
+  Position::Below below;
   std::vector<Entry> behind, late;
   std::string top = std::max(position_.floor, position_.file);
   if (!position_.done.empty()) top = std::max(top, position_.done.rbegin()->first);
@@ -46,8 +64,11 @@ Status LaneReader::Update(const std::vector<Entry>& files) {
       behind.push_back(file);
     } else if (file.key > position_.floor) {
       late.push_back(file);
+    } else {
+      below.Add(file.key, file.size);
     }
   }
+  if (!position_.floor.empty()) FZ_TRY(CheckBelow(below));
   if (!found) {
     return Error(ErrorKind::kState,
                  "going on in \"" + position_.file + "\" at " + std::to_string(position_.offset) +
@@ -61,8 +82,12 @@ Status LaneReader::Update(const std::vector<Entry>& files) {
 // Opens the file that the position names, or the next one.
 Status LaneReader::Open() {
   if (!current_.has_value()) {
-    current_ = waiting_.front();
-    waiting_.erase(waiting_.begin());
+    // A file that came late holds up the floor: it is read first when too much stands above it.
+    const auto next = !position_.Crowded() ? waiting_.begin()
+                                           : std::min_element(waiting_.begin(), waiting_.end(),
+                                                              [](const Entry& a, const Entry& b) { return a.key < b.key; });
+    current_ = *next;
+    waiting_.erase(next);
     position_.file = current_->key;
     const auto done = position_.done.find(current_->key);
     position_.offset = done == position_.done.end() ? 0 : done->second;
@@ -91,8 +116,11 @@ Status LaneReader::Open() {
   }
   if (text && position_.offset > 0) {
     FZ_ASSIGN(auto file, context_.fs->OpenInputFile(current_->path));
-    FZ_ASSIGN(auto before, file->ReadAt(position_.offset - 1, 1));
-    if (before->size() == 1 && before->data()[0] != '\n' && position_.offset < current_->size) {
+    FZ_ASSIGN(auto around, file->ReadAt(position_.offset - 1, 3));
+    const std::string_view text_around(reinterpret_cast<const char*>(around->data()), static_cast<size_t>(around->size()));
+    // A last line that was whole may get its line end later.
+    const bool ended = text_around.substr(1).starts_with('\n') || text_around.substr(1).starts_with("\r\n");
+    if (text_around.size() > 1 && text_around[0] != '\n' && !ended) {
       return Error(ErrorKind::kState,
                    current_->path + ": byte " + std::to_string(position_.offset) +
                        " is not the begin of a line: its last line was written on after it was read\n"

@@ -31,14 +31,35 @@ bool MatchesSet(std::string_view pattern, char c, size_t* length) {
   return i < pattern.size() && found != negated;
 }
 
-std::string_view NameOf(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 // Files that other programs hide: temporary ones, markers.
 bool IsHidden(std::string_view name) { return name.starts_with('.') || name.starts_with('_'); }
+
+// True if a step of the path behind `folder` is hidden: a file in `_frazil/` or `_temporary/` is in the making too.
+// `_day=3` is a partition's folder.
+bool IsHiddenIn(std::string_view folder, std::string_view path) {
+  path.remove_prefix(std::min(folder.size(), path.size()));
+  while (path.starts_with('/')) path.remove_prefix(1);
+  for (size_t cut = path.find('/'); cut != std::string_view::npos; cut = path.find('/')) {
+    const std::string_view step = path.substr(0, cut);
+    if (IsHidden(step) && (step[0] == '.' || step.find('=') == std::string_view::npos)) return true;
+    path.remove_prefix(cut + 1);
+  }
+  return IsHidden(path);
+}
 
 std::string FolderOf(const std::string& path) {
   const size_t cut = path.rfind('/');
   return cut == std::string::npos ? "" : cut == 0 ? "/" : path.substr(0, cut);
+}
+
+// True if a step of the pattern asks for hidden names.
+bool NamesHidden(std::string_view pattern) {
+  for (size_t at = 0; at < pattern.size();) {
+    const size_t cut = std::min(pattern.find('/', at), pattern.size());
+    if (IsHidden(pattern.substr(at, cut - at))) return true;
+    at = cut + 1;
+  }
+  return false;
 }
 
 // The part of a pattern before its first step with a sign in it.
@@ -138,7 +159,7 @@ Result<std::vector<arrow::fs::FileInfo>> Listing::Match(const std::string& patte
     if (info->type() == arrow::fs::FileType::File) return std::vector{*info};
     FZ_ASSIGN(auto inside, Select(pattern, /*deep=*/true));
     for (auto& one : inside) {
-      if (one.type() == arrow::fs::FileType::File && !IsHidden(one.base_name()))
+      if (one.type() == arrow::fs::FileType::File && !IsHiddenIn(pattern, one.path()))
         matched.push_back(std::move(one));
     }
   } else {
@@ -146,9 +167,9 @@ Result<std::vector<arrow::fs::FileInfo>> Listing::Match(const std::string& patte
     const std::string rest = pattern.substr(std::min(pattern.size(), folder.size()));
     const bool deep = std::count(rest.begin(), rest.end(), '/') > 1 || rest.find("**") != std::string::npos;
     FZ_ASSIGN(auto inside, Select(folder, deep));
-    const bool wants_hidden = IsHidden(NameOf(pattern));
+    const bool wants_hidden = NamesHidden(rest);
     for (auto& one : inside) {
-      if (one.type() != arrow::fs::FileType::File || (IsHidden(one.base_name()) && !wants_hidden)) continue;
+      if (one.type() != arrow::fs::FileType::File || (!wants_hidden && IsHiddenIn(folder, one.path()))) continue;
       if (MatchesGlob(pattern, one.path())) matched.push_back(std::move(one));
     }
   }

@@ -31,12 +31,13 @@ TEST(FilePosition, GoesToJsonAndBack) {
   position.offset = 17;
   position.done = {{"/a/0", 3}, {"/a/1", 4}};
   position.floor = "/A";
-  EXPECT_EQ(position.ToJson(false),
-            R"({"done":[["/a/0",3],["/a/1",4]],"file":"/a/b","floor":"/A","offset":17,"v":1})");
+  position.below = {2, 18446744073709551615u};
+  EXPECT_EQ(position.ToJson(false), R"({"below":[2,18446744073709551615],"done":[["/a/0",3],["/a/1",4]],)"
+                                    R"("file":"/a/b","floor":"/A","offset":17,"v":1})");
   const Position back = Position::Parse(position.ToJson(true)).ValueOrDie();
   EXPECT_EQ(back.ToJson(true), position.ToJson(true));
   for (const char* bad : {"", "{}", "[]", R"({"v":2})", R"({"v":1,"offset":-1})", R"({"v":1,"offset":"1"})",
-                          R"({"v":1,"file":1})", R"({"v":1,"done":[["a"]]})", R"({"v":1,"done":5})"}) {
+                          R"({"v":1,"file":1})", R"({"v":1,"done":[["a"]]})", R"({"v":1,"done":5})", R"({"v":1,"below":[1]})"}) {
     EXPECT_FALSE(Position::Parse(bad).ok()) << bad;
   }
 }

@@ -39,12 +39,21 @@ Result<Position> Position::Parse(const std::string& text) {
   position.floor = floor.get<std::string>();
   position.offset = offset.get<int64_t>();
   if (position.offset < 0) return Broken(text);
+  const json below = parsed.value("below", json());
+  if (below.is_array() && below.size() == 2 && below[0].is_number_integer() && below[1].is_number_integer()) {
+    position.below = {below[0].get<int64_t>(), below[1].get<uint64_t>()};
+  } else if (below.is_null()) {
+    position.below_known = position.floor.empty();
+  } else {
+    return Broken(text);
+  }
   return position;
 }
 
 std::string Position::ToJson(bool rows) const {
   json made = {{"v", 1}, {"file", file}, {rows ? "row" : "offset", offset}};
   if (!floor.empty()) made["floor"] = floor;
+  if (!floor.empty() && below_known) made["below"] = {below.files, below.digest};
   json& list = made["done"] = json::array();
   for (const auto& [key, size] : done) list.push_back({key, size});
   return made.dump();
@@ -56,11 +65,27 @@ void Position::Finish(int64_t size) {
   offset = 0;
 }
 
+void Position::Below::Add(const std::string& key, int64_t size) {
+  // FNV-1a: the same in every build and on every machine.
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : key + ":" + std::to_string(size)) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  ++files;
+  digest += hash;
+}
+
+bool Position::Crowded() const {
+  if (done.size() > kDoneFiles) return true;
+  size_t bytes = 0;
+  for (const auto& [key, size] : done) bytes += key.size();
+  return bytes > kDoneBytes;
+}
+
 void Position::Lower(const std::vector<std::string>& waiting) {
-  while (done.size() > kDoneFiles) {
+  while (Crowded()) {
     const std::string& lowest = done.begin()->first;
     if (!waiting.empty() && waiting.front() < lowest) return;
     if (!file.empty() && file < lowest) return;
+    below.Add(lowest, done.begin()->second);
     floor = lowest;
     done.erase(done.begin());
   }

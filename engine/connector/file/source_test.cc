@@ -448,6 +448,62 @@ TEST(FileSource, KeepsPositionsOfManyFilesShort) {
   EXPECT_EQ(Texts(ReadAll(run)), (Strings{"new", "late"}));
 }
 
+// What assign() or the first poll says of files that are not as they were.
+Status Refused(Reading& run) {
+  auto source = Assigned(run);
+  return source.ok() ? (*source)->poll(run.budget).status() : source.status();
+}
+
+TEST(FileSource, RefusesFilesThatComeUnderTheFloor) {
+  Folder folder;
+  for (int i = 0; i < 700; ++i) {
+    char name[16];
+    std::snprintf(name, sizeof(name), "f%04d", i);
+    folder.write(name, std::to_string(i) + "\n");
+  }
+  Reading run{{{"paths", {folder.path("*")}}}};
+  {
+    auto source = Assigned(run).ValueOrDie();
+    EXPECT_EQ(Drain(*source, run.budget).lines.size(), 700U);
+    run.from = source->positions();
+  }
+  EXPECT_TRUE(Refused(run).ok());
+  folder.write("f0001a", "late\n");
+  EXPECT_NE(Refused(run).message().find("1 files came at or before"), std::string::npos);
+  fs::remove(folder.path("f0001a"));
+  folder.append("f0001", "more\n");
+  EXPECT_NE(Refused(run).message().find("a file came or changed"), std::string::npos);
+  fs::remove(folder.path("f0001"));  // read files may go
+  EXPECT_TRUE(Refused(run).ok());
+}
+
+TEST(FileSource, KeepsPositionsOfLongNamesShort) {
+  Folder folder;
+  const std::string long_folder = std::string(200, 'x') + "/" + std::string(200, 'y') + "/";
+  for (int i = 0; i < 300; ++i) folder.write(long_folder + std::to_string(1000 + i), std::to_string(i) + "\n");
+  Reading run{{{"paths", {folder.path("")}}}};
+  auto source = Assigned(run).ValueOrDie();
+  EXPECT_EQ(Drain(*source, run.budget).lines.size(), 300U);
+  EXPECT_LT(source->positions()[0].position.size(), 60U << 10);  // a manifest takes 64 KiB
+  folder.write(long_folder + "2000", "new\n");
+  run.from = source->positions();
+  EXPECT_EQ(Texts(ReadAll(run)), (Strings{"new"}));
+}
+
+TEST(FileSource, LeavesOutFilesInHiddenFolders) {
+  Folder folder;
+  folder.write("a", "1\n");
+  folder.write("_frazil/staging/b", "2\n");
+  folder.write(".tmp/b", "3\n");
+  folder.write("_day=1/c", "4\n");
+  Reading run{{{"paths", {folder.path("")}}}};
+  EXPECT_EQ(Texts(ReadAll(run)), (Strings{"4", "1"}));
+  Reading pattern{{{"paths", {folder.path("**")}}}};
+  EXPECT_EQ(Texts(ReadAll(pattern)), (Strings{"4", "1"}));
+  Reading asked{{{"paths", {folder.path("_frazil/*/*")}}}};
+  EXPECT_EQ(Texts(ReadAll(asked)), (Strings{"2"}));
+}
+
 std::shared_ptr<arrow::RecordBatch> Table(int64_t begin, int64_t rows) {
   arrow::Int32Builder a;
   arrow::StringBuilder b;

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
+from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.run.commit_loop import CommitLoop, Committed, Committer
@@ -165,6 +166,7 @@ class Coordinator:
         self._cutting = False
         self._cut_polled = 0
         self._ended = False
+        self._opened = False
         self._finishing = False
         self._admitted: dict[str, list[Found]] = {}
         self._snapshots: dict[str, list[int]] = {}
@@ -201,7 +203,9 @@ class Coordinator:
             retain=self._settings.retain,
             hook=self._hook,
             events=self._events,
+            clock=Clock(sleep=self._sleep_while_opening),
         )
+        self._opened = True
         try:
             return self._run_as_owner(started)
         except (CheckpointError, CommitRefused):
@@ -258,6 +262,16 @@ class Coordinator:
                 "nothing is lost; this process must end and must not be restarted by itself",
             ) from error
 
+    def _sleep_while_opening(self, seconds: float) -> None:
+        """Sleep for the log; a request to stop ends the waiting for another process at once."""
+        if self._opened:
+            time.sleep(seconds)
+        elif self._stop.wait(seconds):
+            raise CheckpointError(
+                f"starting {self._runnable.name}: asked to stop before it had the checkpoint log",
+                "nothing was read or changed",
+            )
+
     # -- start -----------------------------------------------------------------------------------
 
     def _start_job(self) -> bool:
@@ -273,9 +287,10 @@ class Coordinator:
         }
         if found is None:
             return False
-        # Sources that end by themselves (a table in memory, a counted generator) end any run.
+        # Sources that end by themselves (a table in memory, a counted generator) end any run. One
+        # that has no partitions yet (an empty folder) does not.
         self._bounded = settings.bounded or all(
-            each.end for partitions in found.values() for each in partitions
+            partitions and all(each.end for each in partitions) for partitions in found.values()
         )
         options = JobOptions(
             workers=settings.workers,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import base64
 import functools
+import os
 import sys
 import threading
 import weakref
@@ -195,6 +196,10 @@ def _abort_all() -> None:
     for coordinator in list(_coordinators):
         coordinator.abort()
         coordinator.join(10.0)
+
+
+# A forked child has neither the engine's threads nor the control thread to wait for.
+os.register_at_fork(after_in_child=_coordinators.clear)
 
 
 @contextmanager
