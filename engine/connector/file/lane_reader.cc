@@ -117,10 +117,11 @@ Status LaneReader::Open() {
   if (text && position_.offset > 0) {
     FZ_ASSIGN(auto file, context_.fs->OpenInputFile(current_->path));
     FZ_ASSIGN(auto around, file->ReadAt(position_.offset - 1, 3));
-    const std::string_view text_around(reinterpret_cast<const char*>(around->data()), static_cast<size_t>(around->size()));
+    const auto bytes = static_cast<std::string_view>(*around);
+    const auto behind = bytes.substr(std::min<size_t>(bytes.size(), 1));
     // A last line that was whole may get its line end later.
-    const bool ended = text_around.substr(1).starts_with('\n') || text_around.substr(1).starts_with("\r\n");
-    if (text_around.size() > 1 && text_around[0] != '\n' && !ended) {
+    const bool ended = behind.starts_with('\n') || behind.starts_with("\r\n");
+    if (!behind.empty() && bytes[0] != '\n' && !ended) {
       return Error(ErrorKind::kState,
                    current_->path + ": byte " + std::to_string(position_.offset) +
                        " is not the begin of a line: its last line was written on after it was read\n"

@@ -332,7 +332,19 @@ TEST(FileSource, LeavesALineThatIsBeingWritten) {
   EXPECT_EQ(Texts(Drain(*source, run.budget)), (Strings{"1"}));
   run.from = source->positions();
   EXPECT_EQ(Texts(ReadAll(run)), (Strings{"2233", "4"}));
-  // But one that was whole for us and is written on later cannot be mended.
+  // A line that was whole for us may get its line end later.
+  for (const char* end : {"\n", "\r\n"}) {
+    folder.write("a", "1\n2");
+    run.from.clear();
+    source = Assigned(run).ValueOrDie();
+    EXPECT_EQ(Texts(Drain(*source, run.budget)), (Strings{"1", "2"}));
+    run.from = source->positions();
+    folder.append("a", end);
+    EXPECT_EQ(Texts(ReadAll(run)), Strings{});
+    folder.append("a", "3\n");
+    EXPECT_EQ(Texts(ReadAll(run)), (Strings{"3"}));
+  }
+  // But one that is written on later cannot be mended.
   folder.write("a", "1\n2");
   run.from.clear();
   source = Assigned(run).ValueOrDie();

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import structlog
 from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
 from frazil.checkpoint.slot_put import Clock
-from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError
+from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError, PlanError
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.run.commit_loop import CommitLoop, Committed, Committer
 from frazil.run.discovery import Discovery, FoundBySource
@@ -333,9 +333,20 @@ class Coordinator:
         finally:
             discovery.close()
             scout.stop()
+        if found is not None and self._settings.bounded:
+            self._check_ends(found)
         if found is not None and self._partitions.admit(found):
             self._append(Epoch(sources=self._partitions.state(), key_groups=self._key_groups()))
         return found
+
+    def _check_ends(self, found: FoundBySource) -> None:
+        for source, partitions in found.items():
+            if any(not each.end for each in partitions):
+                raise PlanError(
+                    f'{self._runnable.source_names[source]} has no end, so until="now" is never '
+                    "reached",
+                    "give it one (rows= of a generator), or run without until",
+                )
 
     def _await_sources(self, discovery: Discovery) -> FoundBySource | None:
         """Partitions of all sources, when they are reached; None if the end was asked for."""

@@ -166,3 +166,15 @@ def test_a_replaced_column_stays_in_its_place(tmp_path: Path) -> None:
     fz.Pipeline("place", sink, checkpoint=str(tmp_path)).run(until="now", quiet=True)
     assert sink.table().to_pydict() == {"a": [30, 40], "b": [3, 4], "c": [5, 6]}
     assert list(sink.table().schema.names) == ["a", "b", "c"]
+
+
+def test_a_bounded_run_of_an_endless_source_is_refused(tmp_path: Path) -> None:
+    sink = fz.read_generator(rate=100).write_memory()
+    with pytest.raises(fz.PlanError, match="has no end"):
+        fz.Pipeline("endless", sink, checkpoint=str(tmp_path)).run(until="now", quiet=True)
+
+
+def test_a_table_without_rows_is_a_source(tmp_path: Path) -> None:
+    sink = fz.read_memory(pa.table({"a": pa.array([], pa.int64())})).write_memory()
+    fz.Pipeline("nothing", sink, checkpoint=str(tmp_path)).run(until="now", quiet=True)
+    assert sink.table().num_rows == 0
