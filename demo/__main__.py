@@ -24,7 +24,7 @@ from frazil.checkpoint.inspect import list_state
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.iceberg.catalog import open_catalog
 
-from bench.events import Events, write_events
+from bench.events import Events, event_file
 from demo.page import write_page
 from tests.services.duckdb_reader import DuckdbReader
 
@@ -78,7 +78,7 @@ def main() -> None:
                 services.s3,
             )
     else:
-        events = write_events(arguments.rows, (OUT / f"events-{arguments.rows}.jsonl").resolve())
+        events = event_file(arguments.rows)
         run(arguments.rows, {"DEMO_EVENTS": str(events)})
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from demo.__main__ import Timeline
 
 WIDTH, LEFT, RIGHT = 1000, 120, 20
+TICKS_MAX = 20  # of the axis of seconds
 RUNS_Y, EPOCHS_Y, COMMITS_Y, HEIGHT = 50, 120, 190, 250
 
 _STYLE = """
@@ -91,7 +92,7 @@ def _drawing(timeline: Timeline) -> str:
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
         f'y1="{HEIGHT - 25}" y2="{HEIGHT - 25}"/>'
     )
-    for tick in range(int(last) + 1):
+    for tick in range(0, int(last) + 1, 1 + int(last / TICKS_MAX)):
         parts.append(f'<text x="{x(tick) - 4:.1f}" y="{HEIGHT - 8}">{tick} s</text>')
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(parts)}</svg>'
 
