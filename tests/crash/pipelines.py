@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import frazil as fz
 
@@ -38,6 +39,60 @@ def one_table(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline
     return _pipeline("one", folder, ids(rate).write_iceberg("t.one", catalog=catalog))
 
 
+def second(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Another pipeline that writes to the same table."""
+    rows = ids(rate, seed=1).with_columns(id=fz.col("id") + ROWS)
+    return _pipeline("second", folder, rows.write_iceberg("t.one", catalog=catalog))
+
+
+def two_sinks(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Two sinks on one table."""
+    rows = ids(rate)
+    even = rows.filter(fz.col("id") % 2 == 0).write_iceberg("t.one", catalog=catalog, name="even")
+    odd = rows.filter(fz.col("id") % 2 == 1).write_iceberg("t.one", catalog=catalog, name="odd")
+    return _pipeline("sinks", folder, even, odd)
+
+
+def two_tables(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """One stream into two tables."""
+    rows = ids(rate)
+    tables = [rows.write_iceberg(name, catalog=catalog) for name in ("t.one", "t.two")]
+    return _pipeline("tables", folder, *tables)
+
+
+def few_rows(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Rows at the beginning and at the end: the epochs between have none for the table."""
+    rows = ids(rate).filter(is_few(fz.col("id")))
+    return _pipeline("few", folder, rows.write_iceberg("t.one", catalog=catalog))
+
+
+def is_few(number: Any) -> Any:
+    """Whether `few_rows` keeps it; a number or a column."""
+    return (number < 100) | (number >= ROWS - 100)
+
+
+def by_country(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Through an exchange, to the worker that writes the partition."""
+    sink = ids(rate).write_iceberg(
+        "t.one", catalog=catalog, partition_by="country", distribute_by="partition"
+    )
+    return _pipeline("country", folder, sink)
+
+
+def to_files(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Into files of a folder."""
+    return _pipeline("files", folder, ids(rate).write_files(folder / "out", format="parquet"))
+
+
 PIPELINES: Mapping[str, Build] = {
-    "one_table": one_table,
+    build.__name__: build
+    for build in (
+        one_table,
+        second,
+        two_sinks,
+        two_tables,
+        few_rows,
+        by_country,
+        to_files,
+    )
 }

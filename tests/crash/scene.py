@@ -6,13 +6,17 @@ import json
 import multiprocessing
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+import pyarrow as pa
 from frazil.checkpoint.log import EXIT_FENCED
 from pyiceberg.catalog import Catalog, load_catalog
 
@@ -21,7 +25,6 @@ from tests.crash.pipelines import PIPELINES, ROWS, catalog_properties
 from tests.model.event_log import EventLog
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyiceberg.table import Table
 
     from tests.services.duckdb_reader import DuckdbReader
@@ -83,6 +86,16 @@ class Process:
         os.kill(self._process.pid, number)
 
     @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.is_alive()
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.signal(signal.SIGKILL)
+        assert self.wait() == -signal.SIGKILL, self.output
+
+    @property
     def output(self) -> str:
         """What it has said."""
         return (self.run.folder / f"run-{self.number}.txt").read_text()
@@ -139,9 +152,9 @@ class Scene:
     def close(self) -> None:
         """End what still runs, which only a failed test leaves."""
         for process in self._processes:
-            if process._process.is_alive():
+            if process.alive:
                 process.signal(signal.SIGKILL)
-                process._process.join()
+                process.wait()
 
     # -- what others do --------------------------------------------------------------------------
 
@@ -153,6 +166,68 @@ class Scene:
     def table(self, name: str = "t.one") -> Table:
         """A table, as another program opens it."""
         return self.catalog.load_table(name)
+
+    def append(self, ids: Sequence[int]) -> None:
+        """Another program appends rows to t.one."""
+        table = self.table()
+        table.append(
+            pa.table(
+                {"id": list(ids), "country": ["XX"] * len(ids)}, table.scan().to_arrow().schema
+            )
+        )
+
+    def compact(self) -> None:
+        """Another program rewrites t.one."""
+        table = self.table()
+        assert table.metadata.current_snapshot_id is not None
+        table.overwrite(table.scan().to_arrow())
+
+    def expire(self) -> None:
+        """Another program expires all snapshots of t.one that are not referenced."""
+        now = datetime.now() + timedelta(days=1)
+        self.table().maintenance.expire_snapshots().older_than(now).commit()
+
+    def set_head(self, snapshot: int) -> None:
+        """Another program sets the branch to a snapshot."""
+        with self.table().manage_snapshots() as manage:
+            manage.set_current_snapshot(snapshot)
+
+    @property
+    def head(self) -> int:
+        """The head of t.one."""
+        found = self.table().metadata.current_snapshot_id
+        assert found is not None
+        return found
+
+    @contextmanager
+    def catalog_away(self) -> Iterator[None]:
+        """The catalog answers nobody."""
+        with closing(sqlite3.connect(self.folder / "catalog.db", isolation_level=None)) as database:
+            database.execute("BEGIN EXCLUSIVE")
+            yield
+            database.execute("ROLLBACK")
+
+    def slots(self, pipeline: str = "one") -> list[Path]:
+        """Files of the checkpoint log."""
+        return sorted((self.folder / "checkpoints" / pipeline / "log").iterdir())
+
+    def wait_for_slots(self, more: int, process: Process, pipeline: str = "one") -> None:
+        """Wait until the newest slot is that much higher."""
+        goal = int(self.slots(pipeline)[-1].stem) + more
+        deadline = time.monotonic() + PATIENCE_S
+        while int(self.slots(pipeline)[-1].stem) < goal:
+            assert process.alive, process.output
+            assert time.monotonic() < deadline, process.output
+            time.sleep(0.01)
+
+    def wait_for_rows(self, process: Process) -> None:
+        """Wait until a commit to t.one has been reported."""
+        events = self.folder / "events-one.jsonl"
+        deadline = time.monotonic() + PATIENCE_S
+        while not events.exists() or '"landed"' not in events.read_text():
+            assert process.alive, process.output
+            assert time.monotonic() < deadline, process.output
+            time.sleep(0.01)
 
     # -- what must hold --------------------------------------------------------------------------
 

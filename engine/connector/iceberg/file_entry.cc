@@ -42,9 +42,11 @@ std::string FileEntry(const DataFolder& folder, const DataFile& file, const Part
   return entry.dump();
 }
 
-std::string TokenOf(const std::vector<std::string>& entries) {
+std::string TokenOf(const std::vector<std::string>& entries, const std::string& table_uuid) {
   if (entries.empty()) return "";
-  std::string token = "{\"v\":1,\"files\":[";
+  std::string token = "{\"v\":1,";
+  if (!table_uuid.empty()) token += "\"table\":" + nlohmann::json(table_uuid).dump() + ",";
+  token += "\"files\":[";
   for (size_t i = 0; i < entries.size(); ++i) token += (i == 0 ? "" : ",") + entries[i];
   return token + "]}";
 }

@@ -13,6 +13,6 @@ std::string FileEntry(const DataFolder& folder, const DataFile& file, const Part
                       int32_t spec_id);
 
 // The token of these entries; empty if there are none.
-std::string TokenOf(const std::vector<std::string>& entries);
+std::string TokenOf(const std::vector<std::string>& entries, const std::string& table_uuid);
 
 }  // namespace frazil::iceberg

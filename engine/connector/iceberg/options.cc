@@ -93,6 +93,7 @@ Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json) {
   FZ_ASSIGN(options.schema, ReadSchema(schema));
   FZ_TRY(Read(json, "spec_id", &options.spec_id));
   FZ_TRY(Read(json, "attempt", &options.attempt));
+  FZ_TRY(Read(json, "table_uuid", &options.table_uuid));
   FZ_TRY(Read(json, "scope", &options.scope));
   if (!options.scope.empty() && options.scope.size() != 8) {
     return Error(ErrorKind::kConfig, "iceberg sink: scope is 8 hex digits, not \"" + options.scope + "\"");

@@ -39,10 +39,12 @@ struct WriterOptions {
   std::string location;                   // URI of the folder of data files, without a slash at the end
   nlohmann::json s3;                      // credentials and endpoint; null if not S3
   std::shared_ptr<arrow::Schema> schema;  // with PARQUET:field_id everywhere
+  std::string table_uuid;                 // whose field ids these are; goes into tokens
   int32_t spec_id = 0;
   std::vector<PartitionField> partition;
   int64_t attempt = 0;
-  std::string scope;  // 8 hex digits that begin the uuids in file names: whose files these are; empty = random
+  std::string
+      scope;  // 8 hex digits that begin the uuids in file names: whose files these are; empty = random
   std::string compression = "zstd";
   int compression_level = 1;  // of zstd, gzip and brotli
   int64_t file_bytes = limits::kFileBytes;
@@ -52,7 +54,7 @@ struct WriterOptions {
 };
 
 // Reads the options of a sink node:
-// {"location","schema","spec_id","partition":[{"source","name","transform","param"}],"attempt","scope","s3","compression",
+// {"location","schema","table_uuid","spec_id","partition":[{"source","name","transform","param"}],"attempt","scope","s3","compression",
 //  "compression_level","target_file_bytes","row_group_bytes","delta_encoding","metrics"}. kConfig error
 //  naming the key.
 Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json);

@@ -116,14 +116,16 @@ class IcebergSink : public Sink {
     if (const Status status = Finish(epoch); !status.ok()) return arrow::Future<Token>::MakeFinished(status);
     auto files = std::exchange(closed_, {});
     if (files.empty()) return arrow::Future<Token>::MakeFinished(Token());
-    return arrow::All(std::move(files)).Then([](const std::vector<Result<ClosedFile>>& all) -> Result<Token> {
-      std::vector<std::string> entries;
-      for (const auto& file : all) {
-        FZ_TRY(file.status());
-        entries.push_back(file->entry);
-      }
-      return TokenOf(entries);
-    });
+    return arrow::All(std::move(files))
+        .Then(
+            [table_uuid = options_.table_uuid](const std::vector<Result<ClosedFile>>& all) -> Result<Token> {
+              std::vector<std::string> entries;
+              for (const auto& file : all) {
+                FZ_TRY(file.status());
+                entries.push_back(file->entry);
+              }
+              return TokenOf(entries, table_uuid);
+            });
   }
 
   int64_t bytes() const override {

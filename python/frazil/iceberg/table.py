@@ -245,6 +245,9 @@ def _create_namespaces(catalog: Catalog, parts: tuple[str, ...]) -> None:
                 catalog.create_namespace(parts[:depth])
             except NamespaceAlreadyExistsError:
                 continue
+            except Exception:  # what a catalog says when somebody was faster: sqlalchemy's own
+                if not catalog.namespace_exists(parts[:depth]):
+                    raise
 
 
 def _check_spec(

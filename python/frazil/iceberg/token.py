@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from frazil.errors import EngineError
+from frazil.errors import CommitRefused, EngineError
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.typedef import Record
@@ -103,6 +103,15 @@ def data_files(token: PendingToken, metadata: TableMetadata) -> list[DataFile]:
                 f"epoch {token.slot}: its token has version {parsed.get('v')!r}, this Frazil reads "
                 f"version {TOKEN_VERSION}",
                 "commit it with the version of Frazil that wrote it",
+            )
+        written_for = parsed.get("table", str(metadata.table_uuid))
+        if written_for != str(metadata.table_uuid):
+            raise CommitRefused(
+                f"epoch {token.slot}: its files were written for table {written_for}, and the "
+                f"table of that name is {metadata.table_uuid}",
+                "somebody dropped and made it anew: put the old one back, or start the pipeline "
+                "under a new name",
+                kind="table_replaced",
             )
         files += [_data_file(file, metadata) for file in parsed["files"]]
     return files

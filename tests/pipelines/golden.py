@@ -1,0 +1,150 @@
+"""Pipelines with what they have to give, computed by plain Python over the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import frazil as fz
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Row = Mapping[str, Any]
+
+ROWS: list[Row] = [
+    {"id": n, "user": f"u{n * 7 % 23}", "amount": None if n % 11 == 0 else n % 50 - 10.25}
+    for n in range(97)
+]
+OTHERS: list[Row] = [{"id": 1000 + n, "user": None, "amount": n / 4} for n in range(31)]
+SCHEMA = {"id": int, "user": str | None, "amount": float | None}
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Sinks by name, and the rows each of them has to have at the end."""
+
+    sinks: Mapping[str, fz.Sink]
+    expected: Mapping[str, list[Row]]
+
+
+Build = Callable[[Mapping[str, str]], Golden]
+
+
+def rows(partitions: int = 3) -> fz.Stream:
+    return fz.read_memory(ROWS, schema=SCHEMA, partitions=partitions, name="rows")
+
+
+def others() -> fz.Stream:
+    return fz.read_memory(OTHERS, schema=SCHEMA, name="others")
+
+
+def copied(catalog: Mapping[str, str]) -> Golden:
+    """One table."""
+    return Golden({"t.all": rows().write_iceberg("t.all", catalog=catalog)}, {"t.all": ROWS})
+
+
+def filtered(catalog: Mapping[str, str]) -> Golden:
+    """A filter, a computed column, a choice of columns."""
+    stream = (
+        rows()
+        .filter(fz.col("amount") > 5)
+        .with_columns(twice=fz.col("amount") * 2)
+        .select("id", "twice")
+    )
+    wanted = [
+        {"id": row["id"], "twice": row["amount"] * 2}
+        for row in ROWS
+        if row["amount"] is not None and row["amount"] > 5
+    ]
+    return Golden({"t.f": stream.write_iceberg("t.f", catalog=catalog)}, {"t.f": wanted})
+
+
+def united(catalog: Mapping[str, str]) -> Golden:
+    """Two sources into one table."""
+    sink = rows(2).union(others()).write_iceberg("t.u", catalog=catalog)
+    return Golden({"t.u": sink}, {"t.u": [*ROWS, *OTHERS]})
+
+
+def distributed(catalog: Mapping[str, str]) -> Golden:
+    """An exchange by partition, behind a filter."""
+    sink = (
+        rows()
+        .filter(fz.col("id") % 3 != 0)
+        .write_iceberg(
+            "t.d", catalog=catalog, partition_by="bucket(5, user)", distribute_by="partition"
+        )
+    )
+    return Golden({"t.d": sink}, {"t.d": [row for row in ROWS if row["id"] % 3 != 0]})
+
+
+def _absolute(batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = [batch["id"], pc.abs(batch["amount"])]
+    return pa.record_batch(columns, names=["id", "amount"])
+
+
+def mapped(catalog: Mapping[str, str]) -> Golden:
+    """A Python function over batches, and a filter of its results."""
+    stream = (
+        rows()
+        .map_batches(_absolute, schema={"id": int, "amount": float | None})
+        .filter(fz.col("amount") < 8)
+    )
+    wanted = [
+        {"id": row["id"], "amount": abs(row["amount"])}
+        for row in ROWS
+        if row["amount"] is not None and abs(row["amount"]) < 8
+    ]
+    return Golden({"t.m": stream.write_iceberg("t.m", catalog=catalog)}, {"t.m": wanted})
+
+
+def fanned(catalog: Mapping[str, str]) -> Golden:
+    """One stream into two tables, and a part of it into a third."""
+    stream = rows()
+    return Golden(
+        {
+            "t.a": stream.write_iceberg("t.a", catalog=catalog),
+            "t.b": stream.select("id").write_iceberg("t.b", catalog=catalog),
+            "t.c": stream.filter(fz.col("user") == "u7").write_iceberg("t.c", catalog=catalog),
+        },
+        {
+            "t.a": ROWS,
+            "t.b": [{"id": row["id"]} for row in ROWS],
+            "t.c": [row for row in ROWS if row["user"] == "u7"],
+        },
+    )
+
+
+def diamond(catalog: Mapping[str, str]) -> Golden:
+    """A stream parts and comes together again: rows of both ways, each once."""
+    stream = rows(2)
+    small = stream.filter(fz.col("id") < 40)
+    large = stream.filter(fz.col("id") >= 30).with_columns(id=fz.col("id") + 500)
+    sink = small.union(large).write_iceberg(
+        "t.v", catalog=catalog, partition_by="user", distribute_by="partition"
+    )
+    wanted = [row for row in ROWS if row["id"] < 40]
+    wanted += [{**row, "id": row["id"] + 500} for row in ROWS if row["id"] >= 30]
+    return Golden({"t.v": sink}, {"t.v": wanted})
+
+
+def generated(catalog: Mapping[str, str]) -> Golden:
+    """The generator, narrowed."""
+    stream = fz.read_generator(rows=120, partitions=3).filter(fz.col("id") >= 20).select("id")
+    wanted = [{"id": n} for n in range(20, 120)]
+    return Golden({"t.g": stream.write_iceberg("t.g", catalog=catalog)}, {"t.g": wanted})
+
+
+GOLDEN: Mapping[str, Build] = {
+    build.__name__: build
+    for build in (
+        copied,
+        filtered,
+        united,
+        distributed,
+        mapped,
+        fanned,
+        diamond,
+        generated,
+    )
+}
