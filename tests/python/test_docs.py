@@ -290,9 +290,9 @@ def test_messages_are_those_of_the_program() -> None:
     """Messages in the page of troubleshooting; dots stand for what varies."""
     files = [*(ROOT / "python").rglob("*.py"), *(ROOT / "engine").rglob("*.cc")]
     text = "".join(path.read_text() for path in files)
-    text = re.sub(r'"\s*(?:\+|<<)?\s*f?"', "", text).replace(
-        '\\"', '"'
-    )  # strings go on in the next line
+    # Strings go on in the next line.
+    text = re.sub(r"""["']\s*\n\s*(?:\+|<<)?\s*f?["']""", "", text)
+    text = re.sub(r'"\s*\+\s*"', "", text).replace('\\"', '"')
     page = (ROOT / "docs" / "troubleshooting.md").read_text()
     messages = [
         m for bold in re.findall(r"^\*\*(.*?)\*\*", page, re.M | re.S) for m in CODE.findall(bold)
