@@ -71,6 +71,7 @@ class MemoryRows:
 
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
+        self.landed: dict[str, int] = {}  # the last slot whose rows are here, by incarnation
         self._batches: list[pa.RecordBatch] = []
 
     def add(self, batch: pa.RecordBatch) -> None:

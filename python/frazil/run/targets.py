@@ -91,8 +91,13 @@ class MemoryTarget:
         """Nothing is left of a dead process."""
 
     def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
-        """Add the batches of all tokens."""
-        rows = sum(memory_commit.commit(token.parts, self._rows.add) for token in pending)
+        """Add the batches of the tokens that an earlier run in this process did not add."""
+        rows = 0
+        landed = self._rows.landed
+        for token in pending:
+            if token.slot > landed.get(token.incarnation, -1):
+                rows += memory_commit.commit(token.parts, self._rows.add)
+                landed[token.incarnation] = token.slot
         return Committed(pending[-1].slot, pending[-1].digest, rows=rows)
 
     def verify(self, log: LogView) -> int | None:
