@@ -14,6 +14,14 @@ from frazil.errors import PlanChanged
 # Options that say which outside thing a source or sink is; the others may change between runs.
 _IDENTITY_OPTIONS = ("catalog_name", "table", "branch", "path", "folder")
 
+# Options of a source that its positions are counted by: under others they mean other rows.
+_POSITION_OPTIONS = {
+    "file": ("lanes", "ordered", "format"),
+    "generator": ("partitions", "seed"),
+    "memory": ("partitions",),
+}
+_SHOWN_CHARS = 60  # of an identity; a longer option goes by its digest
+
 
 @dataclass
 class Fit:
@@ -51,7 +59,7 @@ def plan_of(plan: Mapping[str, Any], functions: Mapping[str, str] | None = None)
         if kind == "sink":
             identity = json.dumps([node["connector"], node.get("name"), named], sort_keys=True)
         elif kind == "source":
-            identity = node["connector"]
+            identity = _source_identity(node["connector"], options)
         state = json.dumps(node["state"], sort_keys=True) if node.get("state") else ""
         function = node.get("function", "")
         if identity or state or function:
@@ -130,6 +138,17 @@ def _changed(old: OperatorPlan, new: OperatorPlan, fit: Fit) -> None:
 def _say(operator: OperatorPlan) -> str:
     name = f" {operator.name!r}" if operator.name else ""
     return f"{operator.kind}{name} ({operator.id})"
+
+
+def _source_identity(connector: str, options: Mapping[str, Any]) -> str:
+    said = []
+    for name in _POSITION_OPTIONS.get(connector, ()):
+        if name in options:
+            text = json.dumps(options[name], sort_keys=True)
+            if len(text) > _SHOWN_CHARS:
+                text = "#" + hashlib.sha256(text.encode()).hexdigest()[:16]
+            said.append(f"{name}={text}")
+    return f"{connector}({', '.join(said)})" if said else connector
 
 
 def _fingerprint(operators: list[OperatorPlan]) -> str:

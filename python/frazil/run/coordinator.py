@@ -439,8 +439,7 @@ class Coordinator:
     def _accept(self, cut: EpochCut) -> None:
         """All workers have answered: the manifest, which is the commit; then the tables."""
         self._hook("after_prepare")
-        admitted, self._admitted = self._admitted, {}
-        self._partitions.admit(admitted)
+        admitted, self._admitted = self._partitions.admit(self._admitted), {}
         sources = self._partitions.cut(cut.sources)
         self._append(
             Epoch(

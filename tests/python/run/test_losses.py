@@ -11,8 +11,8 @@ from pathlib import Path
 import frazil as fz
 import pyarrow as pa
 import pytest
-from frazil.checkpoint import takeover
-from frazil.errors import CheckpointError
+from frazil.checkpoint import CheckpointLog, open_store, plan_of, takeover
+from frazil.errors import CheckpointError, PlanChanged
 from frazil.run import runner
 from frazil.run.coordinator import Coordinator
 
@@ -178,3 +178,30 @@ def test_a_table_without_rows_is_a_source(tmp_path: Path) -> None:
     sink = fz.read_memory(pa.table({"a": pa.array([], pa.int64())})).write_memory()
     fz.Pipeline("nothing", sink, checkpoint=str(tmp_path)).run(until="now", quiet=True)
     assert sink.table().num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (fz.read_generator(rows=99, partitions=2), fz.read_generator(rows=99, partitions=3)),
+        (fz.read_generator(seed=1, name="g"), fz.read_generator(seed=2, name="g")),
+        (fz.read_memory([{"id": 1}]), fz.read_memory([{"id": 2}])),
+        (
+            fz.read_files("/a", format="json", schema={"id": int}, name="f"),
+            fz.read_files("/a", format="json", schema={"id": int}, name="f", lanes="by_folder"),
+        ),
+    ],
+)
+def test_positions_are_not_used_for_other_rows(
+    before: fz.Stream, after: fz.Stream, tmp_path: Path
+) -> None:
+    """Where a partition is says nothing once it has other rows: they were lost or came twice."""
+    store = open_store(str(tmp_path / "log"), {})
+    for stream in (before, before, after):
+        plan = fz.Pipeline("p", stream.write_memory(), checkpoint=str(tmp_path)).plan
+        fitting = plan_of(plan.json, plan.function_hashes)
+        if stream is after:
+            with pytest.raises(PlanChanged, match="is now"):
+                CheckpointLog.open(store, plan=fitting)
+        else:
+            CheckpointLog.open(store, plan=fitting)
