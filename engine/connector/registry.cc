@@ -12,16 +12,16 @@
 namespace frazil {
 namespace {
 
-Status Unknown(const PlanNode& node, const std::string& connector) {
-  return Error(ErrorKind::kConfig, "node " + node.name + ": no connector \"" + connector + "\"");
+Status Unknown(const nlohmann::json& node, const std::string& connector) {
+  return Error(ErrorKind::kConfig, "node " + node.value("name", connector) + ": no connector \"" + connector + "\"");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> MakeSource(const PlanNode& node, const std::shared_ptr<arrow::Schema>& schema,
+Result<std::unique_ptr<Source>> MakeSource(const nlohmann::json& node, const std::shared_ptr<arrow::Schema>& schema,
                                            arrow::MemoryPool* pool) {
-  const auto connector = node.spec.at("connector").get<std::string>();
-  const nlohmann::json& options = node.spec.at("options");
+  const auto connector = node.at("connector").get<std::string>();
+  const nlohmann::json& options = node.at("options");
   if (connector == "file") return MakeFileSource(options, schema, pool);
   if (connector == "generator") return MakeGeneratorSource(options, schema, pool);
   if (connector == "kafka") return MakeKafkaSource(options, pool);
@@ -29,9 +29,9 @@ Result<std::unique_ptr<Source>> MakeSource(const PlanNode& node, const std::shar
   return Unknown(node, connector);
 }
 
-Result<std::unique_ptr<Enumerator>> MakeEnumerator(const PlanNode& node) {
-  const auto connector = node.spec.at("connector").get<std::string>();
-  const nlohmann::json& options = node.spec.at("options");
+Result<std::unique_ptr<Enumerator>> MakeEnumerator(const nlohmann::json& node) {
+  const auto connector = node.at("connector").get<std::string>();
+  const nlohmann::json& options = node.at("options");
   if (connector == "file") return MakeFileEnumerator(options);
   if (connector == "generator") return MakeGeneratorEnumerator(options);
   if (connector == "kafka") return MakeKafkaEnumerator(options);
@@ -39,9 +39,9 @@ Result<std::unique_ptr<Enumerator>> MakeEnumerator(const PlanNode& node) {
   return Unknown(node, connector);
 }
 
-Result<std::unique_ptr<Sink>> MakeSink(const PlanNode& node, const SinkContext& context) {
-  const auto connector = node.spec.at("connector").get<std::string>();
-  const nlohmann::json& options = node.spec.at("options");
+Result<std::unique_ptr<Sink>> MakeSink(const nlohmann::json& node, const SinkContext& context) {
+  const auto connector = node.at("connector").get<std::string>();
+  const nlohmann::json& options = node.at("options");
   if (connector == "console") return MakeConsoleSink(options, context);
   if (connector == "file") return MakeFileSink(options, context);
   if (connector == "memory") return MakeMemorySink(options, context);

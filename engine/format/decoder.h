@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "connector/source.h"
+#include "format/raw_batch.h"
 
 namespace frazil {
 

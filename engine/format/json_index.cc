@@ -2,7 +2,7 @@
 
 #include <simdjson.h>
 
-#include "connector/source.h"
+#include "format/raw_batch.h"
 
 namespace frazil {
 namespace {

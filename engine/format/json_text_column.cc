@@ -5,7 +5,7 @@
 #include <array>
 #include <limits>
 
-#include "connector/source.h"
+#include "format/raw_batch.h"
 
 namespace frazil {
 namespace {

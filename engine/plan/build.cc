@@ -51,6 +51,9 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
     }
     case NodeKind::kUdf: {
       FZ_ASSIGN(const SchemaPtr column, ParseSchema(node.spec.at("returns").get<std::string>()));
+      if (column->num_fields() != 1) {
+        return Error(ErrorKind::kConfig, "node " + node.id + ": `returns` is a schema of one column");
+      }
       return UdfSchema(*input, column->field(0)->WithName(node.spec.at("column").get<std::string>()));
     }
     default:
@@ -68,8 +71,12 @@ Result<std::vector<SchemaPtr>> NodeSchemas(const Plan& plan) {
       const PortRef port = node.inputs.front();
       input = port.rejected ? RejectedSchema() : schemas[static_cast<size_t>(port.node)];
     }
-    FZ_ASSIGN(auto schema, SchemaOf(node, input));
-    schemas.push_back(std::move(schema));
+    try {
+      FZ_ASSIGN(auto schema, SchemaOf(node, input));
+      schemas.push_back(std::move(schema));
+    } catch (const nlohmann::json::exception& error) {
+      return Error(ErrorKind::kConfig, "reading the plan: node " + node.id + ": " + error.what());
+    }
   }
   return schemas;
 }

@@ -51,7 +51,7 @@ Status Job::open() {
   }
   for (const PlanNode& node : plan_.nodes) {
     if (node.kind != NodeKind::kSource) continue;
-    FZ_ASSIGN(auto enumerator, MakeEnumerator(node));
+    FZ_ASSIGN(auto enumerator, MakeEnumerator(node.spec));
     enumerators_.emplace_back(node.id, std::move(enumerator));
   }
   WorkerContext context;

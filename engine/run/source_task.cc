@@ -46,7 +46,7 @@ Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow
   task->waker_ = std::move(waker);
   FZ_ASSIGN(task->schema_, ParseSchema(node.spec.at("schema").get<std::string>()));
   FZ_ASSIGN(task->on_bad_row_, ParseOnBadRow(node));
-  FZ_ASSIGN(task->source_, MakeSource(node, task->schema_, pool));
+  FZ_ASSIGN(task->source_, MakeSource(node.spec, task->schema_, pool));
   const auto format = node.spec.find("format");
   if (format != node.spec.end() && !format->is_null()) {
     FZ_ASSIGN(task->decoder_, MakeDecoder(*format, DecodedSchema(node, *task->schema_), pool));

@@ -38,7 +38,7 @@ Status Stage::add_node(const Plan& plan, int number) {
       break;
     }
     case NodeKind::kSink: {
-      FZ_ASSIGN(auto sink, MakeSink(planned, SinkContext{context_.worker, context_.sink_pool, context_.io}));
+      FZ_ASSIGN(auto sink, MakeSink(planned.spec, SinkContext{context_.worker, context_.sink_pool, context_.io}));
       sink->begin(context_.first_epoch);
       node->set(std::move(sink));
       break;
