@@ -61,12 +61,41 @@ docs: build ## write the page of expressions; check code, links and tables of th
 	$(PY) -m pytest -q tests/python/test_docs.py tests/python/test_examples.py tests/python/test_docstrings.py
 
 check: .venv/.ready ## formatting, lint, types
-	.venv/bin/ruff check python tests bench demo examples scripts
-	.venv/bin/ruff format --check python tests bench demo examples scripts
+	.venv/bin/ruff check --quiet
+	.venv/bin/ruff format --check --quiet
+	git ls-files '*.cc' '*.h' | xargs .venv/bin/clang-format --dry-run --Werror
 	.venv/bin/mypy
 
-fmt: .venv/.ready ## format C++ and Python
-	.venv/bin/ruff format python tests bench demo examples scripts
-	git ls-files 'engine/*.cc' 'engine/*.h' | xargs .venv/bin/clang-format -i
+tidy: build ## the style guide as tests: sizes, includes, names, formats, types, stubs
+	$(PY) -m pytest -q tests/tidy tests/packaging/test_types.py tests/packaging/test_stubs.py
 
-.PHONY: help demo demo-s3 system build services test test-fast bench bench-quick docs check fmt
+fmt: .venv/.ready ## format C++ and Python
+	.venv/bin/ruff check --quiet --fix
+	.venv/bin/ruff format --quiet
+	git ls-files '*.cc' '*.h' | xargs .venv/bin/clang-format -i
+
+clang: system
+	@scripts/system.sh clang-14 libclang-rt-14-dev
+
+asan: clang .venv/.ready ## the C++ tests with address and undefined behaviour sanitizers
+	cmake --preset asan >/dev/null
+	ninja -C build/asan engine_tests
+	ASAN_OPTIONS=detect_leaks=0 build/asan/engine_tests --gtest_brief=1
+
+tsan: clang .venv/.ready ## the C++ tests of the engine's threads with the thread sanitizer
+	cmake --preset tsan >/dev/null
+	ninja -C build/tsan engine_tests
+	TSAN_OPTIONS="suppressions=scripts/tsan.supp ignore_noninstrumented_modules=1" \
+	  build/tsan/engine_tests --gtest_brief=1 --gtest_filter='Job*:Channel*:Exchange*:*Source*:*Sink*'
+
+SECONDS_EACH ?= 20
+fuzz: clang .venv/.ready ## every fuzzer for SECONDS_EACH=20 seconds
+	cmake --preset fuzz >/dev/null
+	ninja -C build/fuzz
+	scripts/fuzz.sh build/fuzz $(SECONDS_EACH)
+
+ROWS ?= 100000000
+soak: build ## ROWS=100000000 rows through a pipeline: flat memory, exact counts
+	SOAK_ROWS=$(ROWS) $(PY) -m pytest -q tests/soak
+
+.PHONY: help demo demo-s3 system build services test test-fast bench bench-quick docs check tidy fmt clang asan tsan fuzz soak
