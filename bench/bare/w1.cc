@@ -1,6 +1,7 @@
-// W1 without an engine: JSON lines or a Kafka topic -> seven columns -> amount > 10 -> total -> Parquet. One thread, the
-// libraries that Frazil uses, nothing else: no checkpoints, no bad rows, no recovery. It is the limit to compare with.
-// usage: bare_w1 file EVENTS.jsonl OUT.parquet | bare_w1 kafka SERVERS TOPIC ROWS OUT.parquet
+// W1 without an engine: JSON lines or a Kafka topic -> seven columns -> amount > 10 -> total -> Parquet. One
+// thread, the libraries that Frazil uses, nothing else: no checkpoints, no bad rows, no recovery. It is the
+// limit to compare with. usage: bare_w1 file EVENTS.jsonl OUT.parquet | bare_w1 kafka SERVERS TOPIC ROWS
+// OUT.parquet
 //        bare_w1 consume SERVERS TOPIC ROWS       (librdkafka's own part: consumes and counts)
 #include <arrow/api.h>
 #include <arrow/compute/api.h>
@@ -87,8 +88,9 @@ class Pipeline {
     const int64_t rows = id_.length();
     if (rows == 0) return;
     auto schema = OutputSchema();
-    arrow::ArrayVector columns{Get(id_.Finish()),      Get(ts_.Finish()),     Get(user_.Finish()),    Get(page_.Finish()),
-                               Get(country_.Finish()), Get(amount_.Finish()), Get(quantity_.Finish())};
+    arrow::ArrayVector columns{Get(id_.Finish()),      Get(ts_.Finish()),      Get(user_.Finish()),
+                               Get(page_.Finish()),    Get(country_.Finish()), Get(amount_.Finish()),
+                               Get(quantity_.Finish())};
     auto batch = arrow::RecordBatch::Make(Get(schema->RemoveField(7)), rows, columns);
     auto mask = Get(arrow::compute::CallFunction("greater", {columns[5], arrow::Datum(10.0)}));
     auto kept = Get(arrow::compute::Filter(batch, mask)).record_batch();
@@ -136,10 +138,14 @@ int64_t Consume(const char* servers, const char* topic, int64_t rows,
                 const std::function<void(const rd_kafka_message_t*)>& each) {
   char error[512];
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
-  const char* settings[][2] = {{"bootstrap.servers", servers},          {"group.id", "bare"},
-                               {"enable.auto.commit", "false"},         {"auto.offset.reset", "earliest"},
-                               {"fetch.message.max.bytes", "262144"},   {"fetch.max.bytes", "8388608"},
-                               {"queued.max.messages.kbytes", "8192"},  {"fetch.queue.backoff.ms", "5"},
+  const char* settings[][2] = {{"bootstrap.servers", servers},
+                               {"group.id", "bare"},
+                               {"enable.auto.commit", "false"},
+                               {"auto.offset.reset", "earliest"},
+                               {"fetch.message.max.bytes", "262144"},
+                               {"fetch.max.bytes", "8388608"},
+                               {"queued.max.messages.kbytes", "8192"},
+                               {"fetch.queue.backoff.ms", "5"},
                                {"check.crcs", "true"}};
   for (const auto& [key, value] : settings) rd_kafka_conf_set(conf, key, value, error, sizeof error);
   rd_kafka_t* client = rd_kafka_new(RD_KAFKA_CONSUMER, conf, error, sizeof error);
@@ -176,7 +182,8 @@ int64_t Consume(const char* servers, const char* topic, int64_t rows,
 void FromKafka(const char* servers, const char* topic, int64_t rows, Pipeline& pipeline) {
   std::vector<char> row(1 << 16);
   Consume(servers, topic, rows, [&](const rd_kafka_message_t* message) {
-    if (message->len + simdjson::SIMDJSON_PADDING > row.size()) row.resize(2 * message->len + simdjson::SIMDJSON_PADDING);
+    if (message->len + simdjson::SIMDJSON_PADDING > row.size())
+      row.resize(2 * message->len + simdjson::SIMDJSON_PADDING);
     std::memcpy(row.data(), message->payload, message->len);
     pipeline.Row(row.data(), message->len, row.size());
   });
@@ -196,9 +203,11 @@ int main(int argc, char** argv) {
     FromKafka(argv[2], argv[3], std::atoll(argv[4]), pipeline);
     pipeline.Finish();
   } else if (mode == "consume" && argc == 5) {
-    std::printf("%lld\n", static_cast<long long>(Consume(argv[2], argv[3], std::atoll(argv[4]), [](const auto*) {})));
+    std::printf("%lld\n",
+                static_cast<long long>(Consume(argv[2], argv[3], std::atoll(argv[4]), [](const auto*) {})));
   } else {
-    std::fprintf(stderr, "usage: bare_w1 file IN OUT | kafka SERVERS TOPIC ROWS OUT | consume SERVERS TOPIC ROWS\n");
+    std::fprintf(stderr,
+                 "usage: bare_w1 file IN OUT | kafka SERVERS TOPIC ROWS OUT | consume SERVERS TOPIC ROWS\n");
     return 2;
   }
   return 0;

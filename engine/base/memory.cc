@@ -10,9 +10,9 @@ AccountedPool::AccountedPool(std::string tag, MemoryBudget* budget, arrow::Memor
     : tag_(std::move(tag)), budget_(budget), base_(base) {}
 
 arrow::Status AccountedPool::refuse(int64_t bytes) const {
-  return Error(ErrorKind::kUser, "memory limit of a worker reached: " + std::to_string(budget_->used()) + " of " +
-                                     std::to_string(budget_->limit()) + " bytes in use, `" + tag_ + "` (" +
-                                     std::to_string(bytes_allocated()) + " bytes) asked for " +
+  return Error(ErrorKind::kUser, "memory limit of a worker reached: " + std::to_string(budget_->used()) +
+                                     " of " + std::to_string(budget_->limit()) + " bytes in use, `" + tag_ +
+                                     "` (" + std::to_string(bytes_allocated()) + " bytes) asked for " +
                                      std::to_string(bytes) + " more; raise memory_limit= or lower workers=");
 }
 
@@ -37,7 +37,8 @@ arrow::Status AccountedPool::Allocate(int64_t size, int64_t alignment, uint8_t**
   return arrow::Status::OK();
 }
 
-arrow::Status AccountedPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignment, uint8_t** data) {
+arrow::Status AccountedPool::Reallocate(int64_t old_size, int64_t new_size, int64_t alignment,
+                                        uint8_t** data) {
   const int64_t more = new_size - old_size;
   if (more > 0 && !budget_->reserve(more)) return refuse(more);
   if (auto status = base_->Reallocate(old_size, new_size, alignment, data); !status.ok()) {

@@ -8,8 +8,8 @@
 
 namespace frazil {
 
-// Counts what one worker holds under one tag ("decode", "sink") and refuses past a limit that all tags of the worker
-// share. Thread-safe: buffers may be freed anywhere.
+// Counts what one worker holds under one tag ("decode", "sink") and refuses past a limit that all tags of the
+// worker share. Thread-safe: buffers may be freed anywhere.
 class MemoryBudget {
  public:
   explicit MemoryBudget(int64_t limit_bytes) : limit_bytes_(limit_bytes) {}
@@ -28,8 +28,8 @@ class MemoryBudget {
   std::atomic<int64_t> used_{0};
 };
 
-// An Arrow memory pool over another one, accounted to a tag and a budget. The budget outlives the pool, and the pool
-// outlives every buffer made from it.
+// An Arrow memory pool over another one, accounted to a tag and a budget. The budget outlives the pool, and
+// the pool outlives every buffer made from it.
 class AccountedPool : public arrow::MemoryPool {
  public:
   AccountedPool(std::string tag, MemoryBudget* budget, arrow::MemoryPool* base);

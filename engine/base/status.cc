@@ -54,13 +54,20 @@ ErrorKind KindOf(const Status& status) {
 
 const char* KindName(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::kUser: return "user";
-    case ErrorKind::kConfig: return "config";
-    case ErrorKind::kConnect: return "connect";
-    case ErrorKind::kDecode: return "decode";
-    case ErrorKind::kState: return "state";
-    case ErrorKind::kSink: return "sink";
-    case ErrorKind::kInternal: return "internal";
+    case ErrorKind::kUser:
+      return "user";
+    case ErrorKind::kConfig:
+      return "config";
+    case ErrorKind::kConnect:
+      return "connect";
+    case ErrorKind::kDecode:
+      return "decode";
+    case ErrorKind::kState:
+      return "state";
+    case ErrorKind::kSink:
+      return "sink";
+    case ErrorKind::kInternal:
+      return "internal";
   }
   return "internal";
 }

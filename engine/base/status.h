@@ -11,14 +11,15 @@ using Status = arrow::Status;
 template <typename T>
 using Result = arrow::Result<T>;
 
-// Who has to act on an error. It rides on Arrow's Status as a detail, so errors pass through Arrow calls unchanged.
+// Who has to act on an error. It rides on Arrow's Status as a detail, so errors pass through Arrow calls
+// unchanged.
 enum class ErrorKind { kUser, kConfig, kConnect, kDecode, kState, kSink, kInternal };
 
 // Makes an error of a kind. The text says what is wrong, with which value, where, and what to do.
 Status Error(ErrorKind kind, std::string message, bool retryable = false);
 
-// Makes an error of kind kUser that has its own class in frazil.errors ("ColumnNotFound", "TypeMismatch", ...). Further
-// lines of the text (what is there, what to do) are separated by '\n'.
+// Makes an error of kind kUser that has its own class in frazil.errors ("ColumnNotFound", "TypeMismatch",
+// ...). Further lines of the text (what is there, what to do) are separated by '\n'.
 Status NamedError(std::string name, std::string message);
 
 // The name given to NamedError, or "".

@@ -13,12 +13,14 @@ namespace frazil {
 namespace {
 
 Status Unknown(const nlohmann::json& node, const std::string& connector) {
-  return Error(ErrorKind::kConfig, "node " + node.value("name", connector) + ": no connector \"" + connector + "\"");
+  return Error(ErrorKind::kConfig,
+               "node " + node.value("name", connector) + ": no connector \"" + connector + "\"");
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Source>> MakeSource(const nlohmann::json& node, const std::shared_ptr<arrow::Schema>& schema,
+Result<std::unique_ptr<Source>> MakeSource(const nlohmann::json& node,
+                                           const std::shared_ptr<arrow::Schema>& schema,
                                            arrow::MemoryPool* pool) {
   const auto connector = node.at("connector").get<std::string>();
   const nlohmann::json& options = node.at("options");

@@ -15,8 +15,8 @@
 
 namespace frazil {
 
-// A partition is an order domain: its rows have positions and are read in position order. It is apart from the worker
-// that reads it and from the task that decodes it.
+// A partition is an order domain: its rows have positions and are read in position order. It is apart from
+// the worker that reads it and from the task that decodes it.
 struct Partition {
   std::string name;   // stable over runs: "orders-3", a lane's name
   std::string start;  // position to begin at when the checkpoint knows none: connector's own JSON, with "v"
@@ -41,7 +41,8 @@ struct PartitionPosition {
 struct Poll {
   enum class Kind { kRows, kIdle, kEnd };  // kEnd: every assigned partition has reached its end
   Kind kind = Kind::kIdle;
-  // Exactly one of the two for kRows: bytes for the decoder, or columns that need none (Parquet, generator, memory).
+  // Exactly one of the two for kRows: bytes for the decoder, or columns that need none (Parquet, generator,
+  // memory).
   std::optional<RawBatch> raw;
   std::shared_ptr<arrow::RecordBatch> columns;
   Origin origin;
@@ -57,22 +58,24 @@ class Source {
  public:
   virtual ~Source() = default;
 
-  // Takes partitions to read, before the first poll and at later barriers when new ones are admitted. `waker` (given
-  // once, may be called from any thread at any time until the source is destroyed) tells the worker that poll() may
-  // have rows again after it said kIdle.
+  // Takes partitions to read, before the first poll and at later barriers when new ones are admitted. `waker`
+  // (given once, may be called from any thread at any time until the source is destroyed) tells the worker
+  // that poll() may have rows again after it said kIdle.
   virtual Status assign(const std::vector<Assignment>& partitions, std::function<void()> waker) = 0;
 
-  // Gives the next rows of some assigned partition, about as much as `budget`; never blocks for more than a read of
-  // local data or one object request. Errors end the run; waiting for a broker that is away is kIdle.
+  // Gives the next rows of some assigned partition, about as much as `budget`; never blocks for more than a
+  // read of local data or one object request. Errors end the run; waiting for a broker that is away is kIdle.
   virtual Result<Poll> poll(const Budget& budget) = 0;
 
   // Positions next to read, of every assigned partition, after what poll() has given.
   virtual std::vector<PartitionPosition> positions() const = 0;
 
-  // Every table has the rows below these positions: the source may forget them. For lag tools; default nothing.
+  // Every table has the rows below these positions: the source may forget them. For lag tools; default
+  // nothing.
   virtual Status committed(const std::vector<PartitionPosition>& positions);
 
-  // What is worth telling a person while waiting ("broker 127.0.0.1:9092 is away since 5 s"); empty if all is well.
+  // What is worth telling a person while waiting ("broker 127.0.0.1:9092 is away since 5 s"); empty if all is
+  // well.
   virtual std::string condition() const { return {}; }
 };
 
@@ -81,11 +84,13 @@ class Enumerator {
  public:
   virtual ~Enumerator() = default;
 
-  // Names the partitions whose position the checkpoint has, before the first discover() of a restored run: any other
-  // partition is new since then and starts at its first row, whatever the start option says. Default nothing.
+  // Names the partitions whose position the checkpoint has, before the first discover() of a restored run:
+  // any other partition is new since then and starts at its first row, whatever the start option says.
+  // Default nothing.
   virtual void known(const std::vector<std::string>&) {}
 
-  // All partitions there are now, by name order. `bounded`: fill Partition::end with the position at this moment.
+  // All partitions there are now, by name order. `bounded`: fill Partition::end with the position at this
+  // moment.
   virtual Result<std::vector<Partition>> discover(bool bounded) = 0;
 };
 

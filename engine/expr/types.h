@@ -31,7 +31,8 @@ bool IsNull(const arrow::DataType& type);
 // Digits that hold every value of an integer type.
 int32_t DecimalDigits(const arrow::DataType& integer);
 
-// Casts values with the options' type. As Arrow's cast, but integers go to any decimal that holds their values.
+// Casts values with the options' type. As Arrow's cast, but integers go to any decimal that holds their
+// values.
 Result<Datum> CastValue(const Datum& value, const arrow::compute::CastOptions& options, ExecContext* context);
 
 // The decimal type of a decimal, of an integer, or of a number as it was written in the program; null for

@@ -24,9 +24,9 @@ struct RejectedRow {
 // Readable bytes after the last row of a RawBatch, for simdjson.
 constexpr int64_t kRawPadding = 64;
 
-// Rows as bytes, all from one partition, in position order. Row i is data[offset[i] .. offset[i] + length[i]); a length
-// of kNullRow is a row without bytes (a Kafka tombstone). kRawPadding more bytes after the last row are readable; their
-// content is any.
+// Rows as bytes, all from one partition, in position order. Row i is data[offset[i] .. offset[i] +
+// length[i]); a length of kNullRow is a row without bytes (a Kafka tombstone). kRawPadding more bytes after
+// the last row are readable; their content is any.
 struct RawBatch {
   static constexpr uint32_t kNullRow = 0xffffffff;
   std::shared_ptr<arrow::Buffer> data;
@@ -37,7 +37,8 @@ struct RawBatch {
   std::string place;
   // Metadata columns by name (key, offset, timestamp, ...), one value per row; may be null.
   std::shared_ptr<arrow::RecordBatch> metadata;
-  // Rows the connector itself could not read (a line over the limit): already described, not in the rows above.
+  // Rows the connector itself could not read (a line over the limit): already described, not in the rows
+  // above.
   std::vector<RejectedRow> rejected;
 
   int64_t rows() const { return static_cast<int64_t>(offset.size()); }

@@ -5,7 +5,8 @@
 namespace frazil {
 
 Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
-                                             const std::shared_ptr<arrow::Schema>& schema, arrow::MemoryPool* pool) {
+                                             const std::shared_ptr<arrow::Schema>& schema,
+                                             arrow::MemoryPool* pool) {
   const auto kind = format.at("kind").get<std::string>();
   if (kind == "json") {
     FZ_ASSIGN(const JsonOptions options, ParseJsonOptions(format));

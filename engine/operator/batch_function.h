@@ -12,8 +12,8 @@
 
 namespace frazil {
 
-// Calls a user's function with a batch and gives what it returned, its schema checked. Any thread. Errors are kind
-// kUser and name the function.
+// Calls a user's function with a batch and gives what it returned, its schema checked. Any thread. Errors are
+// kind kUser and name the function.
 using BatchFunction =
     std::function<Result<std::shared_ptr<arrow::RecordBatch>>(const std::shared_ptr<arrow::RecordBatch>&)>;
 

@@ -10,7 +10,8 @@
 
 namespace frazil {
 
-// Gives each batch's visible columns to a user's function and passes on what it returns. Hidden columns end here.
+// Gives each batch's visible columns to a user's function and passes on what it returns. Hidden columns end
+// here.
 class MapBatches : public Operator {
  public:
   MapBatches(std::string reference, BatchFunction function)
@@ -22,8 +23,8 @@ class MapBatches : public Operator {
   const BatchFunction function_;
 };
 
-// Adds one column, or puts it in the place of one of its name: what a user's function makes of its arguments. Hidden
-// columns pass through.
+// Adds one column, or puts it in the place of one of its name: what a user's function makes of its arguments.
+// Hidden columns pass through.
 class CallUdf : public Operator {
  public:
   struct Spec {

@@ -5,9 +5,9 @@
 
 namespace frazil {
 
-// Where an operator puts its rows. push() never blocks: backpressure is that the worker gives no input to a stage
-// whose outgoing channels have no credit. An operator that makes many batches of one input asks full() between them
-// and answers kMore.
+// Where an operator puts its rows. push() never blocks: backpressure is that the worker gives no input to a
+// stage whose outgoing channels have no credit. An operator that makes many batches of one input asks full()
+// between them and answers kMore.
 class Output {
  public:
   virtual ~Output() = default;
@@ -20,7 +20,8 @@ enum class Progress {
   kMore,  // the output is full: call resume() before any further input or barrier
 };
 
-// Transforms batches; owns its state; one replica per worker, called by that worker's thread only; never blocks.
+// Transforms batches; owns its state; one replica per worker, called by that worker's thread only; never
+// blocks.
 class Operator {
  public:
   virtual ~Operator() = default;

@@ -13,7 +13,8 @@ namespace frazil {
 Result<std::vector<std::shared_ptr<arrow::Schema>>> NodeSchemas(const Plan& plan);
 
 // Makes the operator of a node for one worker. The one table of operators is in build.cc.
-Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::shared_ptr<arrow::Schema>& input,
+Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node,
+                                               const std::shared_ptr<arrow::Schema>& input,
                                                const OperatorContext& context);
 
 }  // namespace frazil

@@ -15,9 +15,10 @@ constexpr int kPlanVersion = 1;
 
 const std::unordered_map<std::string, NodeKind>& Kinds() {
   static const std::unordered_map<std::string, NodeKind> kinds = {
-      {"source", NodeKind::kSource}, {"filter", NodeKind::kFilter},     {"project", NodeKind::kProject},
-      {"udf", NodeKind::kUdf},       {"map_batches", NodeKind::kMapBatches}, {"union", NodeKind::kUnion},
-      {"exchange", NodeKind::kExchange}, {"sink", NodeKind::kSink}};
+      {"source", NodeKind::kSource},          {"filter", NodeKind::kFilter},
+      {"project", NodeKind::kProject},        {"udf", NodeKind::kUdf},
+      {"map_batches", NodeKind::kMapBatches}, {"union", NodeKind::kUnion},
+      {"exchange", NodeKind::kExchange},      {"sink", NodeKind::kSink}};
   return kinds;
 }
 
@@ -98,10 +99,11 @@ Result<std::shared_ptr<arrow::Schema>> ParseSchema(const std::string& base64) {
 }
 
 std::shared_ptr<arrow::Schema> RejectedSchema() {
-  return arrow::schema({arrow::field("source", arrow::utf8(), false), arrow::field("partition", arrow::utf8(), false),
-                        arrow::field("position", arrow::int64(), false), arrow::field("reason", arrow::utf8(), false),
-                        arrow::field("column", arrow::utf8()), arrow::field("raw", arrow::binary()),
-                        arrow::field("raw_bytes", arrow::int64(), false)});
+  return arrow::schema(
+      {arrow::field("source", arrow::utf8(), false), arrow::field("partition", arrow::utf8(), false),
+       arrow::field("position", arrow::int64(), false), arrow::field("reason", arrow::utf8(), false),
+       arrow::field("column", arrow::utf8()), arrow::field("raw", arrow::binary()),
+       arrow::field("raw_bytes", arrow::int64(), false)});
 }
 
 }  // namespace frazil

@@ -1,4 +1,5 @@
-// Any bytes as a plan: never a crash. What is read has its inputs before it, and stages that grow along its edges.
+// Any bytes as a plan: never a crash. What is read has its inputs before it, and stages that grow along its
+// edges.
 #include <arrow/compute/initialize.h>
 
 #include <cstdlib>

@@ -18,7 +18,8 @@ StagePlan CutStages(const Plan& plan) {
   for (size_t n = 0; n < plan.nodes.size(); ++n) {
     for (const PortRef& input : plan.nodes[n].inputs) {
       const auto from = static_cast<size_t>(input.node);
-      Edge edge{static_cast<int>(cut.edges.size()), input.node, static_cast<int>(n), input.rejected, EdgeKind::kFused};
+      Edge edge{static_cast<int>(cut.edges.size()), input.node, static_cast<int>(n), input.rejected,
+                EdgeKind::kFused};
       if (plan.nodes[from].kind == NodeKind::kExchange) {
         edge.kind = EdgeKind::kHash;
       } else if (cut.stage_of[from] != cut.stage_of[n]) {

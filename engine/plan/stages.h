@@ -21,8 +21,9 @@ struct Edge {
   EdgeKind kind = EdgeKind::kFused;
 };
 
-// The plan cut into stages. Every worker runs one replica of each stage. A stage's number is the largest number of
-// exchanges between it and a source, so stages are acyclic, and an edge that skips stages is a channel too.
+// The plan cut into stages. Every worker runs one replica of each stage. A stage's number is the largest
+// number of exchanges between it and a source, so stages are acyclic, and an edge that skips stages is a
+// channel too.
 struct StagePlan {
   int stages = 0;
   std::vector<int> stage_of;  // by node

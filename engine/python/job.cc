@@ -34,32 +34,34 @@ std::string TextOf(PyObject* object) {
   return "an exception without a text";
 }
 
-// A Python function as the engine calls it: under the GIL, one call per batch. The reference is dropped under the GIL
-// too, whichever thread lets go of it.
+// A Python function as the engine calls it: under the GIL, one call per batch. The reference is dropped under
+// the GIL too, whichever thread lets go of it.
 BatchFunction Wrap(const std::string& reference, nb::object function) {
   auto held = std::shared_ptr<nb::object>(new nb::object(std::move(function)), [](nb::object* object) {
     nb::gil_scoped_acquire gil;
     delete object;
   });
-  return [held, reference](const std::shared_ptr<arrow::RecordBatch>& batch)
-             -> Result<std::shared_ptr<arrow::RecordBatch>> {
-    nb::gil_scoped_acquire gil;
-    try {
-      return ImportBatch((*held)(BatchCarrier{batch}));
-    } catch (nb::python_error& error) {
-      const std::string text = TextOf(error.value().ptr());
-      const std::string type = Py_TYPE(error.value().ptr())->tp_name;
-      return NamedError("UdfError", type == "UdfError" ? text : type + ": " + text);
-    } catch (const std::exception& error) {
-      return NamedError("UdfError", error.what());
-    }
-  };
+  return
+      [held, reference](
+          const std::shared_ptr<arrow::RecordBatch>& batch) -> Result<std::shared_ptr<arrow::RecordBatch>> {
+        nb::gil_scoped_acquire gil;
+        try {
+          return ImportBatch((*held)(BatchCarrier{batch}));
+        } catch (nb::python_error& error) {
+          const std::string text = TextOf(error.value().ptr());
+          const std::string type = Py_TYPE(error.value().ptr())->tp_name;
+          return NamedError("UdfError", type == "UdfError" ? text : type + ": " + text);
+        } catch (const std::exception& error) {
+          return NamedError("UdfError", error.what());
+        }
+      };
 }
 
 // The job as Python has it. It knows the process that made it: a forked child has no workers.
 class PyJob {
  public:
-  PyJob(const std::string& plan, const std::string& options_json, const std::map<std::string, nb::object>& functions)
+  PyJob(const std::string& plan, const std::string& options_json,
+        const std::map<std::string, nb::object>& functions)
       : process_(getpid()) {
     const auto json = nlohmann::json::parse(options_json);
     JobOptions options;
@@ -96,7 +98,9 @@ class PyJob {
     return Dump(ValueOrThrow(std::move(found)));
   }
 
-  void assign(const std::string& partitions) { ThrowIfError(live().assign(nlohmann::json::parse(partitions))); }
+  void assign(const std::string& partitions) {
+    ThrowIfError(live().assign(nlohmann::json::parse(partitions)));
+  }
   void start() { ThrowIfError(live().start()); }
   void barrier(Epoch epoch) { ThrowIfError(live().barrier(epoch)); }
   void committed(const std::string& positions) { live().committed(nlohmann::json::parse(positions)); }

@@ -15,8 +15,9 @@
 namespace frazil::python {
 namespace {
 
-Result<std::string> Run(const nlohmann::json& node, const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches,
-                        Epoch epoch, int worker, int io_threads) {
+Result<std::string> Run(const nlohmann::json& node,
+                        const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches, Epoch epoch,
+                        int worker, int io_threads) {
   std::shared_ptr<arrow::internal::ThreadPool> io;
   if (io_threads > 0) {
     FZ_ASSIGN(io, arrow::internal::ThreadPool::Make(io_threads));
@@ -31,9 +32,10 @@ Result<std::string> Run(const nlohmann::json& node, const std::vector<std::share
 // beforehand.
 std::string WriteSink(const std::string& connector, const std::string& options, nb::handle data,
                       int64_t epoch, int worker, int io_threads) {
-  const nlohmann::json node = {{"name", connector},
-                               {"connector", connector},
-                               {"options", nlohmann::json::parse(options, nullptr, /*allow_exceptions=*/false)}};
+  const nlohmann::json node = {
+      {"name", connector},
+      {"connector", connector},
+      {"options", nlohmann::json::parse(options, nullptr, /*allow_exceptions=*/false)}};
   const auto batches = ImportBatches(data);
   Result<std::string> token = "";
   {

@@ -10,8 +10,9 @@
 
 namespace frazil {
 
-// A queue of frames from one worker to one worker on one edge, with credit in bytes. First in, first out. The sender
-// asks has_credit() before it takes input and may overshoot by the output of that input; barriers and ends need none.
+// A queue of frames from one worker to one worker on one edge, with credit in bytes. First in, first out. The
+// sender asks has_credit() before it takes input and may overshoot by the output of that input; barriers and
+// ends need none.
 class Channel {
  public:
   struct Address {

@@ -10,7 +10,8 @@ Batch Rows(int64_t count) {
   arrow::Int64Builder builder;
   for (int64_t i = 0; i < count; ++i) EXPECT_TRUE(builder.Append(i).ok());
   auto array = *builder.Finish();
-  return Batch{arrow::RecordBatch::Make(arrow::schema({arrow::field("x", arrow::int64())}), count, {array}), {}};
+  return Batch{arrow::RecordBatch::Make(arrow::schema({arrow::field("x", arrow::int64())}), count, {array}),
+               {}};
 }
 
 TEST(Channel, GivesFramesInOrderWithNumbers) {

@@ -12,8 +12,8 @@ enum class FrameKind : uint8_t {
   kEnd,      // no batch will follow; barriers still may
 };
 
-// A message on a channel. It carries who sent it and its number, so that the same protocol serves threads and, later,
-// processes. The schema is the edge's, fixed by the plan, and never in a frame.
+// A message on a channel. It carries who sent it and its number, so that the same protocol serves threads
+// and, later, processes. The schema is the edge's, fixed by the plan, and never in a frame.
 struct Frame {
   int32_t attempt = 0;
   int32_t edge = 0;

@@ -11,7 +11,8 @@
 namespace frazil {
 namespace {
 
-// A worker without work looks again at sources that have no waker of their own (a paced generator) this often.
+// A worker without work looks again at sources that have no waker of their own (a paced generator) this
+// often.
 constexpr std::chrono::milliseconds kIdleLook{20};
 // Steps without work in a row, over all workers, after which a simulated job has come to rest.
 constexpr int kRestSteps = 64;
@@ -127,10 +128,11 @@ Status Job::assign(const nlohmann::json& partitions) {
   for (const auto& [source, list] : partitions.items()) {
     for (const auto& each : list) {
       const auto worker = each.at("worker").get<size_t>();
-      if (worker >= workers_.size()) return Error(ErrorKind::kInternal, "no worker " + std::to_string(worker));
+      if (worker >= workers_.size())
+        return Error(ErrorKind::kInternal, "no worker " + std::to_string(worker));
       controls[worker].partitions[source].push_back({each.at("ordinal").get<int32_t>(),
-                                                     each.at("name").get<std::string>(), Text(each.at("position")),
-                                                     Text(each.at("end"))});
+                                                     each.at("name").get<std::string>(),
+                                                     Text(each.at("position")), Text(each.at("end"))});
     }
   }
   for (size_t i = 0; i < workers_.size(); ++i) {
@@ -202,11 +204,14 @@ void Job::simulate(int64_t steps) {
 Status Job::barrier(Epoch epoch) {
   {
     std::lock_guard lock(mutex_);
-    if (epoch_.parts > 0 || epoch_.tokens > 0) return Error(ErrorKind::kInternal, "an epoch is still being cut");
+    if (epoch_.parts > 0 || epoch_.tokens > 0)
+      return Error(ErrorKind::kInternal, "an epoch is still being cut");
     epoch_ = EpochState{};
     epoch_.epoch = epoch;
     epoch_.parts = static_cast<int>(workers_.size()) * stage_plan_.stages;
-    epoch_.answer = {{"kind", "epoch"}, {"epoch", epoch}, {"sources", nlohmann::json::object()},
+    epoch_.answer = {{"kind", "epoch"},
+                     {"epoch", epoch},
+                     {"sources", nlohmann::json::object()},
                      {"tokens", nlohmann::json::object()}};
     epoch_.since = std::chrono::steady_clock::now();
   }
@@ -226,8 +231,11 @@ void Job::cut(EpochPart part) {
     for (const auto& [source, state] : part.sources) {
       auto& answer = epoch_.answer["sources"][source];
       if (answer.is_null()) {
-        answer = {{"positions", nlohmann::json::object()}, {"lag", nlohmann::json::object()},
-                  {"read", 0}, {"good", 0}, {"rejected", 0}};
+        answer = {{"positions", nlohmann::json::object()},
+                  {"lag", nlohmann::json::object()},
+                  {"read", 0},
+                  {"good", 0},
+                  {"rejected", 0}};
       }
       for (const PartitionPosition& each : state.positions) {
         answer["positions"][each.name] = each.position;
@@ -241,7 +249,8 @@ void Job::cut(EpochPart part) {
     epoch_.tokens += static_cast<int>(tokens.size());
   }
   for (auto& pending : tokens) {
-    pending.token.AddCallback([this, sink = pending.sink](const Result<Token>& token) { tokens_ready(sink, token); });
+    pending.token.AddCallback(
+        [this, sink = pending.sink](const Result<Token>& token) { tokens_ready(sink, token); });
   }
   std::lock_guard lock(mutex_);
   answer_if_whole();
@@ -271,7 +280,8 @@ void Job::committed(const nlohmann::json& positions) {
   control.kind = Control::Kind::kCommitted;
   for (const auto& [source, list] : positions.items()) {
     for (const auto& each : list) {
-      control.positions[source].push_back({each.at("name").get<std::string>(), Text(each.at("position")), -1});
+      control.positions[source].push_back(
+          {each.at("name").get<std::string>(), Text(each.at("position")), -1});
     }
   }
   for (const auto& worker : workers_) worker->tell(control);
@@ -281,9 +291,11 @@ std::vector<nlohmann::json> Job::wait(double timeout_seconds) {
   if (options_.simulated) simulate(static_cast<int64_t>(timeout_seconds * kSimulatedStepsPerSecond));
   std::unique_lock lock(mutex_);
   if (!options_.simulated) {
-    changed_.wait_for(lock, std::chrono::duration<double>(timeout_seconds), [this] { return !events_.empty(); });
+    changed_.wait_for(lock, std::chrono::duration<double>(timeout_seconds),
+                      [this] { return !events_.empty(); });
   }
-  std::vector<nlohmann::json> events(std::make_move_iterator(events_.begin()), std::make_move_iterator(events_.end()));
+  std::vector<nlohmann::json> events(std::make_move_iterator(events_.begin()),
+                                     std::make_move_iterator(events_.end()));
   events_.clear();
   return events;
 }
@@ -309,8 +321,9 @@ nlohmann::json Job::metrics() const {
         if (const std::string condition = node->source()->condition(); !condition.empty()) {
           entry["condition"] = condition;
         }
-        for (const auto& [key, value] : {std::pair("read", counts.read), std::pair("rejected", counts.rejected),
-                                        std::pair("bytes", counts.bytes)}) {
+        for (const auto& [key, value] :
+             {std::pair("read", counts.read), std::pair("rejected", counts.rejected),
+              std::pair("bytes", counts.bytes)}) {
           entry[key] = entry.value(key, int64_t{0}) + value;
         }
       }
@@ -321,7 +334,10 @@ nlohmann::json Job::metrics() const {
   }
   int64_t queued = 0;
   for (const auto& channel : channels_) queued += channel->bytes();
-  return {{"nodes", std::move(nodes)}, {"memory", std::move(memory)}, {"queue_bytes", queued}, {"polled", polled()}};
+  return {{"nodes", std::move(nodes)},
+          {"memory", std::move(memory)},
+          {"queue_bytes", queued},
+          {"polled", polled()}};
 }
 
 void Job::fail(const Status& status) {
@@ -329,7 +345,10 @@ void Job::fail(const Status& status) {
   stopping_ = true;
   if (!failed_) {
     failed_ = true;
-    events_.push_back({{"kind", "failed"}, {"error", KindName(KindOf(status))}, {"name", NameOf(status)}, {"message", MessageOf(status)},
+    events_.push_back({{"kind", "failed"},
+                       {"error", KindName(KindOf(status))},
+                       {"name", NameOf(status)},
+                       {"message", MessageOf(status)},
                        {"retryable", IsRetryable(status)}});
   }
   changed_.notify_all();

@@ -23,28 +23,28 @@ struct JobOptions {
   int workers = 1;
   int32_t attempt = 0;
   Epoch first_epoch = 1;
-  bool bounded = false;  // sources end at the positions given by assign()
+  bool bounded = false;       // sources end at the positions given by assign()
   int64_t memory_bytes = 0;   // limit of all workers together
   int64_t channel_bytes = 0;  // credit of one channel
   bool simulated = false;     // no threads: wait() steps the workers in an order drawn from `seed`
   uint64_t seed = 0;
 };
 
-// A plan at work in this process. The control thread (one at a time) calls everything here; workers answer by events.
-// What happens, in order: discover, assign, start, then barriers, and events until stop. The first failure stops all
-// workers and is the last event. Destroying a job stops it.
+// A plan at work in this process. The control thread (one at a time) calls everything here; workers answer by
+// events. What happens, in order: discover, assign, start, then barriers, and events until stop. The first
+// failure stops all workers and is the last event. Destroying a job stops it.
 class Job {
  public:
   static Result<std::unique_ptr<Job>> Make(const std::string& plan_json, const JobOptions& options,
                                            FunctionTable functions);
   ~Job();
 
-  // The partitions of every source now, by source id: {"source": [{"name","start","end"}]}. `known` are those that the
-  // checkpoint has, {"source": ["name"]}: others are new since then and start at their first row.
+  // The partitions of every source now, by source id: {"source": [{"name","start","end"}]}. `known` are those
+  // that the checkpoint has, {"source": ["name"]}: others are new since then and start at their first row.
   Result<nlohmann::json> discover(bool bounded, const nlohmann::json& known);
 
-  // Hands partitions to workers: {"source": [{"ordinal","name","position","end","worker"}]}. Before start(), and later
-  // for partitions that came since.
+  // Hands partitions to workers: {"source": [{"ordinal","name","position","end","worker"}]}. Before start(),
+  // and later for partitions that came since.
   Status assign(const nlohmann::json& partitions);
 
   Status start();
@@ -55,7 +55,8 @@ class Job {
   // Tells sources what every table has: {"source": [{"name","position"}]}.
   void committed(const nlohmann::json& positions);
 
-  // Waits up to `timeout` for events and gives them, oldest first; a simulated job does 1000 steps a second. Kinds:
+  // Waits up to `timeout` for events and gives them, oldest first; a simulated job does 1000 steps a second.
+  // Kinds:
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
   //    "rejected"}},"tokens":{sink id:[token,...]},"seconds":s}
   //   {"kind":"ended"}            every bounded source is exhausted and drained

@@ -74,7 +74,8 @@ BatchFunction Same() {
   return [](const std::shared_ptr<arrow::RecordBatch>& batch) { return batch; };
 }
 
-// Cuts one epoch after another until the sources have ended and one more epoch is cut. The rows of all tokens.
+// Cuts one epoch after another until the sources have ended and one more epoch is cut. The rows of all
+// tokens.
 int64_t RunToEnd(Job* job) {
   Epoch epoch = 1;
   int64_t rows = 0;
@@ -89,7 +90,8 @@ int64_t RunToEnd(Job* job) {
       if (event.at("kind") != "epoch") continue;
       EXPECT_EQ(event.at("epoch"), epoch);
       for (const auto& [sink, tokens] : event.at("tokens").items()) {
-        for (const json& token : tokens) rows += json::parse(token.get<std::string>()).at("rows").get<int64_t>();
+        for (const json& token : tokens)
+          rows += json::parse(token.get<std::string>()).at("rows").get<int64_t>();
       }
       bool all = ended;
       for (const auto& [name, position] : event.at("sources").at("s").at("positions").items()) {

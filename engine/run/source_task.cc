@@ -18,7 +18,8 @@ Result<OnBadRow> ParseOnBadRow(const PlanNode& node) {
   if (word == "fail") return OnBadRow::kFail;
   if (word == "drop") return OnBadRow::kDrop;
   if (word == "divert") return OnBadRow::kDivert;
-  return Error(ErrorKind::kConfig, "source " + node.name + ": on_bad_row is fail, drop or divert, not " + word);
+  return Error(ErrorKind::kConfig,
+               "source " + node.name + ": on_bad_row is fail, drop or divert, not " + word);
 }
 
 // The columns that a format decodes: all but those that the connector gives as metadata.
@@ -113,7 +114,8 @@ Result<Batch> SourceTask::assemble(const std::shared_ptr<arrow::RecordBatch>& de
                                    std::shared_ptr<arrow::RecordBatch> metadata,
                                    const std::vector<int32_t>& kept) const {
   if (metadata != nullptr && !kept.empty()) {
-    auto indices = std::make_shared<arrow::Int32Array>(static_cast<int64_t>(kept.size()), arrow::Buffer::Wrap(kept));
+    auto indices =
+        std::make_shared<arrow::Int32Array>(static_cast<int64_t>(kept.size()), arrow::Buffer::Wrap(kept));
     FZ_ASSIGN(arrow::Datum taken, arrow::compute::Take(metadata, indices));
     metadata = taken.record_batch();
   }
@@ -130,7 +132,8 @@ Result<Batch> SourceTask::assemble(const std::shared_ptr<arrow::RecordBatch>& de
 Status SourceTask::refuse(const RejectedRow& row) const {
   std::string text = "decoding " + row.place + "@" + std::to_string(row.position) + ": ";
   if (!row.column.empty()) text += "field \"" + row.column + "\": ";
-  text += row.reason + "\n  the row stays there: the same error comes back until it is fixed, or set aside\n" +
+  text += row.reason +
+          "\n  the row stays there: the same error comes back until it is fixed, or set aside\n" +
           "  write " + name_ + "'s .rejected stream, or read with on_bad_row=\"drop\"";
   return Error(ErrorKind::kDecode, std::move(text));
 }
@@ -138,7 +141,8 @@ Status SourceTask::refuse(const RejectedRow& row) const {
 Result<std::shared_ptr<arrow::RecordBatch>> RejectedBatch(const std::string& source,
                                                           const std::vector<RejectedRow>& rows,
                                                           arrow::MemoryPool* pool) {
-  FZ_ASSIGN(auto builder, arrow::RecordBatchBuilder::Make(RejectedSchema(), pool, static_cast<int64_t>(rows.size())));
+  FZ_ASSIGN(auto builder,
+            arrow::RecordBatchBuilder::Make(RejectedSchema(), pool, static_cast<int64_t>(rows.size())));
   for (const RejectedRow& row : rows) {
     FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(0)->Append(source));
     FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(1)->Append(row.place));

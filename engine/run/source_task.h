@@ -17,8 +17,8 @@ namespace frazil {
 // What happens to a row that cannot be decoded.
 enum class OnBadRow { kFail, kDrop, kDivert };
 
-// A source together with its decoder, in one worker: polls, decodes, adds the metadata columns, and keeps the account
-// of every row. Called by the worker's thread; counts may be read by any.
+// A source together with its decoder, in one worker: polls, decodes, adds the metadata columns, and keeps the
+// account of every row. Called by the worker's thread; counts may be read by any.
 class SourceTask {
  public:
   struct Step {
@@ -28,8 +28,8 @@ class SourceTask {
   };
 
   // Reads the particulars from the plan's node. `waker` may be called from any thread.
-  static Result<std::unique_ptr<SourceTask>> Make(const PlanNode& node, arrow::MemoryPool* pool,
-                                                  bool bounded, std::function<void()> waker);
+  static Result<std::unique_ptr<SourceTask>> Make(const PlanNode& node, arrow::MemoryPool* pool, bool bounded,
+                                                  std::function<void()> waker);
 
   // Not for use; see Make.
   SourceTask() = default;
@@ -47,7 +47,8 @@ class SourceTask {
 
  private:
   Result<Batch> assemble(const std::shared_ptr<arrow::RecordBatch>& decoded,
-                         std::shared_ptr<arrow::RecordBatch> metadata, const std::vector<int32_t>& kept) const;
+                         std::shared_ptr<arrow::RecordBatch> metadata,
+                         const std::vector<int32_t>& kept) const;
   Status refuse(const RejectedRow& row) const;
   Result<Step> decode(Poll poll);
 

@@ -31,14 +31,16 @@ Status Stage::add_node(const Plan& plan, int number) {
   switch (planned.kind) {
     case NodeKind::kSource: {
       Waker* waker = context_.waker;
-      FZ_ASSIGN(auto source, SourceTask::Make(planned, context_.decode_pool, context_.bounded, [waker] { waker->wake(); }));
+      FZ_ASSIGN(auto source, SourceTask::Make(planned, context_.decode_pool, context_.bounded,
+                                              [waker] { waker->wake(); }));
       node->set(std::move(source));
       sources_.push_back(node.get());
       source_ended_.push_back(false);
       break;
     }
     case NodeKind::kSink: {
-      FZ_ASSIGN(auto sink, MakeSink(planned.spec, SinkContext{context_.worker, context_.sink_pool, context_.io}));
+      FZ_ASSIGN(auto sink,
+                MakeSink(planned.spec, SinkContext{context_.worker, context_.sink_pool, context_.io}));
       sink->begin(context_.first_epoch);
       node->set(std::move(sink));
       break;
@@ -53,7 +55,8 @@ Status Stage::add_node(const Plan& plan, int number) {
     default: {
       const PortRef input = planned.inputs.front();
       const auto& schema = input.rejected ? RejectedSchema() : schemas_[static_cast<size_t>(input.node)];
-      FZ_ASSIGN(auto op, MakeOperator(planned, schema, OperatorContext{context_.operator_pool, context_.functions}));
+      FZ_ASSIGN(auto op,
+                MakeOperator(planned, schema, OperatorContext{context_.operator_pool, context_.functions}));
       node->set(std::move(op));
     }
   }
@@ -162,7 +165,8 @@ void Stage::rouse(const std::string& source) {
 
 Status Stage::end_if_drained() {
   if (end_sent_ || aligning() || unfinished()) return Status::OK();
-  if (std::find(source_ended_.begin(), source_ended_.end(), false) != source_ended_.end()) return Status::OK();
+  if (std::find(source_ended_.begin(), source_ended_.end(), false) != source_ended_.end())
+    return Status::OK();
   for (const Inbound& in : inbound_) {
     if (!in.ended) return Status::OK();
   }

@@ -11,8 +11,8 @@
 
 namespace frazil {
 
-// One replica of a stage in one worker: its nodes, the channels into it, the alignment of barriers. The worker's
-// thread only.
+// One replica of a stage in one worker: its nodes, the channels into it, the alignment of barriers. The
+// worker's thread only.
 class Stage {
  public:
   static Result<std::unique_ptr<Stage>> Make(const Plan& plan, const StagePlan& cut, int number,
@@ -36,12 +36,13 @@ class Stage {
   bool can_receive(int inbound) const;
   Status receive(int inbound);
 
-  // The control thread's barrier: sources give no row until the epoch is cut here. Stages without sources ignore it.
+  // The control thread's barrier: sources give no row until the epoch is cut here. Stages without sources
+  // ignore it.
   void start_barrier(Epoch epoch);
   // True while a barrier is under way here.
   bool aligning() const { return aligning_ != 0; }
-  // Cuts the epoch once every input has delivered its barrier and nothing is unfinished. Gives true and fills `part`
-  // when it has.
+  // Cuts the epoch once every input has delivered its barrier and nothing is unfinished. Gives true and fills
+  // `part` when it has.
   Result<bool> cut(EpochPart* part);
 
   int source_count() const { return static_cast<int>(sources_.size()); }

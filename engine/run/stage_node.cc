@@ -33,8 +33,8 @@ Result<std::vector<ExchangeKey>> ParseExchangeKeys(const nlohmann::json& spec) {
   if (!spec.contains("transforms")) return keys;
   const auto& transforms = spec.at("transforms");
   if (transforms.size() != keys.size()) {
-    return Error(ErrorKind::kConfig, "reading the plan: an exchange by " + std::to_string(keys.size()) + " keys has " +
-                                         std::to_string(transforms.size()) + " transforms");
+    return Error(ErrorKind::kConfig, "reading the plan: an exchange by " + std::to_string(keys.size()) +
+                                         " keys has " + std::to_string(transforms.size()) + " transforms");
   }
   for (size_t i = 0; i < keys.size(); ++i) {
     keys[i].transform = transforms[i].at("name").get<std::string>();
@@ -66,10 +66,18 @@ Status StageNode::process(Batch batch) {
   rows_in_.fetch_add(batch.rows(), std::memory_order_relaxed);
   Status status;
   switch (plan_->kind) {
-    case NodeKind::kUnion: status = push(std::move(batch)); break;
-    case NodeKind::kExchange: status = scatter(batch); break;
-    case NodeKind::kSink: status = sink_->write(batch); break;
-    default: status = answer(operator_->process(std::move(batch), *this)); break;
+    case NodeKind::kUnion:
+      status = push(std::move(batch));
+      break;
+    case NodeKind::kExchange:
+      status = scatter(batch);
+      break;
+    case NodeKind::kSink:
+      status = sink_->write(batch);
+      break;
+    default:
+      status = answer(operator_->process(std::move(batch), *this));
+      break;
   }
   if (status.ok() || KindOf(status) != ErrorKind::kInternal) return status;
   return Prefixed(status, plan_->name);
@@ -115,7 +123,8 @@ Status StageNode::scatter(const Batch& batch) {
     if (rows[to].empty()) continue;
     Batch part{batch.columns, {}};
     if (rows[to].size() != hashes.size()) {
-      auto indices = std::make_shared<arrow::Int32Array>(static_cast<int64_t>(rows[to].size()), arrow::Buffer::Wrap(rows[to]));
+      auto indices = std::make_shared<arrow::Int32Array>(static_cast<int64_t>(rows[to].size()),
+                                                         arrow::Buffer::Wrap(rows[to]));
       FZ_ASSIGN(arrow::Datum taken, arrow::compute::Take(batch.columns, indices));
       part.columns = taken.record_batch();
     }

@@ -24,8 +24,9 @@ struct ExchangeKey {
 // Reads the keys of an exchange: {"keys":["a"],"transforms":[{"name","param"}]?}, transforms as many as keys.
 Result<std::vector<ExchangeKey>> ParseExchangeKeys(const nlohmann::json& spec);
 
-// One node of the plan in one worker, and where its rows go. It is the Output of its operator: push() hands a batch to
-// every consumer, fused ones by a call, others through channels. The worker's thread only, but for the counters.
+// One node of the plan in one worker, and where its rows go. It is the Output of its operator: push() hands a
+// batch to every consumer, fused ones by a call, others through channels. The worker's thread only, but for
+// the counters.
 class StageNode : public Output {
  public:
   explicit StageNode(const PlanNode* plan) : plan_(plan) {}

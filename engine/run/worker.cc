@@ -7,8 +7,8 @@
 
 namespace frazil {
 
-// Memory comes from the C library: Arrow's default, mimalloc, keeps pages for each thread, and buffers that cross
-// threads (read ahead, closing files) make that 30 MB more at the peak.
+// Memory comes from the C library: Arrow's default, mimalloc, keeps pages for each thread, and buffers that
+// cross threads (read ahead, closing files) make that 30 MB more at the peak.
 Worker::Worker(int worker, int64_t limit_bytes)
     : worker_(worker),
       budget_(limit_bytes),
@@ -58,7 +58,8 @@ std::vector<Worker::Choice> Worker::choices() {
       continue;
     }
     for (int i = 0; i < stage.inbound_count(); ++i) {
-      const int inbound = static_cast<int>((turn.receive + static_cast<size_t>(i)) % static_cast<size_t>(stage.inbound_count()));
+      const int inbound = static_cast<int>((turn.receive + static_cast<size_t>(i)) %
+                                           static_cast<size_t>(stage.inbound_count()));
       if (stage.can_receive(inbound)) possible.push_back({Work::kReceive, number, inbound});
     }
   }
@@ -67,7 +68,8 @@ std::vector<Worker::Choice> Worker::choices() {
     const Turn& turn = turns_[static_cast<size_t>(number)];
     if (stage.source_count() == 0 || !stage.has_credit() || stage.unfinished()) continue;
     for (int i = 0; i < stage.source_count(); ++i) {
-      const int source = static_cast<int>((turn.poll + static_cast<size_t>(i)) % static_cast<size_t>(stage.source_count()));
+      const int source =
+          static_cast<int>((turn.poll + static_cast<size_t>(i)) % static_cast<size_t>(stage.source_count()));
       if (stage.can_poll(source)) possible.push_back({Work::kPoll, number, source});
     }
   }

@@ -26,8 +26,9 @@ struct Control {
   std::map<std::string, std::vector<PartitionPosition>> positions;  // kCommitted, by source id
 };
 
-// One thread's share of the job: a replica of every stage. step() does one bounded piece of work and never blocks; who
-// calls it is the seam: a thread of its own, or a seeded simulator that calls all workers from one thread.
+// One thread's share of the job: a replica of every stage. step() does one bounded piece of work and never
+// blocks; who calls it is the seam: a thread of its own, or a seeded simulator that calls all workers from
+// one thread.
 class Worker {
  public:
   struct Report {
@@ -45,8 +46,8 @@ class Worker {
   const MemoryBudget& memory() const { return budget_; }
   std::vector<const AccountedPool*> pools() const { return {&decode_pool_, &operator_pool_, &sink_pool_}; }
 
-  // Does one piece of work; false if there was none to do now. With `random`, picks any that is possible; without,
-  // the last stage first, which drains memory.
+  // Does one piece of work; false if there was none to do now. With `random`, picks any that is possible;
+  // without, the last stage first, which drains memory.
   Result<bool> step(std::mt19937_64* random);
 
   // True once every stage has ended: no batch will come out of this worker any more.
@@ -80,8 +81,8 @@ class Worker {
   std::vector<std::unique_ptr<Stage>> stages_;
   std::mutex controls_mutex_;
   std::deque<Control> controls_;
-  // Round robin over a stage's sources and channels. Each turn is moved by its own kind of work: one for all would
-  // always meet the same source when polling and receiving alternate.
+  // Round robin over a stage's sources and channels. Each turn is moved by its own kind of work: one for all
+  // would always meet the same source when polling and receiving alternate.
   struct Turn {
     size_t poll = 0;
     size_t receive = 0;

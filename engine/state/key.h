@@ -9,16 +9,18 @@
 
 namespace frazil {
 
-// Canonical encoding of keys, version 1: per column a tag byte (0 null, 1 value), then fixed-width little endian, or a
-// 4-byte length and the bytes. Integers of every width are 64 bits, so widening a key keeps it; -0.0 is 0.0 and every
-// NaN is one NaN; decimals are the unscaled 128 bits; timestamps, times and durations are microseconds. Nulls are equal.
+// Canonical encoding of keys, version 1: per column a tag byte (0 null, 1 value), then fixed-width little
+// endian, or a 4-byte length and the bytes. Integers of every width are 64 bits, so widening a key keeps it;
+// -0.0 is 0.0 and every NaN is one NaN; decimals are the unscaled 128 bits; timestamps, times and durations
+// are microseconds. Nulls are equal.
 constexpr int kKeyEncodingVersion = 1;
 // XXH3-64 with seed 0 of the encoding. Bits 63..49 are the key-group space, 48..33 salt, low bits slot.
 constexpr int kKeyHashVersion = 1;
 constexpr int kKeyGroups = 1024;  // a power of two, fixed when a pipeline is created
 
 // Hash of the key of every row. Errors: a column's type cannot be a key (float16, nested types).
-Result<std::vector<uint64_t>> HashKeys(const std::vector<std::shared_ptr<arrow::Array>>& columns, int64_t rows);
+Result<std::vector<uint64_t>> HashKeys(const std::vector<std::shared_ptr<arrow::Array>>& columns,
+                                       int64_t rows);
 
 // The key group of a hash, and the worker that owns a group: contiguous ranges of groups.
 constexpr int GroupOf(uint64_t hash) { return static_cast<int>(hash >> 54); }

@@ -31,11 +31,14 @@ TEST(Key, ZerosAndNansAreOneKeyEach) {
 }
 
 TEST(Key, ColumnsDoNotRunIntoEachOther) {
-  const auto a = *HashKeys({Column<arrow::StringBuilder, std::string>({"ab", "a"}), Column<arrow::StringBuilder, std::string>({"c", "bc"})}, 2);
+  const auto a = *HashKeys({Column<arrow::StringBuilder, std::string>({"ab", "a"}),
+                            Column<arrow::StringBuilder, std::string>({"c", "bc"})},
+                           2);
   EXPECT_NE(a[0], a[1]);
 }
 
-// Computed by another implementation (Python xxhash). A change of the encoding or the hash would send keys to other groups than checkpoints say.
+// Computed by another implementation (Python xxhash). A change of the encoding or the hash would send keys to
+// other groups than checkpoints say.
 TEST(Key, VersionOneIsFixed) {
   EXPECT_EQ((*HashKeys({Column<arrow::Int64Builder, int64_t>({42})}, 1))[0], 4435642637180117100u);
   EXPECT_EQ((*HashKeys({Column<arrow::StringBuilder, std::string>({"user"})}, 1))[0], 17232961362812549401u);

@@ -32,14 +32,16 @@ Status LaneReader::CheckDone(const Entry& file, int64_t read, std::vector<Entry>
 // Files under the floor may go, but none may come there or change: it would not be read.
 Status LaneReader::CheckBelow(const Position::Below& now) {
   const Position::Below& before = position_.below;
-  if (position_.below_known && (now.files > before.files || (now.files == before.files && !(now == before)))) {
+  if (position_.below_known &&
+      (now.files > before.files || (now.files == before.files && !(now == before)))) {
     const std::string what = now.files > before.files
                                  ? std::to_string(now.files - before.files) + " files came"
                                  : std::string("a file came or changed");
-    return Error(ErrorKind::kState,
-                 name_ + ": " + what + " at or before \"" + position_.floor +
-                     "\" in the order of names, long after the files around were read, and would be left out\n"
-                     "  give files names that grow with time, or read with ordered=False");
+    return Error(
+        ErrorKind::kState,
+        name_ + ": " + what + " at or before \"" + position_.floor +
+            "\" in the order of names, long after the files around were read, and would be left out\n"
+            "  give files names that grow with time, or read with ordered=False");
   }
   position_.below = now;
   position_.below_known = true;
@@ -83,9 +85,10 @@ Status LaneReader::Update(const std::vector<Entry>& files) {
 Status LaneReader::Open() {
   if (!current_.has_value()) {
     // A file that came late holds up the floor: it is read first when too much stands above it.
-    const auto next = !position_.Crowded() ? waiting_.begin()
-                                           : std::min_element(waiting_.begin(), waiting_.end(),
-                                                              [](const Entry& a, const Entry& b) { return a.key < b.key; });
+    const auto next = !position_.Crowded()
+                          ? waiting_.begin()
+                          : std::min_element(waiting_.begin(), waiting_.end(),
+                                             [](const Entry& a, const Entry& b) { return a.key < b.key; });
     current_ = *next;
     waiting_.erase(next);
     position_.file = current_->key;

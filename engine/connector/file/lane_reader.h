@@ -25,8 +25,8 @@ struct LaneContext {
 // Reads a lane's files one after the other. Which files are left follows from the position and the files
 // there are: first the one being read, then those behind every file read before, by key, then those that came
 // too late for their place, by key. A plain text file that has grown since it was read is read on from there,
-// after a line end only; any other change of a file already read is an error. So is a file that comes or grows under
-// the position's floor, where single files are not known any more. Used by one thread.
+// after a line end only; any other change of a file already read is an error. So is a file that comes or
+// grows under the position's floor, where single files are not known any more. Used by one thread.
 class LaneReader {
  public:
   LaneReader(std::string name, Position position, LaneContext context);

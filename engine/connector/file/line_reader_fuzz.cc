@@ -1,6 +1,7 @@
-// Any bytes as a file of lines: the rows and their positions are those of the plain definition, whatever the size of
-// the chunks and wherever reading begins anew; as gzip or zstd they are an error or rows. The input is a byte for the
-// size of the chunks, a byte for the compression, then the file; a byte 1 stands for a long run of letters.
+// Any bytes as a file of lines: the rows and their positions are those of the plain definition, whatever the
+// size of the chunks and wherever reading begins anew; as gzip or zstd they are an error or rows. The input
+// is a byte for the size of the chunks, a byte for the compression, then the file; a byte 1 stands for a long
+// run of letters.
 #include "connector/file/line_reader.h"
 
 #include <arrow/filesystem/mockfs.h>
@@ -36,8 +37,8 @@ Rows Expected(std::string_view file) {
 }
 
 // The rows from `offset` on, at most `most` of them; `next` gets where to go on.
-frazil::Result<Rows> Read(const std::shared_ptr<arrow::fs::FileSystem>& fs, Compression compression, int64_t size,
-                          int64_t chunk_bytes, int64_t offset, size_t most, int64_t* next) {
+frazil::Result<Rows> Read(const std::shared_ptr<arrow::fs::FileSystem>& fs, Compression compression,
+                          int64_t size, int64_t chunk_bytes, int64_t offset, size_t most, int64_t* next) {
   frazil::file::LineReader reader({{.fs = fs,
                                     .path = "file",
                                     .compression = compression,
@@ -49,7 +50,8 @@ frazil::Result<Rows> Read(const std::shared_ptr<arrow::fs::FileSystem>& fs, Comp
   while (rows.size() < most) {
     FZ_ASSIGN(auto read, reader.read({.rows = 3, .bytes = 100}, true));
     if (read.kind == frazil::file::Read::Kind::kEnd) break;
-    Require(read.kind == frazil::file::Read::Kind::kRows && read.raw.has_value() && read.raw->rejected.empty());
+    Require(read.kind == frazil::file::Read::Kind::kRows && read.raw.has_value() &&
+            read.raw->rejected.empty());
     for (int64_t i = 0; i < read.raw->rows(); ++i) {
       Require(read.raw->offset[static_cast<size_t>(i)] + read.raw->length[static_cast<size_t>(i)] +
                   frazil::kRawPadding <=

@@ -34,7 +34,8 @@ bool MatchesSet(std::string_view pattern, char c, size_t* length) {
 // Files that other programs hide: temporary ones, markers.
 bool IsHidden(std::string_view name) { return name.starts_with('.') || name.starts_with('_'); }
 
-// True if a step of the path behind `folder` is hidden: a file in `_frazil/` or `_temporary/` is in the making too.
+// True if a step of the path behind `folder` is hidden: a file in `_frazil/` or `_temporary/` is in the
+// making too.
 // `_day=3` is a partition's folder.
 bool IsHiddenIn(std::string_view folder, std::string_view path) {
   path.remove_prefix(std::min(folder.size(), path.size()));
@@ -169,7 +170,8 @@ Result<std::vector<arrow::fs::FileInfo>> Listing::Match(const std::string& patte
     FZ_ASSIGN(auto inside, Select(folder, deep));
     const bool wants_hidden = NamesHidden(rest);
     for (auto& one : inside) {
-      if (one.type() != arrow::fs::FileType::File || (!wants_hidden && IsHiddenIn(folder, one.path()))) continue;
+      if (one.type() != arrow::fs::FileType::File || (!wants_hidden && IsHiddenIn(folder, one.path())))
+        continue;
       if (MatchesGlob(pattern, one.path())) matched.push_back(std::move(one));
     }
   }

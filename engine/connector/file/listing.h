@@ -31,8 +31,8 @@ class Listing {
   static Result<Listing> Make(Options options);
 
   // All lanes there are now, by name. Files whose name, or that of a folder below the path, begins with
-  // '.' or '_' are left out unless a pattern asks for them. With `must_exist`, a path without a file there is an error, and so is a pattern that
-  // nothing matches; else only a path or folder that is not there.
+  // '.' or '_' are left out unless a pattern asks for them. With `must_exist`, a path without a file there is
+  // an error, and so is a pattern that nothing matches; else only a path or folder that is not there.
   Result<std::vector<Lane>> Lanes(bool must_exist) const;
 
   const std::shared_ptr<arrow::fs::FileSystem>& fs() const { return fs_; }

@@ -37,7 +37,8 @@ TEST(FilePosition, GoesToJsonAndBack) {
   const Position back = Position::Parse(position.ToJson(true)).ValueOrDie();
   EXPECT_EQ(back.ToJson(true), position.ToJson(true));
   for (const char* bad : {"", "{}", "[]", R"({"v":2})", R"({"v":1,"offset":-1})", R"({"v":1,"offset":"1"})",
-                          R"({"v":1,"file":1})", R"({"v":1,"done":[["a"]]})", R"({"v":1,"done":5})", R"({"v":1,"below":[1]})"}) {
+                          R"({"v":1,"file":1})", R"({"v":1,"done":[["a"]]})", R"({"v":1,"done":5})",
+                          R"({"v":1,"below":[1]})"}) {
     EXPECT_FALSE(Position::Parse(bad).ok()) << bad;
   }
 }

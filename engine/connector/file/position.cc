@@ -68,7 +68,8 @@ void Position::Finish(int64_t size) {
 void Position::Below::Add(const std::string& key, int64_t size) {
   // FNV-1a: the same in every build and on every machine.
   uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : key + ":" + std::to_string(size)) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  for (const char c : key + ":" + std::to_string(size))
+    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
   ++files;
   digest += hash;
 }

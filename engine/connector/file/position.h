@@ -18,7 +18,8 @@ namespace frazil::file {
 // `done` lists at most kDoneFiles and kDoneBytes; above that the lowest ones go under the floor.
 struct Position {
   static constexpr size_t kDoneFiles = 512;
-  static constexpr size_t kDoneBytes = 32 << 10;  // bytes of keys in `done`; a manifest takes 64 KiB a position
+  static constexpr size_t kDoneBytes = 32
+                                       << 10;  // bytes of keys in `done`; a manifest takes 64 KiB a position
 
   // The files under the floor, so that one that comes or changes there is noticed.
   struct Below {

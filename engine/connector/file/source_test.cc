@@ -492,7 +492,8 @@ TEST(FileSource, RefusesFilesThatComeUnderTheFloor) {
 TEST(FileSource, KeepsPositionsOfLongNamesShort) {
   Folder folder;
   const std::string long_folder = std::string(200, 'x') + "/" + std::string(200, 'y') + "/";
-  for (int i = 0; i < 300; ++i) folder.write(long_folder + std::to_string(1000 + i), std::to_string(i) + "\n");
+  for (int i = 0; i < 300; ++i)
+    folder.write(long_folder + std::to_string(1000 + i), std::to_string(i) + "\n");
   Reading run{{{"paths", {folder.path("")}}}};
   auto source = Assigned(run).ValueOrDie();
   EXPECT_EQ(Drain(*source, run.budget).lines.size(), 300U);

@@ -35,7 +35,8 @@ Result<Options> ParseOptions(const nlohmann::json& json) {
   if (json.contains("rate") && !json["rate"].is_null()) options.rate = json["rate"].get<double>();
   options.seed = json.value("seed", uint64_t{0});
   options.partitions = json.value("partitions", int64_t{1});
-  if (options.partitions < 1 || options.partitions > limits::kSourcePartitions || options.rows < 0 || options.rate < 0) {
+  if (options.partitions < 1 || options.partitions > limits::kSourcePartitions || options.rows < 0 ||
+      options.rate < 0) {
     return Error(ErrorKind::kConfig, "generator: rows and rate are not negative, partitions at least 1");
   }
   return options;
@@ -46,7 +47,8 @@ std::string PositionOf(int64_t row) { return nlohmann::json{{"v", 1}, {"row", ro
 
 // splitmix64 of (seed, row, column): independent of order and batch size.
 uint64_t Draw(uint64_t seed, int64_t row, uint64_t column) {
-  uint64_t z = seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(row) * 0xbf58476d1ce4e5b9u + column * 0x94d049bb133111ebu;
+  uint64_t z = seed * 0x9e3779b97f4a7c15u + static_cast<uint64_t>(row) * 0xbf58476d1ce4e5b9u +
+               column * 0x94d049bb133111ebu;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
   return z ^ (z >> 31);
@@ -67,7 +69,8 @@ class Column {
  public:
   Column(std::string name, const Options& options) : name_(std::move(name)), options_(options) {}
 
-  Result<std::shared_ptr<arrow::Array>> make(const std::vector<int64_t>& rows, arrow::MemoryPool* pool) const {
+  Result<std::shared_ptr<arrow::Array>> make(const std::vector<int64_t>& rows,
+                                             arrow::MemoryPool* pool) const {
     if (name_ == "id") return build<arrow::Int64Builder>(rows, pool, [](int64_t row) { return row; });
     if (name_ == "at") return times(rows, pool);
     if (name_ == "amount") {
@@ -77,7 +80,8 @@ class Column {
       });
     }
     if (name_ == "quantity") {
-      return build<arrow::Int64Builder>(rows, pool, [&](int64_t row) { return static_cast<int64_t>(1 + draw(row, 7) % 20); });
+      return build<arrow::Int64Builder>(
+          rows, pool, [&](int64_t row) { return static_cast<int64_t>(1 + draw(row, 7) % 20); });
     }
     if (name_ == "flag") {
       return build<arrow::BooleanBuilder>(rows, pool, [&](int64_t row) { return draw(row, 8) % 10 < 3; });
@@ -96,19 +100,22 @@ class Column {
     return kDevices[draw(row, 5) % 5];
   }
 
-  Result<std::shared_ptr<arrow::Array>> times(const std::vector<int64_t>& rows, arrow::MemoryPool* pool) const {
+  Result<std::shared_ptr<arrow::Array>> times(const std::vector<int64_t>& rows,
+                                              arrow::MemoryPool* pool) const {
     arrow::TimestampBuilder builder(arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), pool);
     FZ_TRY(builder.Reserve(static_cast<int64_t>(rows.size())));
     for (int64_t row : rows) {
       const uint64_t delay = draw(row, 1);
-      const int64_t early_ms = delay % 5 == 0 ? static_cast<int64_t>(delay / 5 % 5000) : static_cast<int64_t>(delay / 5 % 100);
+      const int64_t early_ms =
+          delay % 5 == 0 ? static_cast<int64_t>(delay / 5 % 5000) : static_cast<int64_t>(delay / 5 % 100);
       builder.UnsafeAppend(kStartMicros + (row - early_ms) * 1000);
     }
     return builder.Finish();
   }
 
   template <typename Builder, typename Make>
-  static Result<std::shared_ptr<arrow::Array>> build(const std::vector<int64_t>& rows, arrow::MemoryPool* pool, Make make) {
+  static Result<std::shared_ptr<arrow::Array>> build(const std::vector<int64_t>& rows,
+                                                     arrow::MemoryPool* pool, Make make) {
     Builder builder(pool);
     FZ_TRY(builder.Reserve(static_cast<int64_t>(rows.size())));
     for (int64_t row : rows) FZ_TRY(builder.Append(make(row)));
@@ -152,7 +159,8 @@ class GeneratorSource : public Source {
 
   std::vector<PartitionPosition> positions() const override {
     std::vector<PartitionPosition> positions;
-    for (const Open& open : open_) positions.push_back({open.assignment.name, PositionOf(open.next), due(open)});
+    for (const Open& open : open_)
+      positions.push_back({open.assignment.name, PositionOf(open.next), due(open)});
     return positions;
   }
 
@@ -169,7 +177,8 @@ class GeneratorSource : public Source {
   int64_t due(const Open& open) const {
     if (options_.rate <= 0) return open.end - open.next;
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - since_;
-    const auto allowed = static_cast<int64_t>(elapsed.count() * options_.rate / static_cast<double>(options_.partitions));
+    const auto allowed =
+        static_cast<int64_t>(elapsed.count() * options_.rate / static_cast<double>(options_.partitions));
     return std::min(open.end, open.first + allowed) - open.next;
   }
 
@@ -218,12 +227,13 @@ class GeneratorEnumerator : public Enumerator {
 }  // namespace
 
 std::shared_ptr<arrow::Schema> GeneratorSchema() {
-  return arrow::schema({arrow::field("id", arrow::int64(), false),
-                        arrow::field("at", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), false),
-                        arrow::field("user", arrow::utf8(), false), arrow::field("page", arrow::utf8(), false),
-                        arrow::field("country", arrow::utf8(), false), arrow::field("device", arrow::utf8(), false),
-                        arrow::field("amount", arrow::float64(), false), arrow::field("quantity", arrow::int64(), false),
-                        arrow::field("flag", arrow::boolean(), false)});
+  return arrow::schema(
+      {arrow::field("id", arrow::int64(), false),
+       arrow::field("at", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"), false),
+       arrow::field("user", arrow::utf8(), false), arrow::field("page", arrow::utf8(), false),
+       arrow::field("country", arrow::utf8(), false), arrow::field("device", arrow::utf8(), false),
+       arrow::field("amount", arrow::float64(), false), arrow::field("quantity", arrow::int64(), false),
+       arrow::field("flag", arrow::boolean(), false)});
 }
 
 Result<std::unique_ptr<Source>> MakeGeneratorSource(const nlohmann::json& options,
@@ -233,7 +243,8 @@ Result<std::unique_ptr<Source>> MakeGeneratorSource(const nlohmann::json& option
   for (const auto& field : schema->fields()) {
     const auto known = GeneratorSchema()->GetFieldByName(field->name());
     if (known == nullptr || !known->type()->Equals(field->type())) {
-      return Error(ErrorKind::kConfig, "generator: no column " + field->ToString() + "\n  have: " + GeneratorSchema()->ToString());
+      return Error(ErrorKind::kConfig, "generator: no column " + field->ToString() +
+                                           "\n  have: " + GeneratorSchema()->ToString());
     }
   }
   return std::make_unique<GeneratorSource>(parsed, schema, pool);

@@ -18,7 +18,8 @@ namespace {
 
 // How often a waiting call looks for a refused login.
 constexpr int64_t kSliceMs = 250;
-// A question about a topic ends early if no broker can be reached for this long: the caller says so and asks again.
+// A question about a topic ends early if no broker can be reached for this long: the caller says so and asks
+// again.
 constexpr int64_t kAwayMs = 2'000;
 
 // As a time, these ask the broker for its last and first offset.

@@ -129,12 +129,13 @@ Result<bool> KafkaSource::read(PartitionReader* partition, const Budget& budget,
     if (more) ready_->put_back(partition);
     if (partition->trouble() != PartitionReader::Trouble::kNone) partition->ask(kAskTimeoutMs, 0);
   }
-  // A position that moves without rows (aborted records, tombstones left out, rows that are gone) is news for the
-  // checkpoint, too: else the next run would ask again for what may be gone by then.
+  // A position that moves without rows (aborted records, tombstones left out, rows that are gone) is news for
+  // the checkpoint, too: else the next run would ask again for what may be gone by then.
   if (records.empty() && partition->position() == before) return false;
   FZ_ASSIGN(auto raw, CopyRecords(records, options_, partition->name(), pool_));
   poll->kind = Poll::Kind::kRows;
-  poll->origin = {partition->ordinal(), records.empty() ? before : records.front()->offset, partition->position()};
+  poll->origin = {partition->ordinal(), records.empty() ? before : records.front()->offset,
+                  partition->position()};
   poll->raw = std::move(raw);
   return true;
 }
