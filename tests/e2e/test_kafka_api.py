@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import frazil as fz
 import pytest
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from frazil import col
 
 from tests.e2e.lake import CHECKPOINT, Lake
@@ -167,19 +166,6 @@ def test_starts_that_are_not_there(kafka: Kafka, tmp_path: Path) -> None:
         Job(tmp_path / "many", kafka, topic, start={topic: {0: 0, 1: 0}}).run()
 
 
-def group_offset(kafka: Kafka, group: str, topic: str) -> int:
-    """What a group has committed; negative if nothing, or if its coordinator is not there yet."""
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0)])
-    try:
-        result = kafka.admin.list_consumer_group_offsets([asked])[group].result(30)
-    except KafkaException as error:
-        if "COORDINATOR" not in error.args[0].name():
-            raise
-        return -1
-    offset: int = result.topic_partitions[0].offset
-    return offset
-
-
 def test_group_offsets_follow_the_table(kafka: Kafka, lake: Lake) -> None:
     topic = kafka.create_topic()
     kafka.produce(topic, numbers(0, 1, 2))
@@ -191,14 +177,14 @@ def test_group_offsets_follow_the_table(kafka: Kafka, lake: Lake) -> None:
         checkpoint_every="50ms",
     )
     with running(pipeline) as handle:
-        wait_until(lambda: group_offset(kafka, f"{topic}-group", topic) == 3, handle)
+        wait_until(lambda: kafka.group_offset(f"{topic}-group", topic) == 3, handle)
         lake.service.stop()
         kafka.produce(topic, numbers(3, 4))
         wait_until(lambda: handle.status.pending_epochs == 1, handle)
         wait_until(lambda: bool(handle.status.trouble), handle)
-        assert group_offset(kafka, f"{topic}-group", topic) == 3
+        assert kafka.group_offset(f"{topic}-group", topic) == 3
         lake.service.start()
-        wait_until(lambda: group_offset(kafka, f"{topic}-group", topic) == 5, handle)
+        wait_until(lambda: kafka.group_offset(f"{topic}-group", topic) == 5, handle)
     assert sorted(lake.read("grouped.orders")["id"].to_pylist()) == [0, 1, 2, 3, 4]
 
 

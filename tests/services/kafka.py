@@ -221,6 +221,19 @@ class Kafka:
         finally:
             consumer.close()
 
+    def group_offset(self, group: str, topic: str, *, partition: int = 0) -> int | None:
+        """Return the offset that a consumer group has committed, None if it has not.
+
+        By a consumer: an AdminClient's list_consumer_group_offsets ends the process with a
+        segmentation fault if the group's coordinator is not there yet (librdkafka 2.x).
+        """
+        consumer = Consumer({**self.plain, "group.id": group, "log_level": 0})
+        try:
+            [found] = consumer.committed([TopicPartition(topic, partition)], CALL_SECONDS_MAX)
+        finally:
+            consumer.close()
+        return None if found.offset < 0 else int(found.offset)
+
     # -- messages
 
     def producer(self, **settings: Any) -> Producer:
