@@ -182,9 +182,9 @@ class Coordinator:
         self._abort.set()
         self._stop.set()
 
-    def join(self, timeout_s: float) -> None:
-        """Wait until `run` has returned."""
-        self._returned.wait(timeout_s)
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait until `run` has returned; False if it has not in time."""
+        return self._returned.wait(timeout_s)
 
     def run(self) -> RunReport:
         """Run until the end of bounded sources, `stop`, or the first error."""

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import structlog
 from frazil.checkpoint import Store, open_store, plan_of
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 # While engine threads run Python functions, the interpreter hands over this often (seconds).
 SWITCH_INTERVAL_S = 0.001
+
+# The end of the interpreter says what it waits for after this long (seconds).
+EXIT_QUIET_S = 5.0
+
+log_ = structlog.get_logger("frazil")
 
 
 def prepare(
@@ -195,7 +201,10 @@ def _abort_all() -> None:
     """Engine threads must be gone before the interpreter is."""
     for coordinator in list(_coordinators):
         coordinator.abort()
-        coordinator.join(10.0)
+        if not coordinator.join(EXIT_QUIET_S):
+            # A thread that came back into an interpreter that is gone would crash the process.
+            log_.warning("exit", waiting_for="a Python function that is still running")
+            coordinator.join()
 
 
 # A forked child has neither the engine's threads nor the control thread to wait for.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -205,3 +207,30 @@ def test_positions_are_not_used_for_other_rows(
                 CheckpointLog.open(store, plan=fitting)
         else:
             CheckpointLog.open(store, plan=fitting)
+
+
+EXIT_WHILE_A_FUNCTION_RUNS = """
+import sys, threading, time
+import frazil as fz
+
+begun = threading.Event()
+
+@fz.udf
+def slow(number: int) -> int:
+    begun.set()
+    time.sleep(12)
+    return number
+
+sink = fz.read_generator(rows=1).select(a=slow(fz.col("id"))).write_memory()
+fz.Pipeline("exit", sink, checkpoint=sys.argv[1]).start(quiet=True)
+assert begun.wait(30)
+"""
+
+
+@pytest.mark.slow
+def test_the_interpreter_ends_while_a_function_runs(tmp_path: Path) -> None:
+    """The thread came back into an interpreter that was gone, and the process was aborted."""
+    program = [sys.executable, "-c", EXIT_WHILE_A_FUNCTION_RUNS, str(tmp_path)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "still running" in done.stderr + done.stdout
