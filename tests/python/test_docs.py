@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import json
 import re
 import runpy
 import shlex
@@ -176,8 +177,6 @@ def test_links(page: Path) -> None:
             continue
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
-        if target == ROOT / "docs" / "delivery.md" and not target.exists():
-            continue
         assert target.exists(), f"{name_of(page)}: {link} leads nowhere"
         assert ROOT in target.parents or target == ROOT, (
             f"{name_of(page)}: {link} leaves the project"
@@ -284,6 +283,27 @@ def test_image_has_what_the_build_needs() -> None:
     not_for_a_wheel = {"ccache", "mold", "libgtest-dev"}
     build = dockerfile.rpartition("\nFROM ")[0]
     assert all(re.search(rf"\b{name}\b", build) for name in needed - not_for_a_wheel)
+
+
+def test_figures_are_those_that_were_measured() -> None:
+    text = (ROOT / "README.md").read_text()
+    shown = text[text.index("<!-- figures -->") : text.index("<!-- /figures -->")]
+    tables = {"from a file": ["w1-file", "w1-file-bytewax"], "from Kafka": ["w1-kafka"]}
+    results = ROOT / "bench" / "results"
+    for heading, files in tables.items():
+        rows = [json.loads((results / f"{file}.json").read_text()) for file in files]
+        measured = {row["system"]: row for file in reversed(rows) for row in file}
+        table = shown[shown.index(f"| {heading}") :].split("\n\n")[0]
+        lines = [line.strip("| ").split(" | ") for line in table.strip().splitlines()[2:]]
+        for what, cpu, rate, memory in lines:
+            row = measured[re.split(r"\W", what)[0].lower()]
+            assert row["rows_ok"]
+            assert float(cpu) == row["cpu_s_per_million"], what
+            assert abs(float(rate.replace(",", "")) - row["events_per_s"]) < 1_000, what
+            assert abs(row["peak_mb"] - int(memory)) <= 0.5, what
+    freshest = json.loads((results / "freshness.json").read_text())[-1]
+    for name in ("p50_s", "p99_s"):
+        assert f"{freshest[name]:.2f} s" in shown
 
 
 def test_messages_are_those_of_the_program() -> None:
