@@ -16,11 +16,11 @@ Catalog = Mapping[str, str]
 Build = Callable[[Path, Catalog, float | None], fz.Pipeline]
 
 
-def catalog_properties(folder: Path) -> Catalog:
-    """SQLite and local files. A locked database is an answer after 0.2 s, not after 5."""
+def catalog_properties(folder: Path, timeout_s: float = 0.2) -> Catalog:
+    """SQLite and local files. To a pipeline a locked database is soon an answer."""
     return {
         "type": "sql",
-        "uri": f"sqlite:///{folder / 'catalog.db'}?timeout=0.2",
+        "uri": f"sqlite:///{folder / X",
         "warehouse": f"file://{folder / 'warehouse'}",
     }
 

@@ -161,7 +161,7 @@ class Scene:
     @property
     def catalog(self) -> Catalog:
         """The catalog, as another program opens it."""
-        return load_catalog("default", **catalog_properties(self.folder))
+        return load_catalog("default", **catalog_properties(self.folder, timeout_s=30))
 
     def table(self, name: str = "t.one") -> Table:
         """A table, as another program opens it."""

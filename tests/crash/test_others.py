@@ -194,7 +194,11 @@ def test_newest_slot_lost(scene: Scene) -> None:
 
 
 def test_slot_in_the_middle_lost(scene: Scene) -> None:
-    scene.kill("after_put", count=3)
+    process = scene.freeze("before_commit", count=2)
+    with scene.catalog_away():  # so that no slot is needless
+        process.resume()
+        scene.wait_for_slots(4, process)
+        process.kill()
     scene.slots()[-2].unlink()
     assert "lost slot" in scene.refused()
 
