@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import structlog
 from frazil.checkpoint import EXIT_FENCED
 from frazil.checkpoint.commands import state
 from frazil.errors import ConfigError, Fenced, FrazilError
 from frazil.pipeline import Pipeline
+from frazil.run.logs import log_to_stderr
 
 # Codes a supervisor can tell apart; 2 is click's for a wrong command line.
 EXIT_FAILED = 1
@@ -23,26 +23,12 @@ class _Group(click.Group):
     """Prints errors of frazil as their few lines, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        if not structlog.is_configured():
-            log_to_stderr()
+        log_to_stderr()
         try:
             return super().invoke(ctx)
         except FrazilError as error:
             click.echo(f"{type(error).__name__}: {error}", err=True)
             sys.exit(EXIT_FENCED if isinstance(error, Fenced) else EXIT_FAILED)
-
-
-def log_to_stderr() -> None:
-    """Standard output is for what was asked for; logs are JSON unless a person reads them."""
-    person = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-    )
 
 
 @click.group(cls=_Group)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,10 @@ def test_a_run_of_bounded_sources_ends_by_itself(program: Path) -> None:
     result = invoke("run", "--workers", "4", str(program))
     assert result.exit_code == 0, result.output
     assert "1000 rows" in result.output
+
+
+def test_a_program_run_by_python_keeps_its_standard_output(program: Path) -> None:
+    program.write_text(PROGRAM + "print(pipeline.run(until='now').to_json())")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
+    json.loads(done.stdout)
+    assert json.loads(done.stderr.splitlines()[0])["event"] == "started"

@@ -20,6 +20,7 @@ from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError
 from frazil.run.coordinator import Coordinator, Observer, Runnable, Status
 from frazil.run.interrupt import on_interrupt
+from frazil.run.logs import log_to_stderr
 from frazil.run.settings import RunSettings
 from frazil.run.targets import SinkSpec, make_target
 from frazil.secret import resolve_secrets
@@ -51,6 +52,7 @@ def prepare(
 
     Everything that can be refused is refused here, before the checkpoint log is touched.
     """
+    log_to_stderr()
     plan = resolve_secrets(pipeline.plan.json)
     nodes = plan["nodes"]
     targets: dict[str, SinkTarget] = {}
