@@ -20,7 +20,7 @@ def catalog_properties(folder: Path, timeout_s: float = 0.2) -> Catalog:
     """SQLite and local files. To a pipeline a locked database is soon an answer."""
     return {
         "type": "sql",
-        "uri": f"sqlite:///{folder / X",
+        "uri": f"sqlite:///{folder / 'catalog.db'}?timeout={timeout_s}",
         "warehouse": f"file://{folder / 'warehouse'}",
     }
 
