@@ -474,11 +474,9 @@ TEST(FileSource, RefusesFilesThatComeUnderTheFloor) {
     folder.write(name, std::to_string(i) + "\n");
   }
   Reading run{{{"paths", {folder.path("*")}}}};
-  {
-    auto source = Assigned(run).ValueOrDie();
-    EXPECT_EQ(Drain(*source, run.budget).lines.size(), 700U);
-    run.from = source->positions();
-  }
+  auto source = Assigned(run).ValueOrDie();
+  EXPECT_EQ(Drain(*source, run.budget).lines.size(), 700U);
+  run.from = source->positions();
   EXPECT_TRUE(Refused(run).ok());
   folder.write("f0001a", "late\n");
   EXPECT_NE(Refused(run).message().find("1 files came at or before"), std::string::npos);
