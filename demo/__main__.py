@@ -37,6 +37,7 @@ OUT = Path("demo-out")
 KILLS = 2
 SLOTS_BEFORE_KILL = 3
 KILL_DELAY_S = 0.1
+QUIET_S = 2.0
 POLL_S = 0.02
 TIMEOUT_S = 300.0
 
@@ -115,11 +116,20 @@ def run(
 
 
 def attempt(env: Mapping[str, str], store: Store, timeline: Timeline, *, kill: bool) -> float:
-    """One process; killed after it made a few epochs, or left to end. Its peak memory in MB."""
+    """One process; killed after a few epochs (or when no more come), or left to end.
+
+    Returns
+    -------
+    float
+        Its peak memory in MB.
+    """
     script = Path(__file__).with_name("pipeline.py")
     timeline.starts.append(timeline.now())
+    # A run that is to be killed has no end of its own, so that the kill always meets a live one.
+    env = {**env, "DEMO_UNTIL": "" if kill else "now"}
     process = subprocess.Popen([sys.executable, str(script)], env=env, stdout=subprocess.PIPE)
     first = len(timeline.epochs)
+    seen = time.monotonic()
     deadline = time.monotonic() + TIMEOUT_S
     peak = 0.0
     while process.poll() is None:
@@ -127,7 +137,10 @@ def attempt(env: Mapping[str, str], store: Store, timeline: Timeline, *, kill: b
         for info in list_state(store):
             if info.entry is not None and info.slot not in timeline.epochs:
                 timeline.epochs[info.slot] = (timeline.now(), info.entry.manifest.kind)
-        if kill and len(timeline.epochs) >= first + SLOTS_BEFORE_KILL:
+                seen = time.monotonic()
+        slots = len(timeline.epochs) - first
+        nothing_left = slots > 0 and time.monotonic() - seen > QUIET_S
+        if kill and (slots >= SLOTS_BEFORE_KILL or nothing_left):
             time.sleep(KILL_DELAY_S)  # into the next epoch
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -47,4 +47,5 @@ pipeline = fz.Pipeline(
 )
 
 if __name__ == "__main__":
-    print(pipeline.run(until="now").to_json())
+    bounded = os.environ.get("DEMO_UNTIL", "now") == "now"
+    print(pipeline.run(until="now" if bounded else None).to_json())
