@@ -247,9 +247,10 @@ class Kafka:
         A payload is a value, or a mapping of Producer.produce's arguments (value, key, partition,
         timestamp, headers).
         """
-        # No retries, so nothing doubles or changes order; an idempotent producer would wait a
-        # second for its id.
-        producer = self.producer(acks="all", retries=0)
+        # No retries and one request at a time, so nothing doubles or changes order (a topic that
+        # was just made may refuse the first one); an idempotent producer would wait a second for
+        # its id.
+        producer = self.producer(acks="all", retries=0, max_in_flight_requests_per_connection=1)
         refused: list[str] = []
         count = 0
 

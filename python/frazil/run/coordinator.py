@@ -333,7 +333,7 @@ class Coordinator:
         finally:
             discovery.close()
             scout.stop()
-        if found is not None and self._settings.bounded:
+        if found is not None and self._settings.bounded and not self._settings.stopped:
             self._check_ends(found)
         if found is not None and self._partitions.admit(found):
             self._append(Epoch(sources=self._partitions.state(), key_groups=self._key_groups()))

@@ -67,6 +67,7 @@ def sample(stream: Stream, rows: int) -> pa.Table:
         settings_of(pipeline, bounded=True, quiet=True),
         checkpoint_every_s=EPOCH_S,
         wait_at_start=False,
+        stopped=True,
     )
     coordinator = Coordinator(runnable, settings)
     watcher = threading.Thread(target=_stop_when_full, args=(limit, coordinator), daemon=True)

@@ -32,6 +32,7 @@ class RunSettings:
     memory_bytes: int = MEMORY_BYTES
     checkpoint_every_s: float = 10.0
     bounded: bool = False
+    stopped: bool = False  # somebody calls `stop` when there is enough: sources need no end
     takeover: bool = False
     wait_at_start: bool = True  # for sources that are away; False: that is an error
     retain: int = 0
