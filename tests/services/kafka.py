@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     NewPartitions,
@@ -77,6 +85,14 @@ num.io.threads=4
 def fetch_kafka() -> Path:
     """Return the folder with the broker's jars, fetched on first use."""
     return jars(f"kafka-{KAFKA_VERSION}", _ARTIFACTS)
+
+
+# The group's coordinator is being chosen or loads its state.
+_COORDINATOR_COMES = (
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)
 
 
 class Kafka:
@@ -222,7 +238,8 @@ class Kafka:
             consumer.close()
 
     def group_offset(self, group: str, topic: str, *, partition: int = 0) -> int | None:
-        """Return the offset that a consumer group has committed, None if it has not.
+        """Return the offset that a consumer group has committed, None if it has not, or if
+        the group's coordinator is only coming up: ask again.
 
         By a consumer: an AdminClient's list_consumer_group_offsets ends the process with a
         segmentation fault if the group's coordinator is not there yet (librdkafka 2.x).
@@ -230,6 +247,10 @@ class Kafka:
         consumer = Consumer({**self.plain, "group.id": group, "log_level": 0})
         try:
             [found] = consumer.committed([TopicPartition(topic, partition)], CALL_SECONDS_MAX)
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_COMES:
+                raise
+            return None
         finally:
             consumer.close()
         return None if found.offset < 0 else int(found.offset)
