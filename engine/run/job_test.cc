@@ -116,7 +116,7 @@ TEST(Job, WorkersPassOnEveryRowOnce) {
   }
 }
 
-TEST(Job, SimulatedRunsAreTheSameForTheSameSeed) {
+TEST(Job, SimulatedRunsGiveEveryRowOnce) {
   for (const uint64_t seed : {1, 2}) {
     JobOptions options = Workers(2);
     options.simulated = true;
