@@ -40,7 +40,8 @@ def open_catalog(catalog: CatalogLike = None) -> Catalog:
     -------
     pyiceberg.catalog.Catalog
         It reads and writes metadata with `SmallFileIO` unless its properties name another FileIO.
-        A catalog that was given is not changed, but for a limit on the time of REST requests.
+        A catalog that was given is not changed, but for a limit on the time of REST requests, and
+        that connections of an SQL catalog are put away without an open transaction.
 
     Raises
     ------
@@ -137,8 +138,34 @@ def _bounded(send: Callable[..., Any]) -> Callable[..., Any]:
     return bounded_send
 
 
+def _end_transactions(catalog: Catalog) -> None:
+    """Roll back what a connection of an SQL catalog still has open when it is put away.
+
+    A COMMIT that finds SQLite locked by a reader fails and leaves its transaction open, and
+    SQLAlchemy puts that connection back as it is. The next look would read its own change, which
+    nobody else has and which is then rolled back: a commit that never was, taken for one that
+    landed.
+    """
+    engine = getattr(catalog, "engine", None)
+    if engine is not None:
+        from sqlalchemy import event
+
+        if not event.contains(engine, "checkin", _roll_back):
+            event.listen(engine, "checkin", _roll_back)
+
+
+def _roll_back(connection: Any, record: Any) -> None:
+    if connection is None:
+        return
+    try:
+        connection.rollback()
+    except Exception as error:  # each database driver has its own
+        record.invalidate(error)
+
+
 def _with_small_io(catalog: Catalog) -> Catalog:
     _bound_requests(catalog)
+    _end_transactions(catalog)
     if catalog.properties.get("py-io-impl"):
         return catalog
     from frazil.iceberg.fileio import NAME

@@ -1,13 +1,17 @@
 """Tokens land in a table, each exactly once."""
 
 import json
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from frazil.checkpoint.manifest import Landed
 from frazil.errors import CommitUnknown
+from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.proof import proof_name, property_name
 from frazil.iceberg.token import PendingToken
+from pyiceberg.catalog import load_catalog
 from pyiceberg.exceptions import CommitFailedException
 
 from tests.python.iceberg.world import NAME, Broken, Faulty, Log, World, duckdb_rows
@@ -182,8 +186,6 @@ def test_conflicts_of_both_shapes_are_tried_again(world: World) -> None:
 
 
 def test_locked_database_is_not_a_refusal(world: World) -> None:
-    import sqlite3
-
     from sqlalchemy.exc import OperationalError
 
     log = Log([world.token(2, [1])])
@@ -195,6 +197,31 @@ def test_locked_database_is_not_a_refusal(world: World) -> None:
     result = world.committer(catalog=catalog).commit(log.tokens, landed=None, log=log)
     assert result.landed == landed_of(log.tokens[0])
     assert world.ids() == [1]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_commit_that_a_reader_locks_out_is_not_seen(world: World, given: bool) -> None:
+    """SQLite: COMMIT fails while somebody reads. Its change must not be read back as landed."""
+    folder = world.folder
+    properties = {
+        "type": "sql",
+        "uri": f"sqlite:///{folder / 'catalog.db'}?timeout=0",
+        "warehouse": f"file://{folder}",
+    }
+    catalog = open_catalog(load_catalog("embedded", **properties) if given else properties)
+    catalog.name = world.catalog.name
+    log = Log([world.token(2, [1]), world.token(3, [2])])
+    log.record(world.committer().commit(log.tokens[:1], landed=None, log=log))
+    committer = world.committer(catalog=catalog)
+    with closing(sqlite3.connect(folder / "catalog.db")) as reader:
+        rows = reader.execute("SELECT 1 FROM iceberg_tables, (VALUES (1), (2))")
+        assert rows.fetchone()  # and more to come: the lock is kept
+        with pytest.raises(CommitUnknown, match="database is locked"):
+            committer.commit(log.pending(), landed=log.landed, log=log)
+        rows.close()
+    assert committer.verify(log.landed, log=log, pending=log.pending()) == world.head()
+    log.record(committer.commit(log.pending(), landed=log.landed, log=log))
+    assert world.ids() == [1, 2]
 
 
 def test_catalog_that_stays_away_is_unknown_and_bounded(world: World) -> None:
