@@ -78,6 +78,7 @@ Status LineReader::Take(Chunk chunk) {
   const int64_t rest = end_ - at_;
   if (!gathering_ && rest > kChunkHeadroom) {
     gathering_ = true;
+    long_begin_ = base_ + at_;  // next_ stands before a byte order mark
     GatherLong({data_ + at_, static_cast<size_t>(rest)});
   }
   const int64_t carried = gathering_ ? 0 : rest;
@@ -138,11 +139,10 @@ void LineReader::GatherLong(std::string_view part) {
 
 Status LineReader::CloseLong(std::string_view rest, RawBatch* raw) {
   GatherLong(rest);
-  const int64_t begin = next_;
   if (long_bytes_ > limits::kRowBytesMax) {
     RejectedRow row;
     row.place = options_.bytes.path;
-    row.position = begin;
+    row.position = long_begin_;
     row.reason = "line longer than " + std::to_string(limits::kRowBytesMax) + " bytes";
     row.raw = std::move(long_);
     row.raw_bytes = long_bytes_;
@@ -158,7 +158,7 @@ Status LineReader::CloseLong(std::string_view rest, RawBatch* raw) {
       raw->data = std::move(buffer);
       raw->offset.push_back(0);
       raw->length.push_back(static_cast<uint32_t>(size));
-      raw->position.push_back(begin);
+      raw->position.push_back(long_begin_);
     }
   }
   next_ = base_ + at_;

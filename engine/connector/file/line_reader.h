@@ -50,6 +50,7 @@ class LineReader : public FileReader {
   bool left_ = false;       // the last line is left unread
   bool gathering_ = false;  // a line longer than the headroom is being gathered in long_
   std::string long_;
+  int64_t long_begin_ = 0;  // file offset of the gathered line
   int64_t long_bytes_ = 0;  // of the gathered line, also what has not been kept
 };
 
