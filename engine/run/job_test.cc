@@ -1,11 +1,13 @@
 #include "run/job.h"
 
-#include <arrow/io/memory.h>
+#include <arrow/compute/api_vector.h>
 #include <arrow/ipc/writer.h>
+#include <arrow/table.h>
 #include <arrow/util/base64.h>
 #include <gtest/gtest.h>
 
 #include "connector/generator/source.h"
+#include "run/token_rows.h"
 
 namespace frazil {
 namespace {
@@ -74,11 +76,10 @@ BatchFunction Same() {
   return [](const std::shared_ptr<arrow::RecordBatch>& batch) { return batch; };
 }
 
-// Cuts one epoch after another until the sources have ended and one more epoch is cut. The rows of all
-// tokens.
-int64_t RunToEnd(Job* job) {
+// Cuts one epoch after another until the sources have ended and one more epoch is cut. All tokens, by epoch.
+std::vector<Token> RunToEnd(Job* job) {
   Epoch epoch = 1;
-  int64_t rows = 0;
+  std::vector<Token> all_tokens;
   bool ended = false;
   EXPECT_TRUE(job->barrier(epoch).ok());
   for (int waits = 0; waits < 3000; ++waits) {
@@ -90,39 +91,81 @@ int64_t RunToEnd(Job* job) {
       if (event.at("kind") != "epoch") continue;
       EXPECT_EQ(event.at("epoch"), epoch);
       for (const auto& [sink, tokens] : event.at("tokens").items()) {
-        for (const json& token : tokens)
-          rows += json::parse(token.get<std::string>()).at("rows").get<int64_t>();
+        for (const json& token : tokens) all_tokens.push_back(token.get<std::string>());
       }
       bool all = ended;
       for (const auto& [name, position] : event.at("sources").at("s").at("positions").items()) {
         const auto row = json::parse(position.get<std::string>()).at("row").get<int64_t>();
         all = all && row >= kRows / kPartitions;
       }
-      if (all) return rows;
+      if (all) return all_tokens;
       EXPECT_TRUE(job->barrier(++epoch).ok());
     }
   }
   ADD_FAILURE() << "no end";
-  return rows;
+  return all_tokens;
+}
+
+// The rows of tokens in their order.
+std::shared_ptr<arrow::Table> RowsOf(const std::vector<Token>& tokens) {
+  std::vector<std::shared_ptr<arrow::Table>> tables;
+  for (const Token& token : tokens) tables.push_back(TokenRows(token).ValueOrDie());
+  return arrow::ConcatenateTables(tables).ValueOrDie()->CombineChunks().ValueOrDie();
+}
+
+std::shared_ptr<arrow::Table> ById(const std::shared_ptr<arrow::Table>& rows) {
+  const std::vector<arrow::compute::SortKey> id = {arrow::compute::SortKey("id")};
+  const auto order = arrow::compute::SortIndices(rows, arrow::compute::SortOptions(id)).ValueOrDie();
+  return arrow::compute::Take(rows, order).ValueOrDie().table()->CombineChunks().ValueOrDie();
+}
+
+// What the generator makes, read without a job.
+std::shared_ptr<arrow::Table> Generated() {
+  const json options = {{"rows", kRows}, {"partitions", 1}, {"seed", 1}};
+  auto source = MakeGeneratorSource(options, GeneratorSchema(), arrow::default_memory_pool()).ValueOrDie();
+  const json end = {{"v", 1}, {"row", kRows}};
+  EXPECT_TRUE(source->assign({{0, "generator-0", R"({"v":1,"row":0})", end.dump()}}, [] {}).ok());
+  arrow::RecordBatchVector batches;
+  while (true) {
+    const Poll poll = source->poll({1000, 1 << 20}).ValueOrDie();
+    if (poll.kind != Poll::Kind::kRows) break;
+    batches.push_back(poll.columns);
+  }
+  return arrow::Table::FromRecordBatches(batches).ValueOrDie()->CombineChunks().ValueOrDie();
 }
 
 TEST(Job, WorkersPassOnEveryRowOnce) {
+  const auto expected = Generated();
+  ASSERT_EQ(expected->num_rows(), kRows);
   for (const int workers : {1, 2, 4}) {
     auto job = Started(Workers(workers), Same());
-    EXPECT_EQ(RunToEnd(job.get()), kRows) << workers;
+    EXPECT_TRUE(ById(RowsOf(RunToEnd(job.get())))->Equals(*expected)) << workers;
     const json metrics = job->metrics();
     EXPECT_EQ(metrics.at("nodes").at("w").at("rows_in"), kRows);
     EXPECT_EQ(metrics.at("queue_bytes"), 0);
   }
 }
 
+std::vector<Token> Simulated(uint64_t seed) {
+  JobOptions options = Workers(2);
+  options.simulated = true;
+  options.seed = seed;
+  return RunToEnd(Started(options, Same()).get());
+}
+
 TEST(Job, SimulatedRunsGiveEveryRowOnce) {
-  for (const uint64_t seed : {1, 2}) {
-    JobOptions options = Workers(2);
-    options.simulated = true;
-    options.seed = seed;
-    EXPECT_EQ(RunToEnd(Started(options, Same()).get()), kRows);
+  const auto expected = Generated();
+  for (const uint64_t seed : {1, 2, 3}) {
+    EXPECT_TRUE(ById(RowsOf(Simulated(seed)))->Equals(*expected)) << seed;
   }
+}
+
+TEST(Job, ASeedReplaysTheSameRowsInTheSameOrder) {
+  const std::vector<Token> first = Simulated(1);
+  EXPECT_TRUE(Simulated(1) == first);
+  const auto rows = RowsOf(first);
+  EXPECT_FALSE(RowsOf(Simulated(2))->Equals(*rows));
+  EXPECT_FALSE(ById(rows)->Equals(*rows));
 }
 
 TEST(Job, FirstFailureIsTheLastEvent) {
