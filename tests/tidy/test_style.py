@@ -20,11 +20,12 @@ RANKS = {
     "expr": 1,
     "format": 1,
     "state": 1,
-    "connector": 2,
-    "operator": 2,
-    "plan": 3,
-    "run": 4,
-    "python": 5,
+    "aggregate": 2,
+    "connector": 3,
+    "operator": 3,
+    "plan": 4,
+    "run": 5,
+    "python": 6,
 }
 VAGUE = {"common", "helper", "helpers", "manager", "misc", "util", "utils"}
 # Written so that they do not find themselves.

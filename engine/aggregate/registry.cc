@@ -1,0 +1,134 @@
+// The one list of aggregate functions. A new one is an entry here and a factory in a file of its own.
+#include <algorithm>
+
+#include "aggregate/function.h"
+#include "expr/types.h"
+
+namespace frazil {
+namespace {
+
+const AggregateFunction kFunctions[] = {
+    {"count", 0, 1, MakeCount, "() or (any) -> int64 not null", "",
+     "Rows, or rows where the argument is not null."},
+    {"sum", 1, 1, MakeSum,
+     "(integer or bool) -> int64; (float) -> float64; (decimal(p, s)) -> decimal(38, s); (duration) -> "
+     "duration",
+     "", "Sum; integers and decimals that overflow are an error."},
+    {"mean", 1, 1, MakeMean,
+     "(integer, bool or float) -> float64; (decimal(p, s)) -> decimal(38, min(s + 4, 38)); (duration) -> "
+     "duration",
+     "", "Arithmetic mean; decimals and durations are rounded, a half to the even neighbour."},
+    {"min", 1, 1, MakeMin, "(value) -> same", "", "Smallest value; NaN is larger than every number."},
+    {"max", 1, 1, MakeMax, "(value) -> same", "", "Largest value; NaN is larger than every number."},
+};
+
+std::string Names() {
+  std::string names;
+  for (const AggregateFunction& function : kFunctions) {
+    names += (names.empty() ? "" : ", ") + std::string(function.name);
+  }
+  return names;
+}
+
+std::string Arguments(const AggregateFunction& function) {
+  if (function.args_min == function.args_max) {
+    return std::to_string(function.args_min) + (function.args_min == 1 ? " argument" : " arguments");
+  }
+  return std::to_string(function.args_min) + " to " + std::to_string(function.args_max) + " arguments";
+}
+
+}  // namespace
+
+std::string AggregateCall::text() const {
+  std::string text = name_ + "(";
+  for (size_t i = 0; i < inputs_.size(); ++i) text += (i == 0 ? "" : ", ") + expr::TypeName(*inputs_[i]);
+  return text + ")";
+}
+
+Status AggregateCall::mismatch(const char* expected, size_t index) const {
+  const std::string which = inputs_.size() > 1 ? " as argument " + std::to_string(index + 1) : "";
+  return NamedError("TypeMismatch",
+                    name_ + " takes " + expected + which + ", got " + expr::TypeName(*inputs_[index]));
+}
+
+Status AggregateCall::refused(const char* option, const std::string& why) const {
+  return Error(ErrorKind::kUser, name_ + ": option \"" + option + "\": " + why);
+}
+
+nlohmann::json AggregateCall::take(const char* option) {
+  const auto found = options_.find(option);
+  if (found == options_.end()) return nullptr;
+  nlohmann::json value = *found;
+  options_.erase(found);
+  return value;
+}
+
+Result<bool> AggregateCall::take_bool(const char* option, bool otherwise) {
+  const nlohmann::json value = take(option);
+  if (value.is_null()) return otherwise;
+  if (!value.is_boolean()) return refused(option, "expected true or false, got " + value.dump());
+  return value.get<bool>();
+}
+
+Result<int64_t> AggregateCall::take_int(const char* option, int64_t otherwise, int64_t min, int64_t max) {
+  const nlohmann::json value = take(option);
+  if (value.is_null()) return otherwise;
+  const bool fits = value.is_number_integer() && (!value.is_number_unsigned() ||
+                                                  value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX));
+  if (!fits || value.get<int64_t>() < min || value.get<int64_t>() > max) {
+    return refused(option, "expected an integer from " + std::to_string(min) + " to " + std::to_string(max) +
+                               ", got " + value.dump());
+  }
+  return value.get<int64_t>();
+}
+
+Result<double> AggregateCall::take_number(const char* option, double otherwise, double min, double max) {
+  const nlohmann::json value = take(option);
+  if (value.is_null()) return otherwise;
+  if (!value.is_number() || !(value.get<double>() >= min && value.get<double>() <= max)) {
+    return refused(option, "expected a number from " + nlohmann::json(min).dump() + " to " +
+                               nlohmann::json(max).dump() + ", got " + value.dump());
+  }
+  return value.get<double>();
+}
+
+Result<std::string> AggregateCall::take_choice(const char* option, const char* otherwise,
+                                               std::span<const char* const> of) {
+  const nlohmann::json value = take(option);
+  if (value.is_null()) return std::string(otherwise);
+  std::string known;
+  for (const char* choice : of) {
+    if (value.is_string() && value.get_ref<const std::string&>() == choice) return std::string(choice);
+    known += (known.empty() ? "\"" : ", \"") + std::string(choice) + "\"";
+  }
+  return refused(option, "expected one of " + known + ", got " + value.dump());
+}
+
+std::span<const AggregateFunction> AggregateFunctions() { return kFunctions; }
+
+Result<std::unique_ptr<Aggregate>> MakeAggregate(std::string_view name, const arrow::DataTypeVector& inputs,
+                                                 const nlohmann::json& options) {
+  const auto* found = std::ranges::find(kFunctions, name, [](const AggregateFunction& f) { return f.name; });
+  if (found == std::end(kFunctions)) {
+    return Error(ErrorKind::kUser,
+                 "there is no aggregate function \"" + std::string(name) + "\"; there are " + Names());
+  }
+  const auto given = static_cast<int>(inputs.size());
+  if (given < found->args_min || given > found->args_max) {
+    return Error(ErrorKind::kUser,
+                 std::string(name) + " takes " + Arguments(*found) + ", got " + std::to_string(given));
+  }
+  if (!options.is_object() && !options.is_null()) {
+    return Error(ErrorKind::kUser, std::string(name) + ": options must be an object, got " + options.dump());
+  }
+  AggregateCall call(name, inputs, options.is_null() ? nlohmann::json::object() : options);
+  FZ_ASSIGN(auto aggregate, found->make(call));
+  if (!call.left().empty()) {
+    const std::string known =
+        *found->options == '\0' ? "it has none" : "it has " + std::string(found->options);
+    return call.refused(call.left().begin().key().c_str(), "there is no such option; " + known);
+  }
+  return aggregate;
+}
+
+}  // namespace frazil
