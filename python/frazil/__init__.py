@@ -42,6 +42,8 @@ from frazil.expr import (
     struct,
     when,
 )
+from frazil.expr_aggregate import Aggregate, count
+from frazil.grouped import Grouped, Windowed
 from frazil.infer import infer
 from frazil.pipeline import Pipeline
 from frazil.read import read_files, read_generator, read_kafka, read_memory
@@ -64,6 +66,7 @@ from frazil.types import (
     UInt64,
 )
 from frazil.udf import Udf, batch_udf, udf
+from frazil.window import Window, cumulating, hopping, session, tumbling
 from frazil.write import MemorySink, Sink
 
 _atexit.register(_engine.finalize)
@@ -72,6 +75,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "S3",
+    "Aggregate",
     "AuthError",
     "CheckpointError",
     "ColumnExists",
@@ -91,6 +95,7 @@ __all__ = [
     "Float64",
     "FrazilError",
     "FunctionNotFound",
+    "Grouped",
     "Int8",
     "Int16",
     "Int32",
@@ -121,12 +126,17 @@ __all__ = [
     "Udf",
     "UdfError",
     "WatermarkMissing",
+    "Window",
+    "Windowed",
     "batch_udf",
     "coalesce",
     "col",
     "concat_str",
+    "count",
+    "cumulating",
     "field",
     "from_epoch",
+    "hopping",
     "infer",
     "lit",
     "max_of",
@@ -136,7 +146,9 @@ __all__ = [
     "read_kafka",
     "read_memory",
     "secret",
+    "session",
     "struct",
+    "tumbling",
     "udf",
     "when",
 ]

@@ -35,7 +35,7 @@ BYTES = {
 _PART = re.compile(r"(\d+)\s*([A-Za-z]+)")
 
 
-def duration_ms(value: Duration, option: str) -> int:
+def duration_ms(value: Duration, option: str, *, least: int = 1) -> int:
     """Milliseconds of a duration.
 
     Parameters
@@ -44,11 +44,13 @@ def duration_ms(value: Duration, option: str) -> int:
         Text with units, or a timedelta. "1h30m" adds up.
     option
         Name of the option, for the error.
+    least
+        The shortest that is allowed, in milliseconds.
 
     Raises
     ------
     PlanError
-        If it is no duration, or is shorter than a millisecond.
+        If it is no duration, or is shorter than `least`.
 
     Examples
     --------
@@ -56,15 +58,17 @@ def duration_ms(value: Duration, option: str) -> int:
     90000
     """
     if isinstance(value, timedelta):
-        total = value // timedelta(milliseconds=1)
+        total, rest = divmod(value, timedelta(milliseconds=1))
+        total = -1 if rest else total
     elif isinstance(value, str):
         total = _sum_of_parts(value, MILLISECONDS)
     else:
-        total = 0
-    if total <= 0:
+        total = -1
+    if total < least:
         raise PlanError(
             f"{option}={value!r} is not a duration",
-            'write a text with a unit (ms, s, m, h, d) like "10s", or a timedelta of 1 ms or more',
+            'write a text with a unit (ms, s, m, h, d) like "10s", or a timedelta of '
+            f"{least} ms or more",
         )
     return total
 
@@ -111,13 +115,13 @@ def duration_text(milliseconds: int) -> str:
 
 
 def _sum_of_parts(text: str, units: dict[str, int]) -> int:
-    """Sum of "<number><unit>" parts; 0 if the text is anything else."""
+    """Sum of "<number><unit>" parts; -1 if the text is anything else."""
     position = total = 0
     text = text.strip()
     while match := _PART.match(text, position):
         unit = units.get(match[2].lower())
         if unit is None:
-            return 0
+            return -1
         total += int(match[1]) * unit
         position = match.end()
-    return total if position == len(text) else 0
+    return total if text and position == len(text) else -1

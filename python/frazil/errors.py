@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import functools
+import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
@@ -237,3 +239,13 @@ def on_user_line(function: Callable[P, R]) -> Callable[P, R]:
             raise error.with_traceback(None)  # noqa: B904  (the same error, without our frames)
 
     return frazil_call
+
+
+def user_line() -> str:
+    """File and line of the program that calls us: "orders.py:31"."""
+    frame = sys._getframe(1)
+    while frame.f_globals.get("__name__", "").partition(".")[0] == "frazil":
+        if frame.f_back is None:
+            return ""
+        frame = frame.f_back
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}"

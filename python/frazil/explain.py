@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from frazil.duration import duration_text
 from frazil.expr import Column
 from frazil.node import (
+    EventTimeNode,
     ExchangeNode,
     FilterNode,
     MapBatchesNode,
@@ -18,6 +19,8 @@ from frazil.node import (
     SourceNode,
     UdfNode,
     UnionNode,
+    WindowAggregateNode,
+    WindowPartialNode,
 )
 from frazil.udf import as_written, call_texts
 
@@ -30,6 +33,7 @@ EXPRESSION_CHARS = 100
 """Characters of a step's expressions that are shown."""
 
 _WHY_CONSISTENT = "consistent: pure=False"
+_WHY_IDLE_CONSISTENT = "consistent: idle_after goes by the clock"
 
 
 def explain(pipeline: Pipeline) -> str:
@@ -43,9 +47,7 @@ def explain(pipeline: Pipeline) -> str:
             f"memory up to {pipeline.memory_bytes >> 20} MiB",
         )
     ]
-    by_node = {id(node): node_id for node_id, node in plan.nodes.items()}
-    read = _read_columns(plan)
-    seen: set[int] = set()
+    tree = _Tree(plan)
     for sink in sinks:
         every = sink.options.get("commit_every_ms")
         commit = (
@@ -55,47 +57,65 @@ def explain(pipeline: Pipeline) -> str:
         )
         detail = [part for part in (sink.detail, commit, sink.delivery, _exactness([sink])) if part]
         lines += ["", _row(f"write_{sink.connector} {sink.name}", ", ".join(detail))]
-        _describe(sink.input, 1, lines, seen, read, by_node)
+        lines += tree.describe(sink.input, 1)
     return "\n".join(lines)
 
 
-def _describe(
-    port: Port,
-    depth: int,
-    lines: list[str],
-    seen: set[int],
-    read: dict[str, int],
-    by_node: dict[int, str],
-) -> None:
-    node = port.node
-    if isinstance(node, SourceNode):
-        _describe_source(node, port, depth, lines, read[by_node[id(node)]])
-        return
-    text, detail = _step(node)
-    if node.name is not None:
-        text = f"{text} named {node.name}"
-    if id(node) in seen:
-        lines.append(_row(f"{'  ' * depth}<- {text}", "shared, see above"))
-        return
-    seen.add(id(node))
-    lines.append(_row(f"{'  ' * depth}<- {text}", detail))
-    for upstream in node.inputs:
-        _describe(upstream, depth + 1, lines, seen, read, by_node)
+class _Tree:
+    """Steps from a sink back to its sources; those described already are named only."""
 
+    def __init__(self, plan: Plan) -> None:
+        self.seen: set[int] = set()
+        # Columns each source reads.
+        self.read = {id(node): len(plan.columns[name]) for name, node in plan.nodes.items()}
+        self.late_written = {
+            id(port.node)
+            for node in plan.nodes.values()
+            for port in node.inputs
+            if port.output == "late"
+        }
 
-def _describe_source(node: SourceNode, port: Port, depth: int, lines: list[str], read: int) -> None:
-    pad = "  " * depth
-    if port.output == "rejected":
-        lines.append(_row(f"{pad}<- rejected rows of {node.name}", "bytes, reason, position"))
-        return
-    fields = f"{read} of {len(node.schema)} fields read"
-    if node.format is not None:
-        lines.append(_row(f"{pad}<- decode {node.format['kind']}", fields))
-        pad += "  "
-        fields = ""
-    detail = ", ".join(part for part in (fields, node.detail) if part)
-    name = (node.name or "").removeprefix(f"{node.connector}:")
-    lines.append(_row(f"{pad}<- read_{_reader(node)} {name}", detail))
+    def describe(self, port: Port, depth: int) -> list[str]:
+        node = port.node
+        pad = "  " * depth
+        if isinstance(node, SourceNode):
+            return self.source(node, port, depth)
+        text, detail = self.step(port)
+        if node.name is not None:
+            text = f"{text} named {node.name}"
+        if id(node) in self.seen and port.output == "late":
+            return [_row(f"{pad}<- {text}", f"{detail}; see above")]
+        if id(node) in self.seen:
+            return [_row(f"{pad}<- {text}", "shared, see above")]
+        self.seen.add(id(node))
+        lines = [_row(f"{pad}<- {text}", detail)]
+        for upstream in node.inputs:
+            lines += self.describe(upstream, depth + 1)
+        return lines
+
+    def source(self, node: SourceNode, port: Port, depth: int) -> list[str]:
+        pad = "  " * depth
+        if port.output == "rejected":
+            return [_row(f"{pad}<- rejected rows of {node.name}", "bytes, reason, position")]
+        lines = []
+        fields = f"{self.read[id(node)]} of {len(node.schema)} fields read"
+        if node.format is not None:
+            lines.append(_row(f"{pad}<- decode {node.format['kind']}", fields))
+            pad += "  "
+            fields = ""
+        detail = ", ".join(part for part in (fields, node.detail) if part)
+        name = (node.name or "").removeprefix(f"{node.connector}:")
+        return [*lines, _row(f"{pad}<- read_{_reader(node)} {name}", detail)]
+
+    def step(self, port: Port) -> tuple[str, str]:
+        node = port.node
+        if not isinstance(node, WindowPartialNode):
+            return _step(node)
+        if port.output == "late":
+            return f"late rows of {_window_text(node)}", "row, window, watermark, position"
+        late = "written" if id(node) in self.late_written else "only counted"
+        lateness = f", lateness {duration_text(node.lateness_ms)}" if node.lateness_ms else ""
+        return "aggregate batches by key and window", f"late rows are {late}{lateness}"
 
 
 def _step(node: Node) -> tuple[str, str]:
@@ -130,9 +150,16 @@ def _step(node: Node) -> tuple[str, str]:
                 else f"{name}({param}, {key})"
                 for key, (name, param) in zip(node.keys, node.transforms, strict=True)
             ]
+            if not keys:
+                return "exchange", "all rows to one worker"
             return f"exchange by {', '.join(keys)}", "rows of equal keys to one worker"
         case UnionNode():
             return "union", f"{len(node.streams)} streams"
+        case EventTimeNode():
+            return f"event_time {node.column}", _time_detail(node)
+        case WindowAggregateNode():
+            state = _counted(len(node.partial.aggregates), "accumulator")
+            return f"window_aggregate {_window_text(node.partial)}", _window_detail(node, state)
     raise AssertionError(node)
 
 
@@ -148,12 +175,36 @@ def _exactness(sinks: Sequence[SinkNode]) -> str:
 def _pure(node: Node) -> bool:
     if isinstance(node, UdfNode | MapBatchesNode) and not node.function.pure:
         return False
+    if isinstance(node, EventTimeNode) and node.idle_after_ms is not None:
+        return False
     return all(_pure(port.node) for port in node.inputs)
 
 
-def _read_columns(plan: Plan) -> dict[str, int]:
-    """Columns each source reads, by its id."""
-    return {node_id: len(names) for node_id, names in plan.columns.items()}
+def _time_detail(node: EventTimeNode) -> str:
+    said = [f"{duration_text(node.out_of_order_ms)} out of order"]
+    if node.max_ahead_ms is not None:
+        said.append(f"up to {duration_text(node.max_ahead_ms)} ahead of the broker's clock")
+    if node.idle_after_ms is not None:
+        idle = f"a partition rests after {duration_text(node.idle_after_ms)}"
+        said.append(f"{idle}; {_WHY_IDLE_CONSISTENT}")
+    return ", ".join(said)
+
+
+def _window_text(node: WindowPartialNode) -> str:
+    return f"{node.window} by {', '.join(node.keys)}" if node.keys else str(node.window)
+
+
+def _window_detail(node: WindowAggregateNode, state: str) -> str:
+    window = node.partial.window
+    options = dict(window.options)
+    if window.kind in ("hopping", "cumulating"):
+        pieces = int(options["size_us"]) // int(options["every_us"])
+        return f"state: {state} per key and piece, {pieces} pieces a window"
+    return f"state: {state} per key and {'session' if window.kind == 'session' else 'window'}"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _reader(node: SourceNode) -> str:

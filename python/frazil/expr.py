@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import pyarrow as pa
 from frazil import _engine
 from frazil.errors import ConfigError, NoTruthValue, TypeMismatch, on_user_line
+from frazil.expr_group import AggregateMethods
 from frazil.expr_literal import encoded, literal_text, option_text, scalar_of, type_option
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ Value: TypeAlias = "Expr | Literal"
 """What may stand beside an expression: another one, or a literal."""
 
 
-class Expr:
+class Expr(AggregateMethods):
     """A computation on columns; made by `col`, `lit`, `when` and the methods of expressions."""
 
     __slots__ = ()

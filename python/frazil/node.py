@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+from frazil.errors import user_line
 
 if TYPE_CHECKING:
     from frazil.expr import Expr
+    from frazil.expr_aggregate import Aggregate
+    from frazil.window import Window
 
 Json = dict[str, Any]
 OnBadRow = Literal["fail", "drop", "divert"]
@@ -27,13 +30,24 @@ REJECTED_SCHEMA = pa.schema(
 )
 """Columns of a stream of rejected rows."""
 
+WINDOW_COLUMNS = (
+    pa.field("window_start", pa.timestamp("us", "UTC"), nullable=False),
+    pa.field("window_end", pa.timestamp("us", "UTC"), nullable=False),
+)
+"""Columns that a windowed aggregate puts between its keys and its results."""
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A step of a plan. `name` is the user's own, by `Stream.named`."""
+    """A step of a plan.
+
+    `name` is the user's own, by `Stream.named`; `line` is where the program asks for the step, and
+    is for messages only.
+    """
 
     schema: pa.Schema
     name: str | None = field(default=None, kw_only=True)
+    line: str = field(default_factory=user_line, kw_only=True, repr=False)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -43,15 +57,20 @@ class Node:
 
 @dataclass(frozen=True)
 class Port:
-    """One output of a node: "rows", or "rejected" of a source."""
+    """One output of a node: "rows", "rejected" of a source, or "late" of a window."""
 
     node: Node
-    output: Literal["rows", "rejected"] = "rows"
+    output: Literal["rows", "rejected", "late"] = "rows"
 
     @property
     def schema(self) -> pa.Schema:
         """Columns of what comes out."""
-        return REJECTED_SCHEMA if self.output == "rejected" else self.node.schema
+        if self.output == "rejected":
+            return REJECTED_SCHEMA
+        if self.output == "late":
+            assert isinstance(self.node, WindowPartialNode)
+            return self.node.late_schema
+        return self.node.schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +106,13 @@ class FilterNode(OneInput):
 
 @dataclass(frozen=True, eq=False)
 class ProjectNode(OneInput):
-    """Computes its columns from those of its input."""
+    """Computes its columns from those of its input.
+
+    `finishes` says that it is the end of an aggregate, whose name and late rows it stands for.
+    """
 
     columns: tuple[tuple[str, Expr], ...]
+    finishes: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,11 +135,67 @@ class MapBatchesNode(OneInput):
 class ExchangeNode(OneInput):
     """Brings rows with equal keys to the same worker.
 
-    `transforms` has one for each key: a partition transform and its parameter.
+    `transforms` has one for each key: a partition transform and its parameter. `hashed` says that
+    the step before it has computed the hash of the keys.
     """
 
     keys: tuple[str, ...]
     transforms: tuple[tuple[str, int], ...]
+    hashed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class EventTimeNode(OneInput):
+    """Gives rows their time, and makes the watermark of each partition.
+
+    Times are in milliseconds; `max_ahead_ms` compares with the time that a broker has stored.
+    """
+
+    column: str
+    out_of_order_ms: int
+    max_ahead_ms: int | None
+    idle_after_ms: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPartialNode(OneInput):
+    """Sets late rows aside, and aggregates each batch by key and window before the exchange.
+
+    Its schema has the keys only: what else it hands on is between it and the aggregate behind it.
+    The time of a row is `time_minus_us` microseconds before that of the column.
+    """
+
+    keys: tuple[str, ...]
+    time_column: str
+    time_minus_us: int
+    window: Window
+    lateness_ms: int
+    aggregates: tuple[tuple[str, Aggregate], ...]
+
+    @property
+    def late_schema(self) -> pa.Schema:
+        """Columns of late rows: those of the row, the window it missed, and where it stood."""
+        utc = pa.timestamp("us", "UTC")
+        return pa.schema(
+            [
+                *self.input.schema.remove_metadata(),
+                pa.field("window_start", utc),
+                pa.field("window_end", utc),
+                pa.field("watermark", utc, nullable=False),
+                pa.field("partition", pa.string(), nullable=False),
+                pa.field("position", pa.int64(), nullable=False),
+            ]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class WindowAggregateNode(OneInput):
+    """Keeps the aggregates of each key and open window, and gives them when the window closes.
+
+    What it aggregates is said by `partial`, which stands before the exchange it reads.
+    """
+
+    partial: WindowPartialNode
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from frazil.errors import PlanError
 from frazil.expr import Column
 from frazil.node import (
+    EventTimeNode,
     ExchangeNode,
     FilterNode,
     Function,
@@ -30,7 +31,10 @@ from frazil.node import (
     SourceNode,
     UdfNode,
     UnionNode,
+    WindowAggregateNode,
+    WindowPartialNode,
 )
+from frazil.plan_state import needs_positions, state_of
 
 PLAN_VERSION = 1
 NODES_MAX = 10_000
@@ -94,8 +98,9 @@ class _Compiler:
         self.nodes: dict[str, Node] = {}  # in topological order
         self.needed: dict[str, set[str]] = {}
         self.emitted: dict[str, list[str]] = {}
-        self.rejected_used: set[str] = set()
+        self.aside_used: set[str] = set()  # whose rejected or late rows somebody takes
         self.functions: dict[str, Function] = {}
+        self.positioned: set[str] = set()  # sources whose rows need their positions
         self.json_nodes: list[Json] = []
 
     def compile(self, pipeline: str) -> Plan:
@@ -103,6 +108,7 @@ class _Compiler:
             self.add(sink)
         for node_id, node in reversed(self.nodes.items()):
             self.need_inputs(node_id, node)
+        self.positioned = needs_positions(self.nodes, self.aside_used)
         for node_id, node in self.nodes.items():
             self.emit(node_id, node)
         return Plan(
@@ -121,9 +127,13 @@ class _Compiler:
             return self.ids[id(node)]
         upstream = [[self.add(port.node), port.output] for port in node.inputs]
         for port_id, output in upstream:
-            if output == "rejected":
-                self.rejected_used.add(port_id)
+            if output != "rows":
+                self.aside_used.add(port_id)
         kind = _KINDS[type(node)]
+        if isinstance(node, WindowAggregateNode):
+            # Neither its aggregates nor what comes before the exchange: only if they change under
+            # the same id can a checkpoint say what has changed.
+            upstream = [[self.add(port.node), port.output] for port in node.partial.inputs]
         if node.name is None:
             defining: Any = [self.definition(node), upstream]
         else:
@@ -137,7 +147,10 @@ class _Compiler:
         return node_id
 
     def check_unique(self, node_id: str, node: Node) -> None:
-        if node.name is None or node_id not in self.nodes:
+        if node_id not in self.nodes:
+            return
+        if node.name is None:
+            self.check_same(node, self.nodes[node_id])
             return
         if isinstance(node, SourceNode):
             raise PlanError(
@@ -150,8 +163,34 @@ class _Compiler:
             f"two steps are called {node.name!r}", "give one of them another name: .named()"
         )
 
+    def check_same(self, node: Node, other: Node) -> None:
+        """Ids of what keeps state do not say everything of it, so two could share one."""
+        match node, other:
+            case EventTimeNode(), EventTimeNode():
+                if _times(node) != _times(other):
+                    raise PlanError(
+                        f"event time of {node.column!r} is there twice with other options "
+                        f"({other.line}, {node.line})",
+                        "give the stream its event time once, and use that stream for both",
+                    )
+            case WindowAggregateNode(), WindowAggregateNode():
+                if state_of(node) != state_of(other):
+                    raise PlanError(
+                        f"two aggregates of one stream by the same keys and window ({other.line}, "
+                        f"{node.line})",
+                        "ask for all in one agg(), or give each a name: .agg(...).named()",
+                    )
+
     def definition(self, node: Node) -> Any:
         match node:
+            case EventTimeNode():
+                return node.column
+            case WindowPartialNode():
+                time = [node.time_column, node.time_minus_us]
+                aggregates = [one._spec(name) for name, one in node.aggregates]
+                return [node.keys, time, node.window.to_json(), node.lateness_ms, aggregates]
+            case WindowAggregateNode():
+                return [node.partial.keys, node.partial.window.to_json()]
             case FilterNode():
                 return node.predicate._to_json()
             case ProjectNode():
@@ -162,7 +201,8 @@ class _Compiler:
             case MapBatchesNode():
                 return self.reference(node.function)
             case ExchangeNode():
-                return [node.keys, node.transforms]
+                hashed = ["hashed"] if node.hashed else []
+                return [node.keys, node.transforms, *hashed]
         return None
 
     def reference(self, function: Function) -> str:
@@ -208,12 +248,24 @@ class _Compiler:
                 self.need(node.input, wanted - {node.column} | read)
             case ExchangeNode():
                 self.need(node.input, wanted | set(node.keys))
+            case EventTimeNode():
+                self.need(node.input, wanted | {node.column})
+            case WindowPartialNode():
+                self.need(node.input, self.read_by_window(node_id, node))
+            case WindowAggregateNode():
+                self.need(node.input, set(node.partial.keys))
             case UnionNode():
                 for port in node.streams:
                     self.need(port, wanted)
 
+    def read_by_window(self, node_id: str, node: WindowPartialNode) -> set[str]:
+        if node_id in self.aside_used:
+            return set(node.input.schema.names)  # late rows have all their columns
+        read = {name for _, one in node.aggregates for name in one._columns()}
+        return read | {node.time_column, *node.keys}
+
     def columns_of(self, port: Port) -> list[str]:
-        if port.output == "rejected":
+        if port.output != "rows":
             return list(port.schema.names)
         return self.emitted[self.ids[id(port.node)]]
 
@@ -260,6 +312,20 @@ class _Compiler:
                 made["transforms"] = [
                     {"name": name, "param": param} for name, param in node.transforms
                 ]
+                if node.hashed:
+                    made["hashed"] = True
+            case EventTimeNode():
+                made |= _times(node)
+                made["state"] = state_of(node)
+            case WindowPartialNode():
+                made["time"] = {"column": node.time_column, "minus_us": node.time_minus_us}
+                self.emit_window(node_id, node, made)
+            case WindowAggregateNode():
+                self.emit_window(node_id, node.partial, made)
+                self.emitted[node_id] = list(node.schema.names)
+                made["emit"] = "on_close"
+                made["schema"] = schema_text(node.schema)
+                made["state"] = state_of(node)
             case UnionNode():
                 names = self.kept(node_id, node.schema)
                 self.emitted[node_id] = names
@@ -278,7 +344,7 @@ class _Compiler:
         if "metadata" in options:
             options["metadata"] = [name for name in options["metadata"] if f"_{name}" in names]
         on_bad_row = node.on_bad_row
-        if node_id in self.rejected_used:
+        if node_id in self.aside_used:
             if on_bad_row in ("fail", "drop"):
                 raise PlanError(
                     f"{node.name}: on_bad_row={on_bad_row!r}, and its rejected rows are written",
@@ -290,6 +356,17 @@ class _Compiler:
         made["format"] = node.format
         made["schema"] = schema_text(pa.schema([node.schema.field(name) for name in names]))
         made["on_bad_row"] = on_bad_row or "fail"
+        if node_id in self.positioned:
+            made["positions"] = True
+
+    def emit_window(self, node_id: str, node: WindowPartialNode, made: Json) -> None:
+        self.emitted[node_id] = list(node.keys)
+        if node_id in self.aside_used:
+            made["input"] = self.selected(node.input, list(node.input.schema.names))
+        made["keys"] = list(node.keys)
+        made["window"] = node.window.to_json()
+        made["lateness_us"] = node.lateness_ms * 1_000
+        made["aggregates"] = [one._spec(name) for name, one in node.aggregates]
 
     def selected(self, port: Port, names: list[str]) -> list[str]:
         """The port, through a projection if it has more columns than are wanted."""
@@ -316,8 +393,23 @@ _KINDS: dict[type[Node], str] = {
     MapBatchesNode: "map_batches",
     ExchangeNode: "exchange",
     UnionNode: "union",
+    EventTimeNode: "event_time",
+    WindowPartialNode: "window_partial",
+    WindowAggregateNode: "window_aggregate",
     SinkNode: "sink",
 }
+
+
+def _times(node: EventTimeNode) -> Json:
+    def microseconds(ms: int | None) -> int | None:
+        return None if ms is None else ms * 1_000
+
+    return {
+        "column": node.column,
+        "out_of_order_us": microseconds(node.out_of_order_ms),
+        "max_ahead_us": microseconds(node.max_ahead_ms),
+        "idle_after_us": microseconds(node.idle_after_ms),
+    }
 
 
 def _python(function: Function) -> Json:

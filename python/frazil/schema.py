@@ -22,7 +22,7 @@ from frazil.errors import SchemaError, nearest
 from frazil.expr import Expr, col
 from frazil.types import field_name, type_name
 
-RESERVED_PREFIXES = ("__fz_", "__udf_")
+RESERVED_PREFIXES = ("__fz_", "__udf_", "__agg_")
 """Names of columns that the engine adds begin so."""
 
 SOURCE = b"fz:source"
@@ -242,7 +242,7 @@ def checked(schema: pa.Schema) -> pa.Schema:
             raise SchemaError("a column has an empty name", "give it one, and source= for the data")
         if name.startswith(RESERVED_PREFIXES):
             raise SchemaError(
-                f"column {name!r}: names that begin with {' or '.join(RESERVED_PREFIXES)} are ours",
+                f"column {name!r}: names that begin with {', '.join(RESERVED_PREFIXES)} are ours",
                 "give it another name, and source= for the data",
             )
         if name in seen:

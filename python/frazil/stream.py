@@ -16,6 +16,7 @@ from frazil.errors import (
     nearest,
     on_user_line,
 )
+from frazil.event_time import EventTime, event_time_of
 from frazil.expr import Column, Expr, as_expr, bind, col
 from frazil.node import (
     FilterNode,
@@ -27,6 +28,7 @@ from frazil.node import (
     UnionNode,
 )
 from frazil.schema import SchemaLike, checked, resolve
+from frazil.stream_time import TimeMethods, aggregate_of
 from frazil.types import field_name, type_name
 from frazil.udf import as_written, call_texts, compute_calls, make_function
 from frazil.write import Writers
@@ -43,7 +45,7 @@ A checker sees ``Order.amount`` as the number it is declared to be, so nothing n
 """
 
 
-class Stream(Writers):
+class Stream(TimeMethods, Writers):
     """Rows that flow: where they come from and what is done to them, and nothing else.
 
     A stream never changes; every method gives a new one and checks names and types at once. Nothing
@@ -391,8 +393,16 @@ class Stream(Writers):
         if not isinstance(name, str) or not name:
             raise PlanError(f"named({name!r})", "a name is a text that is not empty")
         if self._port.output != "rows":
-            raise PlanError("rejected rows have the name of their source", "name the reader")
-        return Stream(Port(dataclasses.replace(self._port.node, name=name)))
+            raise PlanError(
+                f"{self._port.output} rows have no name of their own",
+                "name the reader, or the window they are late for",
+            )
+        node = self._port.node
+        aggregate = aggregate_of(self._port)
+        if isinstance(node, ProjectNode) and aggregate is not None:
+            named = Port(dataclasses.replace(aggregate, name=name))
+            return Stream(Port(dataclasses.replace(node, input=named)))
+        return Stream(Port(dataclasses.replace(node, name=name)))
 
     @on_user_line
     def head(self, n: int = 10) -> pa.Table:
@@ -444,11 +454,14 @@ class Stream(Writers):
 
     def __repr__(self) -> str:
         lines = [f"Stream(append) <- {self._origin()}", *map(field_name, self._port.schema)]
+        time = event_time_of(self._port, self._origin())
+        if isinstance(time, EventTime):
+            lines.append(f"event time: {time}")
         return "\n  ".join(lines)
 
     def _origin(self) -> str:
         """Names of the sources, as shown to people."""
-        output = ".rejected" if self._port.output == "rejected" else ""
+        output = "" if self._port.output == "rows" else f".{self._port.output}"
         return ", ".join(dict.fromkeys(source_names(self._port.node))) + output
 
     def _require(self, name: object) -> str:
@@ -458,7 +471,7 @@ class Stream(Writers):
             raise column_not_found(name, self._port.schema, self._origin())
         return name
 
-    def _project(self, columns: Sequence[tuple[str, Expr]]) -> Stream:
+    def _project(self, columns: Sequence[tuple[str, Expr]], *, finishes: bool = False) -> Stream:
         names = [name for name, _ in columns]
         for name in names:
             if names.count(name) > 1:
@@ -471,7 +484,8 @@ class Stream(Writers):
             bound = self._bind(expression, port)
             fields.append(pa.field(name, bound.type, bound.nullable))
         schema = checked(pa.schema(fields))
-        return Stream(Port(ProjectNode(schema, port, tuple(zip(names, expressions, strict=True)))))
+        computed = tuple(zip(names, expressions, strict=True))
+        return Stream(Port(ProjectNode(schema, port, computed, finishes=finishes)))
 
     def _bind(self, expression: Expr, port: Port) -> pa.Field:
         try:

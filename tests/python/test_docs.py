@@ -205,6 +205,14 @@ OPTIONS = {
     "connectors/iceberg.md": [fz.Stream.write_iceberg],
     "connectors/console.md": [fz.Stream.write_console],
     "running.md": [fz.Pipeline, fz.Pipeline.run],
+    "windows.md": [
+        fz.Stream.event_time,
+        fz.Grouped.window,
+        fz.tumbling,
+        fz.hopping,
+        fz.cumulating,
+        fz.session,
+    ],
     "concepts/streams-and-pipelines.md": [fz.field, fz.udf, fz.batch_udf, fz.Stream.map_batches],
 }
 """Pages and the functions whose options they list."""
@@ -330,6 +338,7 @@ def test_messages_are_those_of_the_program() -> None:
 def test_every_public_name_is_described() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     made_by_others = {"Expr", "MemorySink", "Secret", "Sink", "Udf"}  # nobody writes these names
+    made_by_others |= {"Aggregate", "Grouped", "Window", "Windowed"}
     missing = {name for name in fz.__all__ if not re.search(rf"\b{name}\b", text)}
     missing -= made_by_others
     assert not missing

@@ -13,6 +13,8 @@ import pytest
 MODULES = [
     "checkpoint_folder",
     "duration",
+    "expr_aggregate",
+    "grouped",
     "infer",
     "partition",
     "pipeline",
@@ -23,8 +25,10 @@ MODULES = [
     "security",
     "show",
     "stream",
+    "stream_time",
     "types",
     "udf",
+    "window",
     "write",
 ]
 

@@ -91,14 +91,13 @@ def compare(old: Plan | None, new: Plan | None, unlanded_sinks: Collection[str] 
         return fit
     before = {_key(operator): operator for operator in old.operators}
     after = {_key(operator): operator for operator in new.operators}
+    added = [operator for key, operator in after.items() if key not in before]
     for key, operator in before.items():
         if key in after:
             _changed(operator, after[key], fit)
         else:
-            _removed(operator, unlanded_sinks, fit)
-    for key, operator in after.items():
-        if key not in before:
-            fit.notes.append(f"{_say(operator)} is new")
+            _removed(operator, unlanded_sinks, fit, added)
+    fit.notes += [f"{_say(operator)} is new" for operator in added]
     return fit
 
 
@@ -108,7 +107,9 @@ def _key(operator: OperatorPlan) -> tuple[str, str]:
     return operator.kind, operator.name if nameless else operator.id
 
 
-def _removed(operator: OperatorPlan, unlanded_sinks: Collection[str], fit: Fit) -> None:
+def _removed(
+    operator: OperatorPlan, unlanded_sinks: Collection[str], fit: Fit, added: list[OperatorPlan]
+) -> None:
     if operator.kind == "source":
         fit.refusals.append(f"{_say(operator)} was removed or renamed, its positions would be lost")
     elif operator.kind == "sink" and operator.id in unlanded_sinks:
@@ -116,7 +117,13 @@ def _removed(operator: OperatorPlan, unlanded_sinks: Collection[str], fit: Fit) 
             f"{_say(operator)} was removed or renamed while it has epochs not yet in its table"
         )
     elif operator.state:
-        fit.refusals.append(f"{_say(operator)} was removed or renamed, its state would be lost")
+        same_kind = [other for other in added if other.kind == operator.kind and other.state]
+        changed = ""
+        if len(same_kind) == 1 and (what := _what_changed(operator.state, same_kind[0].state)):
+            changed = f" (if {same_kind[0].id} is meant to be it: {what})"
+        fit.refusals.append(
+            f"{_say(operator)} was removed or renamed{changed}, its state would be lost"
+        )
     else:
         fit.notes.append(f"{_say(operator)} was removed")
 
@@ -125,14 +132,22 @@ def _changed(old: OperatorPlan, new: OperatorPlan, fit: Fit) -> None:
     if old.identity != new.identity:
         fit.refusals.append(f"{_say(old)} was {old.identity}, is now {new.identity}")
     if old.state != new.state:
-        fit.refusals.append(
-            f"{_say(old)} keeps other state: was {old.state or 'none'}, is now "
-            f"{new.state or 'none'}"
-        )
+        fit.refusals.append(f"{_say(old)} keeps other state: {_what_changed(old.state, new.state)}")
     if old.function != new.function:
         fit.notes.append(
             f"the Python function of {_say(old)} was edited: rows from here on use the new one"
         )
+
+
+def _what_changed(old: str, new: str) -> str:
+    """The parts in which two states differ."""
+    before, after = (json.loads(state) if state else {} for state in (old, new))
+    said = []
+    for part in dict.fromkeys([*before, *after]):
+        was, now = before.get(part, ""), after.get(part, "")
+        if was != now:
+            said.append(f"{part} was {was or 'none'}, is now {now or 'none'}")
+    return ", ".join(said)
 
 
 def _say(operator: OperatorPlan) -> str:

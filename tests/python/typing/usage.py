@@ -58,7 +58,21 @@ plain: fz.Stream = made.select("loud", Order.amount, total=Order.amount * 2).map
 sink: fz.Sink = plain.write_iceberg("a.b", mode="append", commit_every=timedelta(seconds=20))
 kept: fz.MemorySink = plain.write_memory()
 pipeline = fz.Pipeline("p", sink, kept, checkpoint_every="10s", workers=2)
+timed: fz.Stream = orders.event_time("created_at", out_of_order="10s", idle_after=None)
+windowed: fz.Windowed = timed.group_by("user_id", day=col("created_at").dt.date()).window(
+    fz.tumbling(timedelta(minutes=1)), lateness="5m"
+)
+totals: fz.Stream = windowed.agg(
+    n=fz.count().filter(col("amount") > 10), mean=col("amount").sum() / fz.count()
+)
+late: fz.Stream = totals.late
 
+orders.event_time("created_at")  # E: Missing named argument "out_of_order"
+timed.group_by("user_id").window("1m")  # E: incompatible type "str"
+timed.group_by("user_id").window(fz.session(gap="1m"), emit="on_change")  # E: on_change
+fz.hopping("1m")  # E: Missing named argument "every"
+fz.session("5m")  # E: Too many positional arguments
+col("amount").sum().fitler(col("amount") > 1)  # E: has no attribute "fitler"
 orders.filtr(col("amount") > 10)  # E: "Stream" has no attribute "filtr"
 orders.filter(Order.amout > 10)  # E: has no attribute "amout"
 orders.write_iceberg("a.b", mode="apend")  # E: incompatible type "Literal['apend']"
