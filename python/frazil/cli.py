@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 from frazil.checkpoint import EXIT_FENCED
-from frazil.checkpoint.commands import state
+from frazil.checkpoint.commands import state, watch_option
 from frazil.errors import ConfigError, Fenced, FrazilError
+from frazil.iceberg.commands import accept_command, forget_command, open_table
 from frazil.pipeline import Pipeline
 from frazil.run.logs import log_to_stderr
 
@@ -38,6 +39,8 @@ def main() -> None:
 
 
 main.add_command(state)
+state.add_command(accept_command)
+state.add_command(forget_command)
 
 _program = click.argument("program", metavar="FILE.py[:NAME]")
 
@@ -47,6 +50,7 @@ _program = click.argument("program", metavar="FILE.py[:NAME]")
 @click.option("--until", type=click.Choice(["now"]), help="Read what is there now, commit, end.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads, instead of the program's.")
 @click.option("--checkpoint", help="Folder or s3:// of checkpoints, instead of the program's.")
+@click.option("--retain", type=click.IntRange(0), help="Slots kept to go back to.")
 @click.option("--takeover", is_flag=True, help="End another process that runs this pipeline.")
 @click.option("--metrics-port", type=int, help="Serve Prometheus metrics on 127.0.0.1.")
 @click.option("--report", is_flag=True, help="Print the run's report as JSON.")
@@ -55,6 +59,7 @@ def run(
     until: str | None,
     workers: int | None,
     checkpoint: str | None,
+    retain: int | None,
     takeover: bool,
     metrics_port: int | None,
     report: bool,
@@ -65,10 +70,47 @@ def run(
         pipeline.workers = workers
     if checkpoint is not None:
         pipeline.checkpoint = checkpoint
+    if retain is not None:
+        pipeline.retain = retain
     done = pipeline.run(
         until="now" if until else None, takeover=takeover, metrics_port=metrics_port
     )
     click.echo(done.to_json() if report else str(done))
+
+
+@main.command()
+@_program
+@click.argument("slot", type=click.IntRange(0))
+@click.option("--yes", is_flag=True, help="Really do it.")
+@click.option("--checkpoint", help="Folder or s3:// of checkpoints, instead of the program's.")
+@click.option("--takeover", is_flag=True, help="End a process that is running.")
+@watch_option
+def rollback(
+    program: str,
+    slot: int,
+    yes: bool,
+    checkpoint: str | None,
+    takeover: bool,
+    patience_s: float,
+) -> None:
+    """Put the tables of a pipeline and its log back to SLOT; the next run goes on from there."""
+    from frazil.run.rollback import plan_rollback, roll_back
+
+    pipeline = load(program)
+    if checkpoint is not None:
+        pipeline.checkpoint = checkpoint
+    if yes:
+        done = roll_back(pipeline, slot, takeover=takeover, patience_s=patience_s)
+    else:
+        done = plan_rollback(pipeline, slot)
+    for each in done:
+        where = "nothing" if each.epoch is None else f"epoch {each.epoch}"
+        commits = "1 commit" if each.undone == 1 else f"{each.undone} commits"
+        what = f"{commits} with {each.rows} rows undone" if each.undone else "as it is"
+        click.echo(f"{each.sink}: {where}, {what}")
+    if not yes:
+        raise click.UsageError("nothing was changed: say --yes to do it")
+    click.echo(f"{pipeline.name} is back at slot {slot}; the next run goes on from there")
 
 
 @main.command()
@@ -108,16 +150,9 @@ def audit(table: str, catalog: str | None, as_json: bool) -> None:
     """List what pipelines committed to a table, and find holes and overlaps."""
     from frazil.iceberg.audit import audit as audit_table
     from frazil.iceberg.audit import render
-    from frazil.iceberg.catalog import open_catalog
-    from frazil.iceberg.table import split_name
-    from pyiceberg.exceptions import NoSuchTableError
     from rich.console import Console
 
-    try:
-        opened = open_catalog(catalog).load_table(split_name(table))
-    except NoSuchTableError:
-        raise ConfigError(f"there is no table {table} in the catalog") from None
-    report = audit_table(opened)
+    report = audit_table(open_table(table, catalog))
     if as_json:
         click.echo(json.dumps(report.to_dict()))
     else:

@@ -40,6 +40,8 @@ class Pipeline:
         Threads that read, compute and write.
     memory_limit
         Bytes of all batches and writers together; near it, sources wait.
+    retain
+        Slots of the checkpoint log that are kept to go back to, besides those that a restart needs.
 
     Raises
     ------
@@ -64,6 +66,7 @@ class Pipeline:
         checkpoint_every: Duration = "10s",
         workers: int = 1,
         memory_limit: Size = "512MiB",
+        retain: int = 0,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise PlanError(
@@ -81,6 +84,8 @@ class Pipeline:
             )
         if not isinstance(workers, int) or not 1 <= workers <= WORKERS_MAX:
             raise ConfigError(f"workers={workers!r}", f"1 to {WORKERS_MAX}")
+        if not isinstance(retain, int) or retain < 0:
+            raise ConfigError(f"retain={retain!r}", "a number of slots, 0 or more")
         if checkpoint is not None and (not isinstance(checkpoint, str) or not checkpoint):
             raise ConfigError(f"checkpoint={checkpoint!r}", "a folder, or s3://bucket/prefix")
         self._name = name
@@ -88,6 +93,7 @@ class Pipeline:
         self.checkpoint = checkpoint
         self.checkpoint_every_ms = duration_ms(checkpoint_every, "checkpoint_every")
         self.workers = workers
+        self.retain = retain
         self.memory_bytes = size_bytes(memory_limit, "memory_limit")
         for sink in sinks:
             every = sink._node.options.get("commit_every_ms", self.checkpoint_every_ms)

@@ -27,7 +27,7 @@ from rich.text import Text
 # Positions longer than this are cut in tables (characters); `show` prints them whole.
 _CELL_MAX = 60
 
-_watch = click.option(
+watch_option = click.option(
     "--watch",
     "patience_s",
     type=click.FloatRange(0, 3600),
@@ -74,7 +74,7 @@ def show_command(url: str, slot: int | None) -> None:
 @state.command("rm")
 @click.argument("url")
 @click.option("--yes", is_flag=True, help="Really remove it.")
-@_watch
+@watch_option
 def remove_command(url: str, yes: bool, patience_s: float) -> None:
     """Remove the log at URL. Tables keep their rows, and refuse a new log of the same pipeline."""
     store = _open(url)
@@ -99,7 +99,7 @@ def remove_command(url: str, yes: bool, patience_s: float) -> None:
     help="What the table of a sink shows, as printed by `frazil audit`; SINK=none if nothing.",
 )
 @click.option("--takeover", is_flag=True, help="End a process that is running.")
-@_watch
+@watch_option
 def rewind_command(
     url: str, slot: int, proofs: tuple[str, ...], takeover: bool, patience_s: float
 ) -> None:

@@ -22,7 +22,7 @@ from frazil.checkpoint.manifest import (
 )
 from frazil.checkpoint.plan_fit import Fit, compare
 from frazil.checkpoint.reader import read_log
-from frazil.checkpoint.rewind import Rewind, expected_proofs, find_base
+from frazil.checkpoint.rewind import Rewind, expected_proofs, find_base, sinks_of
 from frazil.checkpoint.slot_put import Clock, patiently, put_object
 from frazil.checkpoint.takeover import remember_nonce, this_writer, wait_until_quiet
 from frazil.errors import LogAdvancing, RewindRefused
@@ -140,16 +140,13 @@ class Opening:
 
     def _rewound(self, fence: Manifest, entries: tuple[Entry, ...], order: Rewind) -> Manifest:
         """Turn the fence into a rewind: empty tokens, which move every table's head and tag."""
-        sinks = {sink for entry in entries for sink in entry.manifest.tokens}
-        sinks |= set(fence.landed)
-        if fence.plan:
-            sinks |= {operator.id for operator in fence.plan.operators if operator.kind == "sink"}
-        wanted = expected_proofs(self._store.url, entries, order, sorted(sinks))
+        sinks = sinks_of(entries, fence)
+        wanted = expected_proofs(self._store.url, entries, order, sinks)
         return replace(
             fence,
             kind="rewind",
             rewind_to=order.to,
-            tokens={sink: SinkToken() for sink in sorted(sinks)},
+            tokens={sink: SinkToken() for sink in sinks},
             landed={sink: proof for sink, proof in wanted.items() if proof is not None},
             heads={},
         )

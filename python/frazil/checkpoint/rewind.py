@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from frazil.checkpoint.history import effective, with_token
-from frazil.checkpoint.manifest import Entry, Landed, SourceState
+from frazil.checkpoint.manifest import Entry, Landed, Manifest, SourceState
 from frazil.errors import RewindRefused
 
 
@@ -44,6 +44,25 @@ def find_base(url: str, entries: Sequence[Entry], to: int) -> Entry:
     )
 
 
+def sinks_of(entries: Sequence[Entry], manifest: Manifest) -> list[str]:
+    """Sinks that a rewind has to do with: those of the log and of its plan."""
+    sinks = {sink for entry in entries for sink in entry.manifest.tokens}
+    sinks |= set(manifest.landed)
+    if manifest.plan:
+        sinks |= {operator.id for operator in manifest.plan.operators if operator.kind == "sink"}
+    return sorted(sinks)
+
+
+def last_token(entries: Sequence[Entry], base: Entry, sink: str) -> Landed | None:
+    """The token that a sink's table shows when it is at `base` exactly."""
+    kept = [entry for entry in effective(entries) if entry.slot <= base.slot]
+    tokens = with_token(kept, sink)
+    known = base.manifest.landed.get(sink)
+    if tokens and (known is None or tokens[-1].slot > known.slot):
+        return Landed(tokens[-1].slot, tokens[-1].digest)
+    return known
+
+
 def expected_proofs(
     url: str, entries: Sequence[Entry], order: Rewind, sinks: Sequence[str]
 ) -> dict[str, Landed | None]:
@@ -55,14 +74,10 @@ def expected_proofs(
         A table is not at the slot that is to be restored, or a source has forgotten its rows.
     """
     base = find_base(url, entries, order.to)
-    kept = [entry for entry in effective(entries) if entry.slot <= order.to]
     wanted: dict[str, Landed | None] = {}
     wrong = []
     for sink in sinks:
-        tokens = with_token(kept, sink)
-        want = base.manifest.landed.get(sink)
-        if tokens and (want is None or tokens[-1].slot > want.slot):
-            want = Landed(tokens[-1].slot, tokens[-1].digest)
+        want = last_token(entries, base, sink)
         have = order.proofs(sink)
         if have != want:
             wrong.append(f"sink {sink!r} shows {_say(have)}, slot {order.to} needs {_say(want)}")
@@ -71,7 +86,7 @@ def expected_proofs(
         raise RewindRefused(
             f"{url}: going back from slot {entries[-1].slot} to {order.to} is refused: "
             + "; ".join(wrong),
-            "put the tables back to that epoch first (with their proof), then rewind",
+            "`frazil rollback` puts the tables back too",
         )
     forgotten = order.forgotten(base.manifest.sources)
     if forgotten:

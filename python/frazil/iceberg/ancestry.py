@@ -24,7 +24,6 @@ def check_not_rolled_back(
     head: int,
     proof: Proof,
     verified: int | None,
-    accept_unprovable: bool,
 ) -> None:
     """Refuse a branch whose head does not descend from the snapshot of the proof.
 
@@ -34,8 +33,6 @@ def check_not_rolled_back(
         The branch's snapshot.
     verified
         An earlier head in which this very proof was seen: the walk may end there.
-    accept_unprovable
-        Do not refuse if history is too short to tell.
 
     Raises
     ------
@@ -59,13 +56,14 @@ def check_not_rolled_back(
         current = metadata.snapshot_by_id(parent) if parent is not None else None
     # The chain ends. Some expiry leaves the id of a parent that is gone, PyIceberg's removes it, so
     # a first snapshot of a branch and one whose parents have expired look alike.
-    if accept_unprovable or _has_file_of(metadata, io, head, proof):
+    if _has_file_of(metadata, io, head, proof):
         return
     raise CommitRefused(
         f"{identity}: whether branch {branch!r} still has {proof} cannot be proven: its history "
         f"ends at snapshot {last.snapshot_id if last else head}, before snapshot {proof.snapshot}, "
         "and none of that snapshot's files is left in it",
-        "if the table was only compacted and its snapshots expired, say accept_table=True",
+        "if you know that the table was only compacted and its snapshots expired: frazil state "
+        f"accept NAMESPACE.TABLE {identity.pipeline} {identity.sink}",
         kind="unprovable",
     )
 

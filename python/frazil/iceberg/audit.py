@@ -47,6 +47,7 @@ class CommitReport:
     files: int
     positions: dict[str, dict[str, str]] | None  # at the end of the last epoch; None: left out
     in_branch: bool | None  # False: rolled back; None: history between has expired
+    restates: bool = False  # brought no epoch: shows again what an earlier snapshot had brought
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def _grid(commits: Sequence[CommitReport]) -> RenderableType:
             str(commit.rows),
             str(commit.files),
             _short(commit.positions),
-            "rolled back" if commit.in_branch is False else "",
+            "rolled back" if commit.in_branch is False else "put back" if commit.restates else "",
         )
         grid.add_row(*(Text(cell) for cell in cells))  # names must not be taken for markup
     return grid
@@ -196,7 +197,7 @@ def _audit_sink(table: Table, key: tuple[str, str, str], snapshots: list[Snapsho
     history = [commit for commit in commits if commit.in_branch is not False]
     if proof is not None and history and history[-1].slots[-1] > proof.slot:
         problems.append(f"epoch {history[-1].slots[-1]} was committed, the proof says {proof}")
-    for before, after in itertools.pairwise(history):
+    for before, after in itertools.pairwise(each for each in history if not each.restates):
         problems += _compare(before, after)
     if len({commit.incarnation for commit in history}) > 1:
         problems.append("commits of several logs (incarnations) of this name")
@@ -232,7 +233,6 @@ def _proof_state(
                 head=head.snapshot_id,
                 proof=proof,
                 verified=None,
-                accept_unprovable=False,
             )
         except CommitRefused as error:
             problems.append(error.what)
@@ -272,6 +272,7 @@ def _commit(snapshot: Snapshot, in_branch: bool | None) -> CommitReport:
         files=int(marks.get("added-data-files", 0)),
         positions=json.loads(positions) if positions is not None else None,
         in_branch=in_branch,
+        restates="frazil.restates" in marks,
     )
 
 

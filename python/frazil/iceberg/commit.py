@@ -86,8 +86,6 @@ class TableCommitter:
         keeps all.
     squash_max
         Tokens that one snapshot may bring when several wait.
-    accept_table
-        Go on where history is too short to prove that nothing was rolled back.
     clock
         For tests.
     hook
@@ -105,7 +103,6 @@ class TableCommitter:
         branch: str = MAIN_BRANCH,
         keep_snapshots: int | None = KEEP_SNAPSHOTS,
         squash_max: int = SQUASH_MAX,
-        accept_table: bool = False,
         clock: Clock | None = None,
         hook: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -117,7 +114,6 @@ class TableCommitter:
         self._branch = branch
         self._keep = keep_snapshots
         self._squash = squash_max
-        self._accept = accept_table
         self._clock = clock or Clock()
         self._hook = hook
         self._lock = threading.RLock()  # all below
@@ -371,6 +367,7 @@ class TableCommitter:
                 f"{self._identity}: table {self._name} went back from {_say(landed)} to {proof}",
                 "an older state of the table or of its catalog was restored; going on would lose "
                 "the epochs between",
+                "restore the newer; if a `frazil rollback` did not end, ask for it again",
                 kind="table_behind",
             )
         if proof.landed == landed or any(
@@ -410,6 +407,7 @@ class TableCommitter:
             f"but {had}",
             "put the tag back on the sink's last snapshot: "
             f"{proof_name(self._identity.pipeline, self._identity.sink, self._branch)}",
+            "if a `frazil rollback` did not end, ask for it again",
             kind="proof_removed",
         )
 
@@ -426,7 +424,6 @@ class TableCommitter:
             head=seen.head,
             proof=proof,
             verified=known,
-            accept_unprovable=self._accept,
         )
         self._verified = (proof.landed, seen.head)
 

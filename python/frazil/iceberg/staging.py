@@ -185,34 +185,16 @@ class Stage:
     def _write_list(self, table: Table, staged: Staged, summary: Summary) -> Snapshot:
         metadata = table.metadata
         head = metadata.refs.get(self.branch)
-        parent = head.snapshot_id if head else None
-        sequence = metadata.next_sequence_number()
-        path = table.location_provider().new_metadata_location(
-            f"snap-{staged.snapshot_id}-0-{uuid.uuid4()}.avro"
-        )
-        staged.files.append(path)
-        with write_manifest_list(
-            format_version=metadata.format_version,
-            output_file=table.io.new_output(path),
+        snapshot, staged.manifests = write_snapshot(
+            table,
             snapshot_id=staged.snapshot_id,
-            parent_snapshot_id=parent,
-            sequence_number=sequence,
-            avro_compression=compression_of(metadata),
-        ) as writer:
-            # This gives new manifests the sequence number of the commit.
-            staged.manifests = [writer.prepare_manifest(each) for each in staged.manifests]
-            if staged.manifests:
-                writer.add_manifests(staged.manifests)
-        return Snapshot(
-            snapshot_id=staged.snapshot_id,
-            parent_snapshot_id=parent,
-            manifest_list=path,
-            sequence_number=sequence,
-            # Other clocks may be ahead of ours; time must not run backwards in the table.
-            timestamp_ms=max(self.now_ms, metadata.last_updated_ms),
+            parent=head.snapshot_id if head else None,
+            manifests=staged.manifests,
             summary=summary,
-            schema_id=metadata.current_schema_id,
+            now_ms=self.now_ms,
+            files=staged.files,
         )
+        return snapshot
 
     def _marks(self, tokens: Sequence[PendingToken], proof: Proof | None) -> dict[str, str]:
         last = tokens[-1]
@@ -242,26 +224,11 @@ class Stage:
     def _updates(
         self, metadata: TableMetadata, snapshot: Snapshot, staged: Staged
     ) -> tuple[TableUpdate, ...]:
-        branch = metadata.refs.get(self.branch)
         names = (self.identity.pipeline, self.identity.sink, self.branch)
         updates: list[Any] = [
             AddSnapshotUpdate(snapshot=snapshot),
-            SetSnapshotRefUpdate(
-                ref_name=self.branch,
-                type=SnapshotRefType.BRANCH,
-                snapshot_id=snapshot.snapshot_id,
-                max_ref_age_ms=branch.max_ref_age_ms if branch else None,
-                max_snapshot_age_ms=branch.max_snapshot_age_ms if branch else None,
-                min_snapshots_to_keep=branch.min_snapshots_to_keep if branch else None,
-            ),
-            SetSnapshotRefUpdate(
-                ref_name=proof_name(*names),
-                type=SnapshotRefType.TAG,
-                snapshot_id=snapshot.snapshot_id,
-                max_ref_age_ms=TAG_AGE_MAX_MS,
-                max_snapshot_age_ms=None,
-                min_snapshots_to_keep=None,
-            ),
+            set_branch(metadata, self.branch, snapshot.snapshot_id),
+            set_tag(proof_name(*names), snapshot.snapshot_id),
             SetPropertiesUpdate(updates={property_name(*names): staged.proof.to_json()}),
         ]
         if staged.expired:
@@ -269,6 +236,79 @@ class Stage:
                 RemoveSnapshotsUpdate(snapshot_ids=[each.snapshot_id for each in staged.expired])
             )
         return tuple(updates)
+
+
+def write_snapshot(
+    table: Table,
+    *,
+    snapshot_id: int,
+    parent: int | None,
+    manifests: Sequence[ManifestFile],
+    summary: Summary,
+    now_ms: int,
+    files: list[str],
+) -> tuple[Snapshot, list[ManifestFile]]:
+    """Write a manifest list: the snapshot, and the manifests as the list has them.
+
+    Parameters
+    ----------
+    files
+        Gets the path of the list before it is written.
+    """
+    metadata = table.metadata
+    sequence = metadata.next_sequence_number()
+    path = table.location_provider().new_metadata_location(
+        f"snap-{snapshot_id}-0-{uuid.uuid4()}.avro"
+    )
+    files.append(path)
+    with write_manifest_list(
+        format_version=metadata.format_version,
+        output_file=table.io.new_output(path),
+        snapshot_id=snapshot_id,
+        parent_snapshot_id=parent,
+        sequence_number=sequence,
+        avro_compression=compression_of(metadata),
+    ) as writer:
+        # This gives new manifests the sequence number of the commit.
+        listed = [writer.prepare_manifest(each) for each in manifests]
+        if listed:
+            writer.add_manifests(listed)
+    snapshot = Snapshot(
+        snapshot_id=snapshot_id,
+        parent_snapshot_id=parent,
+        manifest_list=path,
+        sequence_number=sequence,
+        # Other clocks may be ahead of ours; time must not run backwards in the table.
+        timestamp_ms=max(now_ms, metadata.last_updated_ms),
+        summary=summary,
+        schema_id=metadata.current_schema_id,
+    )
+    return snapshot, listed
+
+
+def set_branch(metadata: TableMetadata, name: str, snapshot_id: int) -> TableUpdate:
+    """Move a branch; how long it keeps its history stays as it is."""
+    ref = metadata.refs.get(name)
+    return SetSnapshotRefUpdate(
+        ref_name=name,
+        type=SnapshotRefType.BRANCH,
+        snapshot_id=snapshot_id,
+        max_ref_age_ms=ref.max_ref_age_ms if ref else None,
+        max_snapshot_age_ms=ref.max_snapshot_age_ms if ref else None,
+        min_snapshots_to_keep=ref.min_snapshots_to_keep if ref else None,
+    )
+
+
+def set_tag(name: str, snapshot_id: int) -> TableUpdate:
+    """Move the tag of a proof."""
+    return SetSnapshotRefUpdate(
+        ref_name=name,
+        type=SnapshotRefType.TAG,
+        snapshot_id=snapshot_id,
+        max_ref_age_ms=TAG_AGE_MAX_MS,
+        max_snapshot_age_ms=None,
+        min_snapshots_to_keep=None,
+    )
 
 
 def compression_of(metadata: TableMetadata) -> Any:
@@ -288,8 +328,10 @@ def _summary(metadata: TableMetadata, parent: int | None, files: Sequence[DataFi
         ),
     }
     summary = Summary(Operation.APPEND, **{key: str(n) for key, n in added.items() if n})
-    before = metadata.snapshot_by_id(parent) if parent is not None else None
-    return update_snapshot_summaries(
-        summary,
-        before.summary if before is not None else None,
-    )
+    return with_totals(summary, metadata.snapshot_by_id(parent) if parent is not None else None)
+
+
+def with_totals(summary: Summary, before: Snapshot | None) -> Summary:
+    """Add what the table has in all after this."""
+    previous = before.summary if before is not None else None
+    return update_snapshot_summaries(summary, previous)

@@ -115,17 +115,27 @@ def prepare_table(
         The catalog does not answer.
     """
     parts = split_name(name)
-    try:
+    table = find_table(catalog, name)
+    if table is None:
         try:
-            table = catalog.load_table(parts)
-        except NoSuchTableError:
             table = _create(catalog, parts, schema, partition_by, branch, properties, location)
-    except FrazilError:
-        raise
-    except Exception as error:  # depends on the catalog: requests, sqlalchemy, boto, ...
-        raise ConnectError(f"opening table {name}: {_first_line(error)}") from error
+        except FrazilError:
+            raise
+        except Exception as error:  # depends on the catalog: requests, sqlalchemy, boto, ...
+            raise ConnectError(f"making table {name}: {_first_line(error)}") from error
     check_table(table, name, schema, partition_by=partition_by, branch=branch)
     return table
+
+
+def find_table(catalog: Catalog, name: str) -> Table | None:
+    """Load a table; None if there is none of that name."""
+    parts = split_name(name)
+    try:
+        return catalog.load_table(parts)
+    except NoSuchTableError:
+        return None
+    except Exception as error:  # depends on the catalog: requests, sqlalchemy, boto, ...
+        raise ConnectError(f"opening table {name}: {_first_line(error)}") from error
 
 
 def check_table(
@@ -182,9 +192,13 @@ def writer_options(table: Table) -> WriterOptions:
 
 def writer_s3(table: Table) -> dict[str, Any] | None:
     """How the data writer reaches S3, None for other places. Holds secrets: never write it down."""
-    if not table.location_provider().data_path.startswith(("s3://", "s3a://", "s3n://")):
+    return s3_options(table.location_provider().data_path, table.io.properties)
+
+
+def s3_options(place: str, properties: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How a place on S3 is reached, by PyIceberg's properties; None for other places."""
+    if not place.startswith(("s3://", "s3a://", "s3n://")):
         return None
-    properties = table.io.properties
 
     def get(name: str) -> str | None:
         value = properties.get(f"s3.{name}", properties.get(f"client.{name}"))

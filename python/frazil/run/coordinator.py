@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -28,7 +28,7 @@ from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 
 if TYPE_CHECKING:
     from frazil import _engine
-    from frazil.checkpoint import Store
+    from frazil.checkpoint import Entry, Store
 
 # The control loop wakes at least this often, to see signals and to show progress (seconds).
 TICK_S = 0.1
@@ -46,6 +46,21 @@ class SinkTarget(Committer, Protocol):
     """A sink's outside half: prepared before the log is taken, committing afterwards."""
 
     name: str
+
+    @property
+    def missing(self) -> bool:
+        """Whether what is written to has to be made first."""
+        ...
+
+    def make(self, log: Sequence[Entry]) -> None:
+        """Make it, unless the log says that it was there: then it was removed, and that is refused.
+
+        Parameters
+        ----------
+        log
+            What counts of the log, oldest slot first; empty if there is none.
+        """
+        ...
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """What the engine's half needs to know to write, for files of this attempt."""

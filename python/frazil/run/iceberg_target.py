@@ -8,19 +8,29 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from frazil.checkpoint.history import unlanded
 from frazil.checkpoint.orphan import file_scope, find_orphans
-from frazil.errors import FrazilError
+from frazil.errors import CommitRefused, FrazilError
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.commit import TableCommitter
 from frazil.iceberg.fileio import SmallFileIO
-from frazil.iceberg.table import prepare_table, writer_options, writer_s3
+from frazil.iceberg.restate import PutBack, way_back
+from frazil.iceberg.table import (
+    find_table,
+    prepare_table,
+    s3_options,
+    writer_options,
+    writer_s3,
+)
 from frazil.iceberg.token import PendingToken, SinkIdentity
 from frazil.run.commit_loop import Committed
 from frazil.run.coordinator import TablePlace
 
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog, LogView, Pending
+    from frazil.checkpoint.manifest import Entry, Landed
     from frazil.run.targets import SinkSpec
+    from pyiceberg.table import Table
 
 log_ = structlog.get_logger("frazil")
 
@@ -33,24 +43,65 @@ class IcebergTarget:
         self.name = spec.name
         self._spec = spec
         self._catalog = open_catalog(spec.objects.get("catalog") or options.get("catalog"))
+        self._found = find_table(self._catalog, options["table"])
+        if self._found is not None:
+            self._open()
+        self._committer: TableCommitter | None = None
+        self._cleaner: threading.Thread | None = None
+
+    @property
+    def missing(self) -> bool:
+        """Whether there is no such table yet."""
+        return self._found is None
+
+    def make(self, log: Sequence[Entry]) -> None:
+        """Make the table, unless epochs of the log have gone into it or are to go.
+
+        Raises
+        ------
+        CommitRefused
+            It was dropped.
+        """
+        sink = self._spec.id
+        landed = log[-1].manifest.landed if log else {}
+        if sink in landed or unlanded(log, sink, landed):
+            has = f"has landed epoch {landed[sink].slot}" if sink in landed else "has epochs"
+            raise CommitRefused(
+                f"pipeline {self._spec.pipeline!r}, sink {self.name!r}: table "
+                f"{self._spec.options['table']} is not there any more, the log {has} for it",
+                "put the table back; or start anew under another name of the pipeline",
+                kind="table_missing",
+            )
+        self._open()
+
+    def _open(self) -> None:
+        """Load or make the table, and check that it takes the stream."""
+        options = self._spec.options
         fields = [_field_text(field) for field in options.get("partition_by", ())]
         properties = dict(options.get("properties", {}))
         if options.get("compression", "zstd") != "zstd":
             properties["write.parquet.compression-codec"] = options["compression"]
-        self._table = prepare_table(
+        self._found = prepare_table(
             self._catalog,
             options["table"],
-            spec.schema,
+            self._spec.schema,
             partition_by=fields or None,
             branch=options["branch"],
             properties=properties,
         )
-        self._committer: TableCommitter | None = None
-        self._cleaner: threading.Thread | None = None
+
+    @property
+    def _table(self) -> Table:
+        assert self._found is not None
+        return self._found
 
     def place(self) -> TablePlace | None:
         """The catalog's warehouse."""
-        return TablePlace(self._catalog.properties.get("warehouse"), writer_s3(self._table))
+        properties = self._catalog.properties
+        warehouse = properties.get("warehouse")
+        if self._found is None:
+            return TablePlace(warehouse, s3_options(warehouse or "", properties))
+        return TablePlace(warehouse, writer_s3(self._found))
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """For the data writer: the table's schema, spec, place, and whose files these are."""
@@ -93,6 +144,20 @@ class IcebergTarget:
         )
         made = () if result.snapshot_id is None else (result.snapshot_id,)
         return Committed(done.slot, done.digest, head=result.head, snapshots=made, rows=rows)
+
+    def way_back(self, incarnation: str, want: Landed | None) -> PutBack | None:
+        """Find how the table gets back to a token; None if it shows that one. For a rollback.
+
+        Raises
+        ------
+        RewindRefused, CommitRefused
+            It cannot be put back; see `frazil.iceberg.restate.way_back`.
+        """
+        name, branch = self._spec.options["table"], self._spec.options["branch"]
+        table = find_table(self._catalog, name)
+        assert table is not None  # this target has opened it
+        identity = SinkIdentity(self._spec.pipeline, incarnation, self._spec.name)
+        return way_back(table, identity, branch, want)
 
     def verify(self, log: LogView) -> int | None:
         """Check that what landed is still there."""

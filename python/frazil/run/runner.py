@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import structlog
 from frazil.checkpoint import Store, open_store, plan_of
+from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
-from frazil.errors import FrazilError
+from frazil.errors import FrazilError, StoreError
 from frazil.run.coordinator import Coordinator, Observer, Runnable, Status
 from frazil.run.interrupt import on_interrupt
 from frazil.run.logs import log_to_stderr
@@ -68,6 +69,7 @@ def prepare(
                 hook=hook,
             )
             targets[node["id"]] = make_target(node["connector"], spec)
+    _make_tables(targets, store or _store(pipeline, targets))
     if store is None:
         store = _store(pipeline, targets)
         store.probe()
@@ -105,6 +107,7 @@ def settings_of(
         checkpoint_every_s=pipeline.checkpoint_every_ms / 1000,
         bounded=bounded,
         takeover=takeover,
+        retain=pipeline.retain,
         quiet=quiet,
     )
 
@@ -261,6 +264,21 @@ def _schema(text: str) -> pa.Schema:
 
 
 _S3_KEYS = ("endpoint", "region", "access_key_id", "secret_access_key", "session_token")
+
+
+def _make_tables(targets: Mapping[str, SinkTarget], store: Store) -> None:
+    """Make tables that are not there, unless the log says that they were."""
+    missing = [target for target in targets.values() if target.missing]
+    if not missing:
+        return
+    try:
+        log = read_log(store)
+    except StoreError:
+        # A table's own credentials may be needed to reach the store, and there is no table yet. If
+        # it cannot be reached with them either, the start is refused then.
+        log = ()
+    for target in missing:
+        target.make(log)
 
 
 def _store(pipeline: Pipeline, targets: Mapping[str, SinkTarget]) -> Store:

@@ -15,7 +15,7 @@ from frazil.run.commit_loop import Committed
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from frazil.checkpoint import CheckpointLog, LogView, Pending
+    from frazil.checkpoint import CheckpointLog, Entry, LogView, Pending
     from frazil.run.coordinator import SinkTarget, TablePlace
 
 
@@ -35,10 +35,15 @@ class SinkSpec:
 class FileTarget:
     """Files in a local folder, visible when they are committed."""
 
+    missing = False
+
     def __init__(self, spec: SinkSpec) -> None:
         self.name = spec.name
         self._spec = spec
         self._folder = Path(spec.options["folder"])
+
+    def make(self, log: Sequence[Entry]) -> None:
+        """Nothing: it is made as it is written to."""
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """Which attempt the staged files are of, and whose."""
@@ -79,9 +84,14 @@ class FileTarget:
 class MemoryTarget:
     """Rows in a Python object of this process."""
 
+    missing = False
+
     def __init__(self, spec: SinkSpec) -> None:
         self.name = spec.name
         self._rows = spec.objects["rows"]
+
+    def make(self, log: Sequence[Entry]) -> None:
+        """Nothing: it is made as it is written to."""
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """Nothing."""
@@ -118,8 +128,13 @@ class MemoryTarget:
 class ConsoleTarget:
     """Standard output."""
 
+    missing = False
+
     def __init__(self, spec: SinkSpec) -> None:
         self.name = spec.name
+
+    def make(self, log: Sequence[Entry]) -> None:
+        """Nothing: it is made as it is written to."""
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """Nothing."""

@@ -5,8 +5,10 @@ import re
 
 import pytest
 from frazil.checkpoint.manifest import Landed
-from frazil.errors import CommitRefused, Fenced
+from frazil.errors import CommitRefused, ConfigError, Fenced
+from frazil.iceberg.audit import audit
 from frazil.iceberg.proof import proof_name, property_name
+from frazil.iceberg.restate import accept
 
 from tests.python.iceberg.world import Log, World
 
@@ -197,7 +199,9 @@ def test_rolled_back(world: World) -> None:
     error = refusal(world, log)
     assert error.kind == "rolled_back"
     assert "epoch 3" in error.what
-    assert refusal(world, log, accept_table=True).kind == "rolled_back"
+    with pytest.raises(CommitRefused, match="rolled back"):
+        accept(world.load(), "shop", "orders")
+    assert world.head() == first
 
 
 def test_rolled_back_then_appended(world: World) -> None:
@@ -307,7 +311,7 @@ def test_compaction_and_expiry_are_unprovable_unless_the_head_was_verified(world
     assert world.ids() == [2, 3, 7, 90]
 
 
-def test_accept_table_overrides_unprovable_only(world: World) -> None:
+def test_accepted_as_it_is(world: World) -> None:
     log = committed(world, 2, 3)
     world.compact()
     tag = world.load().metadata.refs[TAG].snapshot_id
@@ -320,9 +324,17 @@ def test_accept_table_overrides_unprovable_only(world: World) -> None:
         ]
     )
     log.head = None
-    assert refusal(world, log).kind == "unprovable"
-    go_on(world, log, accept_table=True)
+    error = refusal(world, log)
+    assert error.kind == "unprovable"
+    assert "frazil state accept NAMESPACE.TABLE shop orders" in str(error)
+    assert accept(world.load(), "shop", "orders")
+    assert not accept(world.load(), "shop", "orders"), "there is nothing more to accept"
+    assert audit(world.load()).ok
+    go_on(world, log)
     assert world.ids() == [2, 3, 90]
+    assert audit(world.load()).ok
+    with pytest.raises(ConfigError, match="no proof of pipeline 'shop', sink 'other'"):
+        accept(world.load(), "shop", "other")
 
 
 def test_table_dropped(world: World) -> None:
