@@ -1,0 +1,124 @@
+#pragma once
+
+#include <arrow/memory_pool.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+#include "state/pool_array.h"
+
+namespace frazil {
+
+// Memory of rows that never move: a payload of fixed width, a head of 2 bytes, the key. Keys of up to
+// kInlineKeyBytes lie in the row - one cache miss less than an offset into a heap, and fewer bytes - longer
+// ones are allocated on their own. Rows are cut from chunks of 1 to 256 KiB, a quarter of what there is, so
+// that tables of few rows are small; freed rows are kept by size for the next key that fits exactly. A row
+// has a number of 32 bits, its place in units of 8 bytes: 32 GiB are possible.
+//
+// One thread. Memory from the pool only.
+class RowArena {
+ public:
+  static constexpr uint32_t kInlineKeyBytes = 256;
+  static constexpr int32_t kPayloadBytesMax = 64 * 1024;
+
+  // payload_bytes: a multiple of 8, up to kPayloadBytesMax.
+  RowArena(int32_t payload_bytes, arrow::MemoryPool* pool)
+      : payload_(static_cast<uint32_t>(payload_bytes)), pool_(pool), chunks_(pool) {}
+  ~RowArena();
+  RowArena(const RowArena&) = delete;
+  RowArena& operator=(const RowArena&) = delete;
+
+  // What a row is; every bit but kDirty is cleared when it is freed.
+  enum Flag : uint16_t {
+    kOutside = 1 << 9,
+    kFree = 1 << 10,
+    kErased = 1 << 11,
+    kKnown = 1 << 12,
+    kDirty = 1 << 13
+  };
+
+  // A row with this key; its payload is whatever was there. Number 0 is no row.
+  Result<uint32_t> allocate(std::string_view key);
+  void release(uint32_t row);
+
+  std::byte* at(uint32_t row) const {
+    return chunks_[row >> kChunkShift].memory + static_cast<size_t>(row & (kChunkUnits - 1)) * kUnit;
+  }
+  bool has(const std::byte* row, Flag flag) const { return (head(row) & flag) != 0; }
+  void set(std::byte* row, Flag flag) const { set_head(row, static_cast<uint16_t>(head(row) | flag)); }
+  void unset(std::byte* row, Flag flag) const { set_head(row, static_cast<uint16_t>(head(row) & ~flag)); }
+  std::string_view key(const std::byte* row) const {
+    const uint16_t bits = head(row);
+    if ((bits & kOutside) == 0) return {key_place(row), static_cast<size_t>(bits & kLengthMask)};
+    Outside outside;
+    std::memcpy(&outside, key_place(row), sizeof outside);
+    return {outside.bytes, outside.length};
+  }
+  void prefetch(const std::byte* row) const {
+    __builtin_prefetch(row);
+    __builtin_prefetch(row + payload_ + kHeadBytes);
+  }
+
+  // Where a walk over all rows is. Rows that are allocated during a walk may be seen or not.
+  struct Walk {
+    size_t chunk = 0;
+    uint32_t unit = 0;
+  };
+  // The next row, free or not, or nullptr at the end.
+  std::byte* next(Walk* walk) const;
+
+  int64_t bytes() const { return chunk_bytes_ + outside_bytes_ + chunks_.bytes(); }
+
+ private:
+  static constexpr uint32_t kUnit = 8;
+  static constexpr uint32_t kChunkShift = 15;
+  static constexpr uint32_t kChunkUnits = 1u << kChunkShift;
+  static constexpr uint32_t kFirstChunkUnits = 128;
+  static constexpr size_t kChunksMax = size_t{1} << (32 - kChunkShift);
+  static constexpr uint32_t kHeadBytes = 2;
+  static constexpr uint16_t kLengthMask = kOutside - 1;
+
+#pragma pack(push, 1)
+  struct Outside {
+    char* bytes;
+    uint32_t length;
+  };
+#pragma pack(pop)
+  struct Chunk {
+    std::byte* memory;
+    uint32_t units;  // that it has
+    uint32_t used;
+  };
+
+  uint16_t head(const std::byte* row) const {
+    uint16_t bits;
+    std::memcpy(&bits, row + payload_, sizeof bits);
+    return bits;
+  }
+  void set_head(std::byte* row, uint16_t bits) const { std::memcpy(row + payload_, &bits, sizeof bits); }
+  const char* key_place(const std::byte* row) const {
+    return reinterpret_cast<const char*>(row + payload_ + kHeadBytes);
+  }
+  char* key_place(std::byte* row) const { return reinterpret_cast<char*>(row + payload_ + kHeadBytes); }
+  // Units behind the payload, which is also the size a free row is kept by.
+  static uint32_t units_behind(uint16_t head) {
+    const uint32_t bytes = (head & kOutside) != 0 ? sizeof(Outside) : head & kLengthMask;
+    return (kHeadBytes + bytes + kUnit - 1) / kUnit;
+  }
+  void release_outside(std::byte* row);
+  Status add_chunk(uint32_t units);
+  Result<uint32_t> take(uint32_t behind);
+
+  uint32_t payload_;
+  arrow::MemoryPool* pool_;
+  PoolArray<Chunk> chunks_;
+  std::array<uint32_t, (kHeadBytes + kInlineKeyBytes + kUnit - 1) / kUnit + 1>
+      free_{};  // first, by units behind
+  int64_t chunk_bytes_ = 0;
+  int64_t outside_bytes_ = 0;
+};
+
+}  // namespace frazil

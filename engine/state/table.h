@@ -1,0 +1,121 @@
+#pragma once
+
+#include <arrow/memory_pool.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "state/change_list.h"
+#include "state/key_codec.h"
+#include "state/row_arena.h"
+#include "state/slot_directory.h"
+
+namespace frazil {
+
+struct StateTableOptions {
+  int32_t payload_bytes = 0;   // per key, a multiple of 8
+  bool track_changes = false;  // remember which rows changed since clear_changes
+  bool tombstones = false;     // and which of those known at clear_changes were erased; needs track_changes
+};
+
+// Keyed state of one operator and worker: encoded key -> payload, in memory. Calls take batches of keys, so
+// that the cache misses of many keys overlap. A payload's address stays until its row is erased or the table
+// dies; its bytes are the caller's, who also frees what they own before either happens. See slot_directory.h
+// and row_arena.h for how it lies in memory: an int64 key with 24 bytes takes 52 to 56 bytes in all.
+//
+// One thread. All memory is from the pool, which outlives the table; errors are the pool's, and 32 GiB of
+// rows.
+class StateTable {
+ public:
+  // Errors: payload_bytes is negative, no multiple of 8, or over 64 KiB; tombstones without track_changes.
+  static Result<std::unique_ptr<StateTable>> Make(const StateTableOptions& options, arrow::MemoryPool* pool);
+
+  // Finds or inserts the selected rows of a batch, in their order. payloads[i] is the payload of key rows[i];
+  // inserted[i] is 1 if it is new and uninitialised, and then equal keys further on are found. With
+  // track_changes every row probed counts as changed. After an error the keys that were new are gone again.
+  // payloads and inserted have the size of rows.
+  Status probe(const EncodedKeys& keys, std::span<const int32_t> rows, std::span<std::byte*> payloads,
+               std::span<uint8_t> inserted);
+  // The same for all rows of the batch.
+  Status probe(const EncodedKeys& keys, std::span<std::byte*> payloads, std::span<uint8_t> inserted);
+
+  // Finds only: nullptr if the key is not there. Nothing counts as changed.
+  void find(const EncodedKeys& keys, std::span<const int32_t> rows, std::span<std::byte*> payloads) const;
+  void find(const EncodedKeys& keys, std::span<std::byte*> payloads) const;
+  std::byte* find(std::string_view key, uint64_t hash) const;
+
+  // Takes a row away; its payload must not be used again. During a scan every row may be erased.
+  Status erase(std::byte* payload);
+  // Says that a payload that find or scan gave was changed. Without track_changes nothing.
+  Status mark_changed(std::byte* payload);
+
+  // Key and hash of a row. The view is valid as long as the payload.
+  std::string_view key(const std::byte* payload) const { return rows_.key(payload); }
+  uint64_t hash(const std::byte* payload) const { return HashKey(key(payload)); }
+
+  // Walks over all rows in slices, in no order that means anything. Rows inserted meanwhile are seen or not.
+  struct Scan {
+    RowArena::Walk walk;
+    bool done = false;
+  };
+  // Puts the next rows into `payloads` (cleared first), after looking at up to `rows_max` places: the slice
+  // may be empty before the scan is done.
+  void scan(Scan* scan, int64_t rows_max, std::vector<std::byte*>* payloads) const;
+
+  // A row that is new or changed since clear_changes, or (with tombstones) erased: then only its key and hash
+  // may be asked for.
+  struct Change {
+    std::byte* payload = nullptr;
+    bool erased = false;
+  };
+  struct ChangeScan {
+    ChangeList::Walk walk;
+    bool done = false;
+  };
+  // Slices of the changes, as scan. Each row is given once. Changes made meanwhile are seen or not.
+  void scan_changes(ChangeScan* scan, int64_t rows_max, std::vector<Change>* changes) const;
+  // Rows scan_changes looks at: an upper bound of the changes.
+  int64_t changes() const { return static_cast<int64_t>(changed_.size()); }
+  // Begins anew: every row is known and unchanged, tombstones are forgotten.
+  void clear_changes();
+
+  int64_t size() const { return size_; }
+  // All that is allocated from the pool, exactly.
+  int64_t bytes() const { return rows_.bytes() + slots_.bytes() + changed_.bytes(); }
+  int32_t payload_bytes() const { return options_.payload_bytes; }
+
+ private:
+  struct Group;
+
+  StateTable(const StateTableOptions& options, arrow::MemoryPool* pool)
+      : options_(options), rows_(options.payload_bytes, pool), slots_(pool), changed_(pool) {}
+
+  static uint32_t SlotHash(uint64_t hash) { return static_cast<uint32_t>(hash); }
+  template <typename RowOf>
+  Status probe_all(const EncodedKeys& keys, size_t count, RowOf row_of, std::span<std::byte*> payloads,
+                   std::span<uint8_t> inserted);
+  template <typename RowOf>
+  void find_all(const EncodedKeys& keys, size_t count, RowOf row_of, std::span<std::byte*> payloads) const;
+  template <typename RowOf>
+  void look_up(const EncodedKeys& keys, size_t first, size_t count, RowOf row_of, Group* group) const;
+  // The row of a key, erased or not, or nullptr.
+  std::byte* seek(std::string_view key, uint64_t hash, uint32_t* number) const;
+  Status insert(std::string_view key, uint64_t hash, std::byte** payload, uint8_t* inserted);
+  Status note_change(std::byte* row);
+  uint32_t number_of(const std::byte* row) const;
+  void remove(std::byte* row, uint32_t number);
+  void undo(std::span<std::byte* const> payloads, std::span<const uint8_t> inserted);
+
+  StateTableOptions options_;
+  RowArena rows_;
+  SlotDirectory slots_;
+  ChangeList changed_;
+  int64_t size_ = 0;
+};
+
+}  // namespace frazil
