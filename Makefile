@@ -58,6 +58,7 @@ bench-quick: build ## the same once, with 100,000 events: does it run, is it rig
 
 docs: build ## write the page of expressions; check code, links and tables of the documentation
 	$(PY) scripts/expression_page.py
+	$(PY) scripts/aggregate_page.py
 	$(PY) -m pytest -q tests/python/test_docs.py tests/python/test_examples.py tests/python/test_docstrings.py
 
 check: .venv/.ready ## formatting, lint, types

@@ -31,6 +31,7 @@ NB_MODULE(_engine, m) {
   if (auto status = arrow::compute::Initialize(); !status.ok()) {
     throw std::runtime_error("loading Arrow's compute functions: " + status.ToString());
   }
+  init_aggregate(m);
   init_capsule(m);
   init_expr(m);
   init_iceberg(m);

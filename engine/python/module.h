@@ -7,6 +7,7 @@ namespace nb = nanobind;
 // One function per area; each adds its functions and classes to the module.
 namespace frazil::python {
 
+void init_aggregate(nb::module_& m);
 void init_capsule(nb::module_& m);
 void init_expr(nb::module_& m);
 void init_iceberg(nb::module_& m);

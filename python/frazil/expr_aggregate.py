@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+from frazil import _engine
 from frazil.errors import PlanError, TypeMismatch, on_user_line
 from frazil.expr import Column, Expr, Json, bind
 from frazil.types import type_name
@@ -183,26 +185,14 @@ def aggregate_type(
     PlanError
         If there is no such function, or types or options do not fit.
     """
-    type_ = arguments[0].type if arguments else None
-    match function:
-        case "count":
-            return pa.field("", pa.int64(), nullable=False)
-        case "min" | "max" if type_ is not None:
-            return pa.field("", type_)
-        case "sum" if type_ is not None and _is_number(type_):
-            if pa.types.is_decimal(type_):
-                return pa.field("", pa.decimal128(38, type_.scale))
-            return pa.field("", pa.float64() if pa.types.is_floating(type_) else pa.int64())
-        case "mean" if type_ is not None and _is_number(type_):
-            return pa.field("", pa.float64())
-        case "sum" | "mean" if type_ is not None:
-            raise TypeMismatch(f"{function} takes a number, got {type_name(type_)}")
-    raise PlanError(f"there is no aggregate function {function!r}", "count, sum, mean, min, max")
-
-
-def _is_number(type_: pa.DataType) -> bool:
-    kinds = pa.types
-    return bool(kinds.is_integer(type_) or kinds.is_floating(type_) or kinds.is_decimal(type_))
+    types = pa.schema([(str(number), field.type) for number, field in enumerate(arguments)])
+    try:
+        text = json.dumps(dict(options), allow_nan=False)
+    except (TypeError, ValueError):
+        said = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        raise PlanError(f"{function}: {said}", "options are whole or finite numbers") from None
+    made = _engine.aggregate_type(function, types, text)
+    return pa.schema(made).field(0)
 
 
 def _key(aggregate: Aggregate) -> str:

@@ -1,6 +1,7 @@
 """Windowed aggregates: their columns, the plan made of them, and what is refused."""
 
 import base64
+import inspect
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import frazil as fz
 import pyarrow as pa
 import pytest
-from frazil import col
+from frazil import _engine, col
 from frazil.checkpoint.plan_fit import compare, plan_of
+from frazil.expr_aggregate import Aggregate
 
 MINUTE = fz.tumbling("1m")
 SCHEMA = {
@@ -143,9 +145,9 @@ def test_minutes_make_hours() -> None:
 
 def test_arithmetic_on_aggregates() -> None:
     made = by_user().agg(
-        n=fz.count(), mean=col("n").sum() / fz.count(), loud=col("user").max() + "!"
+        n=fz.count(), mean=col("n").sum() / fz.count(), late=col("at").max().dt.date()
     )
-    assert columns(made).endswith("n: int64 not null mean: double loud: string")
+    assert columns(made).endswith("n: int64 not null mean: double late: date32[day]")
     nodes = nodes_of(made.write_memory())
     named = [one["name"] for one in nodes["window_aggregate"]["aggregates"]]
     assert named == ["n", "__agg_1", "__agg_2"]
@@ -155,14 +157,14 @@ def test_arithmetic_on_aggregates() -> None:
         "window_end",
         "n",
         "mean",
-        "loud",
+        "late",
     ]
     assert nodes_of(made.named("totals").write_memory())["window_aggregate"]["name"] == "totals"
     assert made.late.schema.names[-3:] == ["watermark", "partition", "position"]
 
 
 def test_keys_can_stand_beside_aggregates() -> None:
-    made = by_user().agg(label=col("user") + ":" + col("note").max())
+    made = by_user().agg(label=col("user") + ":" + col("n").max().cast(str))
     assert columns(made).endswith("label: string")
 
 
@@ -223,6 +225,31 @@ def test_what_map_batches_returns_has_no_position(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("frazil.expr_aggregate.aggregate_type", any_type)
     with pytest.raises(fz.PlanError, match=r"n\.last\(\) depends on the order of rows"):
         windowed.agg(n=col("n").last())
+
+
+def test_every_aggregate_of_the_engine_is_a_method() -> None:
+    for name, least, most, *_ in _engine.aggregates():
+        made = getattr(col("x"), name)
+        required = [
+            parameter
+            for parameter in inspect.signature(made).parameters.values()
+            if parameter.default is parameter.empty
+        ]
+        arguments = [col("y") if each.name == "by" else 1 for each in required]
+        aggregate = made(*arguments)
+        assert aggregate._function == name
+        given = 1 + sum(each.name == "by" for each in required)
+        assert least <= given <= most
+
+
+def test_what_the_engine_does_not_know_is_refused() -> None:
+    schema = pa.schema([("x", pa.int64())])
+    with pytest.raises(fz.PlanError, match='there is no aggregate function "median"'):
+        Aggregate("median", (col("x"),), {})._field("m", schema, "here")
+    with pytest.raises(fz.PlanError, match='option "digits": there is no such option'):
+        Aggregate("sum", (col("x"),), {"digits": 3})._field("m", schema, "here")
+    with pytest.raises(fz.PlanError, match="finite numbers"):
+        by_user().agg(m=col("n").quantile(float("nan")))
 
 
 def test_explain() -> None:

@@ -257,6 +257,12 @@ def test_the_page_of_expressions_is_that_of_the_engine() -> None:
     assert (ROOT / "docs" / "expressions.md").read_text() == script["page"](), again
 
 
+def test_the_page_of_aggregates_is_that_of_the_engine() -> None:
+    script = runpy.run_path(str(ROOT / "scripts" / "aggregate_page.py"))
+    again = "run scripts/aggregate_page.py and look at what it changed"
+    assert (ROOT / "docs" / "aggregates.md").read_text() == script["page"](), again
+
+
 def test_every_command_is_described() -> None:
     page = (ROOT / "docs" / "running.md").read_text()
     for name, command in all_commands(cli, "frazil"):

@@ -43,6 +43,7 @@ PARSERS: dict[str, str] = {
     "engine/format/json_cursor.cc": _JSON,
     "engine/format/json_index.cc": _JSON,
     "engine/format/json_keys.cc": _JSON,
+    "engine/python/aggregate.cc": _BINDINGS,
     "engine/python/expr.cc": _BINDINGS,
     "engine/python/job.cc": _BINDINGS,
     "engine/python/module.cc": "names simdjson's version",
