@@ -244,7 +244,7 @@ def on_user_line(function: Callable[P, R]) -> Callable[P, R]:
 def user_line() -> str:
     """File and line of the program that calls us: "orders.py:31"."""
     frame = sys._getframe(1)
-    while frame.f_globals.get("__name__", "").partition(".")[0] == "frazil":
+    while (frame.f_globals.get("__name__") or "").partition(".")[0] == "frazil":
         if frame.f_back is None:
             return ""
         frame = frame.f_back

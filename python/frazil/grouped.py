@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -14,7 +14,9 @@ from frazil.node import (
     WINDOW_COLUMNS,
     ExchangeNode,
     MapBatchesNode,
+    Node,
     Port,
+    SourceNode,
     WindowAggregateNode,
     WindowPartialNode,
 )
@@ -287,7 +289,7 @@ def late_rows(partial: WindowPartialNode, origin: str) -> Stream:
     """The late rows of an aggregate, with the columns that the stream had."""
     from frazil.stream import Stream
 
-    if not may_be_late(partial.input):
+    if not any(isinstance(node, SourceNode) for node in _up_to_windows(partial.input)):
         raise PlanError(
             f"no row of {origin} can be late here: it is the result of a window",
             "take .late of the first window",
@@ -307,24 +309,26 @@ def late_rows(partial: WindowPartialNode, origin: str) -> Stream:
     return Stream(port).select(*names)
 
 
-def may_be_late(port: Port) -> bool:
-    """Whether rows come from a source without a window in between: only those can be late."""
-    if isinstance(port.node, WindowAggregateNode):
-        return False
-    return not port.node.inputs or any(may_be_late(upstream) for upstream in port.node.inputs)
-
-
 def _require_positions(port: Port, why: str) -> None:
     """Raise if rows are not those of a source any more, each with its place in a partition."""
-    node = port.node
-    if isinstance(node, MapBatchesNode):
-        raise PlanError(
-            f"{why}, and what map_batches returned ({node.line}) has none",
-            "call event_time on the reader's stream, and a @fz.batch_udf in place of map_batches",
-        )
-    if not isinstance(node, WindowAggregateNode):
-        for upstream in node.inputs:
-            _require_positions(upstream, why)
+    for node in _up_to_windows(port):
+        if isinstance(node, MapBatchesNode):
+            raise PlanError(
+                f"{why}, and what map_batches returned ({node.line}) has none",
+                "use a @fz.batch_udf in place of map_batches",
+            )
+
+
+def _up_to_windows(port: Port) -> Iterator[Node]:
+    """Steps that rows come through, each once, back to their sources or to windows."""
+    seen: set[int] = set()
+    ahead = [port.node]
+    while ahead:
+        node = ahead.pop()
+        if id(node) not in seen and not isinstance(node, WindowAggregateNode):
+            seen.add(id(node))
+            yield node
+            ahead += [upstream.node for upstream in node.inputs]
 
 
 def _wanted(asked: Mapping[str, Any]) -> list[Aggregate]:

@@ -362,7 +362,7 @@ class _Compiler:
     def emit_window(self, node_id: str, node: WindowPartialNode, made: Json) -> None:
         self.emitted[node_id] = list(node.keys)
         if node_id in self.aside_used:
-            made["input"] = self.selected(node.input, list(node.input.schema.names))
+            assert self.columns_of(node.input) == node.input.schema.names
         made["keys"] = list(node.keys)
         made["window"] = node.window.to_json()
         made["lateness_us"] = node.lateness_ms * 1_000

@@ -141,7 +141,7 @@ class OperatorPlan:
     kind: str
     name: str = ""
     identity: str = ""  # source: connector; sink: connector and table. Must not change
-    state: str = ""  # schema of its state, for people. Must not change
+    state: str = ""  # what its state depends on, a JSON object of texts. Must not change
     function: str = ""  # digest of the Python function. May change, is reported
 
 
