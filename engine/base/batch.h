@@ -35,12 +35,15 @@ struct EdgeSchema {
   int visible = 0;
 };
 
-// Where the rows of a batch came from; positions are the connector's own unit (Kafka offset, byte offset in a
-// file). A batch behind an exchange mixes partitions and has partition -1.
+// Where the rows of a batch came from; positions are the connector's own unit (Kafka offset, byte or row of a
+// file). A batch behind an exchange mixes partitions and has partition -1. position_base + position rises
+// over all rows of a partition in the order in which they are read, over restarts too: it tells rows apart
+// and puts them in order where a position alone does not (a partition of several files).
 struct Origin {
   int32_t partition = -1;      // ordinal in the source's assignment
   int64_t position_begin = 0;  // of the first row
   int64_t position_end = 0;    // one past the last row
+  int64_t position_base = 0;
 };
 
 // About 16 Ki rows or 2 MB of Arrow columns. Immutable and cheap to copy; it may be shared between threads.

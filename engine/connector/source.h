@@ -84,10 +84,11 @@ class Enumerator {
  public:
   virtual ~Enumerator() = default;
 
-  // Names the partitions whose position the checkpoint has, before the first discover() of a restored run:
-  // any other partition is new since then and starts at its first row, whatever the start option says.
-  // Default nothing.
-  virtual void known(const std::vector<std::string>&) {}
+  // Names the partitions that the checkpoint has, with their positions, before each discover() of a restored
+  // run: any other partition is new since then and starts at its first row, whatever the start option says.
+  // One of them with rows left to read that is not there any more is an error, of discover() or of the source
+  // that gets it; discover() names it then. Default nothing.
+  virtual Status known(const std::vector<PartitionPosition>&) { return Status::OK(); }
 
   // All partitions there are now, by name order. `bounded`: fill Partition::end with the position at this
   // moment.

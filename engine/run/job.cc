@@ -111,8 +111,12 @@ Channel* Job::make_channel(int edge, int from, int to) {
 Result<nlohmann::json> Job::discover(bool bounded, const nlohmann::json& known) {
   nlohmann::json found = nlohmann::json::object();
   for (const auto& [source, enumerator] : enumerators_) {
-    const auto names = known.find(source);
-    if (names != known.end()) enumerator->known(names->get<std::vector<std::string>>());
+    std::vector<PartitionPosition> positions;
+    const auto restored = known.value(source, nlohmann::json::object());
+    for (const auto& [name, position] : restored.items()) {
+      positions.push_back({name, position.get<std::string>()});
+    }
+    FZ_TRY(enumerator->known(positions));
     FZ_ASSIGN(const std::vector<Partition> partitions, enumerator->discover(bounded));
     nlohmann::json list = nlohmann::json::array();
     for (const Partition& each : partitions) {

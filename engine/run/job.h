@@ -40,7 +40,8 @@ class Job {
   ~Job();
 
   // The partitions of every source now, by source id: {"source": [{"name","start","end"}]}. `known` are those
-  // that the checkpoint has, {"source": ["name"]}: others are new since then and start at their first row.
+  // that the checkpoint has, {"source": {"name": position}}: others are new since then and start at their
+  // first row.
   Result<nlohmann::json> discover(bool bounded, const nlohmann::json& known);
 
   // Hands partitions to workers: {"source": [{"ordinal","name","position","end","worker"}]}. Before start(),

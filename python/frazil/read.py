@@ -179,6 +179,7 @@ def read_files(
     ordered: bool = True,
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto",
     watch_every: Duration = "10s",
+    on_removed: Literal["fail", "skip"] = "fail",
     metadata: Sequence[FileMetadata] = (),
     s3: S3 | None = None,
     on_bad_row: OnBadRow | None = None,
@@ -206,6 +207,9 @@ def read_files(
         Of JSON files; "auto" goes by the ending (.gz, .zst).
     watch_every
         How often to look for new files in an unbounded run.
+    on_removed
+        What to do at a start if a file that was read halfway is gone, or all that a lane had left:
+        "fail", or "skip" the rest of it.
     metadata
         Further columns: "path" and "offset" (of the row in its file), named ``_path``, ``_offset``.
     s3
@@ -238,6 +242,7 @@ def read_files(
         )
     _one_of("format", format, ("json", "parquet"))
     _one_of("compression", compression, ("auto", "none", "gzip", "zstd"))
+    _one_of("on_removed", on_removed, ("fail", "skip"))
     if format == "json" and schema is None:
         raise PlanError(
             "JSON files carry no schema, and none is given",
@@ -250,6 +255,7 @@ def read_files(
         "lanes": _lanes_json(lanes),
         "ordered": ordered,
         "watch_every_ms": duration_ms(watch_every, "watch_every"),
+        "on_removed": on_removed,
         "metadata": list(metadata),
     }
     if s3 is not None:

@@ -116,6 +116,7 @@ def test_files_options(tmp_path: Path) -> None:
         "lanes": "one",
         "ordered": True,
         "watch_every_ms": 10_000,
+        "on_removed": "fail",
         "metadata": ["path", "offset"],
     }
 

@@ -17,6 +17,7 @@ struct Read {
   Kind kind = Kind::kWait;
   std::optional<RawBatch> raw;
   std::shared_ptr<arrow::RecordBatch> columns;
+  Origin origin;  // of kRows, without the partition; filled in by the lane
 };
 
 // Reads one file from a position to its end. Used by one thread.
@@ -27,7 +28,9 @@ class FileReader {
   virtual Result<Read> read(const Budget& budget, bool wait) = 0;
   // Next to read: uncompressed byte, or row for Parquet.
   virtual int64_t next() const = 0;
-  // After kEnd: bytes of the file that have been read, in the file's own size.
+  // True after rows behind which nothing is left, as far as that is known without reading: kEnd comes next.
+  virtual bool ended() const = 0;
+  // After kEnd or ended(): bytes of the file that have been read, in the file's own size.
   virtual int64_t read_bytes() const = 0;
 };
 

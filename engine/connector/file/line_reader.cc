@@ -21,6 +21,28 @@ bool IsBlank(const char* begin, const char* end) {
 
 }  // namespace
 
+bool IsClosed(std::string_view line) {
+  const size_t begin = line.find_first_not_of(" \t\r");
+  if (begin == std::string_view::npos) return true;
+  if (line[begin] != '{') return false;
+  int64_t depth = 0;
+  bool text = false;
+  for (size_t at = begin; at < line.size(); ++at) {
+    const char c = line[at];
+    if (text) {
+      if (c == '\\') ++at;
+      text = c != '"';
+    } else if (c == '"') {
+      text = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if ((c == '}' || c == ']') && --depth == 0) {
+      return line.find_first_not_of(" \t\r", at + 1) == std::string_view::npos;
+    }
+  }
+  return false;
+}
+
 LineReader::LineReader(LineReaderOptions options)
     : options_(std::move(options)), bytes_(options_.bytes), next_(options_.bytes.offset) {}
 
@@ -176,7 +198,9 @@ Result<bool> LineReader::LastLine(RawBatch* raw) {
   }
   if (options_.bytes.compression == Compression::kNone) {
     FZ_ASSIGN(auto info, options_.bytes.fs->GetFileInfo(options_.bytes.path));
-    left_ = info.size() > options_.bytes.size;
+    const std::string_view line =
+        gathering_ ? std::string_view(long_) : std::string_view(data_ + at_, static_cast<size_t>(end_ - at_));
+    left_ = info.size() > options_.bytes.size || (options_.hold_last && !IsClosed(line));
     if (left_) return false;
   }
   if (gathering_) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "connector/file/byte_reader.h"
 #include "connector/file/file_reader.h"
@@ -11,6 +12,7 @@ struct LineReaderOptions {
   ByteReaderOptions bytes;
   bool with_path = false;
   bool with_offset = false;
+  bool hold_last = false;  // a last line without a line end may still be written on
 };
 
 // Gives the lines of a text file as rows, positions = byte offsets of their begins. Lines end with LF or
@@ -19,7 +21,8 @@ struct LineReaderOptions {
 // more than that is ever held.
 //
 // If the file, when read to `bytes.size`, is found to have grown and no line end is there, the last line is
-// left unread: its writer has not finished it. read_bytes() is then where it begins.
+// left unread: its writer has not finished it. With `hold_last` so is a last line that is not a closed
+// object. read_bytes() is then where it begins.
 class LineReader : public FileReader {
  public:
   explicit LineReader(LineReaderOptions options);
@@ -27,6 +30,7 @@ class LineReader : public FileReader {
   Result<Read> read(const Budget& budget, bool wait) override;
   int64_t next() const override { return next_; }
   int64_t read_bytes() const override;
+  bool ended() const override { return !left_ && (ended_ || (chunk_.last && at_ == end_ && !gathering_)); }
 
  private:
   Status Take(Chunk chunk);
@@ -53,5 +57,9 @@ class LineReader : public FileReader {
   int64_t long_begin_ = 0;  // file offset of the gathered line
   int64_t long_bytes_ = 0;  // of the gathered line, also what has not been kept
 };
+
+// True if the line is blank or a JSON object to its last bracket. No begin of an object is: such a line is
+// whole, whether or not a line end follows.
+bool IsClosed(std::string_view line);
 
 }  // namespace frazil::file

@@ -33,5 +33,17 @@ TEST(LineReader, ALongFirstLineBeginsBehindTheByteOrderMark) {
   }
 }
 
+TEST(LineReader, TellsAClosedObjectFromItsBegins) {
+  for (const std::string line : {R"({})", R"({"a":1})", R"( {"a":"}\"{", "b":[{"c":"]"},[]], "d":"\\"} )"}) {
+    EXPECT_TRUE(IsClosed(line)) << line;
+    EXPECT_TRUE(IsClosed(line + "\r")) << line;
+    EXPECT_FALSE(IsClosed(line + "x")) << line;
+    for (size_t size = line.find('{') + 1; size < line.rfind('}'); ++size)
+      EXPECT_FALSE(IsClosed(line.substr(0, size))) << line.substr(0, size);
+  }
+  EXPECT_TRUE(IsClosed(" \t\r"));
+  for (const char* line : {"12", "\"a\"", "[{}]", "x{}", "}", "\\"}) EXPECT_FALSE(IsClosed(line)) << line;
+}
+
 }  // namespace
 }  // namespace frazil::file

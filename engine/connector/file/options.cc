@@ -92,6 +92,9 @@ Result<Options> ParseOptions(const json& options) {
                                                    {"gzip", Compression::kGzip},
                                                    {"zstd", Compression::kZstd}},
                                                   Compression::kAuto));
+  FZ_ASSIGN(parsed.on_removed,
+            Word<OnRemoved>(options, "on_removed", {{"fail", OnRemoved::kFail}, {"skip", OnRemoved::kSkip}},
+                            OnRemoved::kFail));
   FZ_ASSIGN([[maybe_unused]] const int order, Word<int>(options, "order_by", {{"name", 0}}, 0));
   const auto every = options.find("watch_every_ms");
   if (every != options.end() && !every->is_null()) {

@@ -94,6 +94,7 @@ class ParquetReader : public FileReader {
   }
 
   int64_t next() const override { return next_; }
+  bool ended() const override { return next_ >= rows_; }
   int64_t read_bytes() const override { return options_.file.size; }
 
  private:
@@ -220,6 +221,7 @@ class NamedReader : public FileReader {
     return read;
   }
   int64_t next() const override { return reader_->next(); }
+  bool ended() const override { return reader_->ended(); }
   int64_t read_bytes() const override { return reader_->read_bytes(); }
 
  private:

@@ -1,6 +1,7 @@
 #include "connector/file/position.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 namespace frazil::file {
@@ -12,6 +13,8 @@ Status Broken(const std::string& text) {
   return Error(ErrorKind::kState,
                "reading a position of files: expected {\"v\":1,...}, got " + text.substr(0, 200));
 }
+
+constexpr int64_t kPlaceMax = int64_t{1} << 61;  // bytes or rows; sums of two stay in an int64
 
 // [[key, bytes], ...]
 bool ReadSizes(const json& list, std::map<std::string, int64_t>* sizes) {
@@ -38,7 +41,14 @@ Result<Position> Position::Parse(const std::string& text) {
   position.file = file.get<std::string>();
   position.floor = floor.get<std::string>();
   position.offset = offset.get<int64_t>();
-  if (position.offset < 0) return Broken(text);
+  const json base = parsed.value("base", json(0));
+  const json left = parsed.value("left", json(0));
+  if (!base.is_number_integer() || !left.is_number_integer()) return Broken(text);
+  position.base = base.get<int64_t>();
+  position.left = left.get<int64_t>();
+  if (position.offset < 0 || position.offset > kPlaceMax || std::abs(position.base) > kPlaceMax) {
+    return Broken(text);
+  }
   const json below = parsed.value("below", json());
   if (below.is_array() && below.size() == 2 && below[0].is_number_integer() && below[1].is_number_integer()) {
     position.below = {below[0].get<int64_t>(), below[1].get<uint64_t>()};
@@ -54,14 +64,27 @@ std::string Position::ToJson(bool rows) const {
   json made = {{"v", 1}, {"file", file}, {rows ? "row" : "offset", offset}};
   if (!floor.empty()) made["floor"] = floor;
   if (!floor.empty() && below_known) made["below"] = {below.files, below.digest};
+  if (base != 0) made["base"] = base;
+  if (left != 0) made["left"] = left;
   json& list = made["done"] = json::array();
   for (const auto& [key, size] : done) list.push_back({key, size});
   return made.dump();
 }
 
+void Position::Begin(const std::string& key) {
+  file = key;
+  offset = 0;
+  if (const auto found = done.find(key); found != done.end()) {
+    offset = found->second;
+    done.erase(found);
+  }
+  base -= offset;
+}
+
 void Position::Finish(int64_t size) {
   done[file] = size;
   file.clear();
+  base += offset;
   offset = 0;
 }
 

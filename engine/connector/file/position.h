@@ -14,7 +14,8 @@ namespace frazil::file {
 // {"v":1, "file": key of the file being read or "", "offset": bytes of it (uncompressed) or "row": rows of
 // it,
 //  "done": [[key, bytes], ...] files read to that size, "floor": files with keys up to it are read as well,
-//  "below": [how many these are, digest of their keys and sizes]}.
+//  "below": [how many these are, digest of their keys and sizes],
+//  "base": bytes or rows, "left": bytes}.
 // `done` lists at most kDoneFiles and kDoneBytes; above that the lowest ones go under the floor.
 struct Position {
   static constexpr size_t kDoneFiles = 512;
@@ -35,10 +36,19 @@ struct Position {
   std::string floor;
   Below below;
   bool below_known = true;  // false: of a position that was written without
+  // base + a row's place in `file` rises over all files of the lane, in reading order. base + offset is what
+  // was read of the lane so far: (uncompressed) bytes, rows for Parquet.
+  int64_t base = 0;
+  int64_t left = 0;  // bytes of files known to be there, and neither read nor being read
+
+  // True if rows are known that were not read.
+  bool unfinished() const { return !file.empty() || left > 0; }
 
   static Result<Position> Parse(const std::string& json);
   std::string ToJson(bool rows) const;
 
+  // Begins to read a file, where it was left if it has been read before.
+  void Begin(const std::string& key);
   // Notes that the file being read has been read up to `size` bytes; no file is being read then.
   void Finish(int64_t size);
   // Moves what is above the bound under the floor, except past a key in `waiting` (files not yet read,

@@ -13,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const bool rows : {false, true}) {
     const auto again = Position::Parse(position->ToJson(rows));
     if (!again.ok() || again->file != position->file || again->offset != position->offset ||
-        again->done != position->done || again->floor != position->floor) {
+        again->done != position->done || again->base != position->base || again->left != position->left ||
+        again->floor != position->floor) {
       std::abort();
     }
   }

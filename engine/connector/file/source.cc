@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
 #include "base/limits.h"
 #include "connector/file/lane_reader.h"
@@ -49,8 +50,9 @@ class FileSource : public Source {
     for (const Assignment& partition : partitions) {
       auto position = Position::Parse(partition.position);
       if (!position.ok()) return Prefixed(position.status(), partition.name);
-      Open& lane = lanes_.emplace_back(Open{partition.ordinal, !partition.end.empty(),
-                                            LaneReader(partition.name, std::move(*position), context_)});
+      Open& lane = lanes_.emplace_back(
+          Open{partition.ordinal, !partition.end.empty(),
+               LaneReader(partition.name, std::move(*position), !partition.end.empty(), context_)});
       if (!lane.bounded) {
         watching_ = true;
         continue;
@@ -74,9 +76,8 @@ class FileSource : public Source {
         if (!lane.reader.left()) continue;
         left = true;
         if (!lane.reader.open() && OpenLanes() >= kOpenLanes) continue;
-        const int64_t begin = lane.reader.next();
         FZ_ASSIGN(auto read, lane.reader.read(budget, wait));
-        if (read.kind == Read::Kind::kRows) return Given(lane, begin, std::move(read));
+        if (read.kind == Read::Kind::kRows) return Given(lane, std::move(read));
       }
       left = std::any_of(lanes_.begin(), lanes_.end(), [](const Open& lane) { return lane.reader.left(); }) ||
              watching_;
@@ -105,13 +106,11 @@ class FileSource : public Source {
         std::count_if(lanes_.begin(), lanes_.end(), [](const Open& lane) { return lane.reader.open(); }));
   }
 
-  static Poll Given(const Open& lane, int64_t begin, Read read) {
+  static Poll Given(const Open& lane, Read read) {
     Poll poll;
     poll.kind = Poll::Kind::kRows;
+    poll.origin = read.origin;
     poll.origin.partition = lane.ordinal;
-    poll.origin.position_begin = begin;
-    poll.origin.position_end = lane.reader.next();
-    if (read.raw.has_value() && read.raw->rows() > 0) poll.origin.position_begin = read.raw->position.front();
     poll.raw = std::move(read.raw);
     poll.columns = std::move(read.columns);
     return poll;
@@ -151,7 +150,16 @@ class FileSource : public Source {
     return Status::OK();
   }
 
-  std::string condition() const override { return condition_; }
+  std::string condition() const override {
+    std::string text = condition_;
+    for (const Open& lane : lanes_) {
+      const std::string path = lane.reader.held();
+      if (path.empty()) continue;
+      text += (text.empty() ? "" : "; ") + path + ": the last line has no end yet";
+      break;  // one is enough to look at
+    }
+    return text;
+  }
 
   std::shared_ptr<const Listing> listing_;
   LaneContext context_;
@@ -167,18 +175,35 @@ class FileEnumerator : public Enumerator {
  public:
   explicit FileEnumerator(Listing listing) : listing_(std::move(listing)) {}
 
+  // Notes those of which rows are left: a worker has to look for them even if nothing is there.
+  Status known(const std::vector<PartitionPosition>& partitions) override {
+    unfinished_.clear();
+    for (const PartitionPosition& partition : partitions) {
+      auto position = Position::Parse(partition.position);
+      if (!position.ok()) return Prefixed(position.status(), partition.name);
+      if (position->unfinished()) unfinished_.insert(partition.name);
+    }
+    return Status::OK();
+  }
+
   Result<std::vector<Partition>> discover(bool bounded) override {
-    FZ_ASSIGN(const auto lanes, listing_.Lanes(bounded));
+    FZ_ASSIGN(auto lanes, listing_.Lanes(bounded));
     const bool rows = listing_.options().format == Format::kParquet;
+    std::map<std::string, Lane> found;
+    for (const std::string& name : unfinished_) found[name].name = name;
+    for (Lane& lane : lanes) found[lane.name] = std::move(lane);
     std::vector<Partition> partitions;
-    for (const Lane& lane : lanes) {
-      partitions.push_back({lane.name, Position().ToJson(rows), bounded ? End::Of(lane) : ""});
+    for (const auto& [name, lane] : found) {
+      Position start;
+      for (const Entry& file : lane.files) start.left += file.size;
+      partitions.push_back({name, start.ToJson(rows), bounded ? End::Of(lane) : ""});
     }
     return partitions;
   }
 
  private:
   Listing listing_;
+  std::set<std::string> unfinished_;
 };
 
 }  // namespace

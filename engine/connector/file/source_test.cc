@@ -8,131 +8,26 @@
 #include <parquet/arrow/writer.h>
 
 #include <algorithm>
-#include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <random>
-#include <set>
-#include <thread>
 
 #include "base/limits.h"
+#include "connector/file/drained.h"
 
 namespace frazil {
 namespace {
 
+using file::Assigned;
+using file::Drain;
+using file::Drained;
+using file::Folder;
+using file::Line;
+using file::ReadAll;
+using file::Reading;
+using file::Strings;
+using file::Texts;
 using nlohmann::json;
 namespace fs = std::filesystem;
-
-// A folder that goes with the test.
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "frazil-file-XXXXXX").string();
-    path_ = ::mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string path(const std::string& name) const { return (path_ / name).string(); }
-  std::string write(const std::string& name, const std::string& text) const {
-    fs::create_directories((path_ / name).parent_path());
-    std::ofstream(path(name), std::ios::binary) << text;
-    return path(name);
-  }
-  void append(const std::string& name, const std::string& text) const {
-    std::ofstream(path(name), std::ios::binary | std::ios::app) << text;
-  }
-
- private:
-  fs::path path_;
-};
-
-struct Line {
-  std::string place;
-  int64_t position;
-  std::string text;
-  bool operator==(const Line&) const = default;
-  auto operator<=>(const Line&) const = default;
-};
-
-// What polls gave until idle or end, and the positions after each of them.
-struct Drained {
-  std::vector<Line> lines;
-  std::vector<RejectedRow> rejected;
-  std::vector<std::pair<size_t, std::vector<PartitionPosition>>> steps;  // lines so far, positions
-  Poll::Kind last = Poll::Kind::kIdle;
-  Status error;
-};
-
-struct Reading {
-  json options;
-  bool bounded = true;
-  int64_t chunk_bytes = 1 << 20;
-  Budget budget{1000, 1 << 20};
-  std::vector<PartitionPosition> from;  // empty = the start
-};
-
-std::shared_ptr<arrow::Schema> TextSchema() { return arrow::schema({arrow::field("a", arrow::int64())}); }
-
-Drained Drain(Source& source, const Budget& budget, int idle_max = 2000) {
-  Drained drained;
-  int idle = 0;
-  for (;;) {
-    auto polled = source.poll(budget);
-    if (!polled.ok()) {
-      drained.error = polled.status();
-      return drained;
-    }
-    drained.last = polled->kind;
-    if (polled->kind == Poll::Kind::kEnd) return drained;
-    if (polled->kind == Poll::Kind::kIdle) {
-      if (++idle > idle_max) return drained;
-      continue;
-    }
-    if (polled->raw.has_value()) {
-      const RawBatch& raw = *polled->raw;
-      for (int64_t i = 0; i < raw.rows(); ++i)
-        drained.lines.push_back({raw.place, raw.position[static_cast<size_t>(i)], std::string(raw.row(i))});
-      drained.rejected.insert(drained.rejected.end(), raw.rejected.begin(), raw.rejected.end());
-    }
-    drained.steps.emplace_back(drained.lines.size(), source.positions());
-  }
-}
-
-Result<std::unique_ptr<Source>> Assigned(const Reading& run) {
-  FZ_ASSIGN(auto enumerator, MakeFileEnumerator(run.options));
-  FZ_ASSIGN(auto partitions, enumerator->discover(run.bounded));
-  FZ_ASSIGN(auto source, file::MakeSourceOfChunks(run.options, TextSchema(), arrow::default_memory_pool(),
-                                                  run.chunk_bytes));
-  std::vector<Assignment> assignments;
-  for (const auto& partition : partitions) {
-    std::string position = partition.start;
-    for (const auto& from : run.from) {
-      if (from.name == partition.name) position = from.position;
-    }
-    assignments.push_back(
-        {static_cast<int32_t>(assignments.size()), partition.name, position, partition.end});
-  }
-  FZ_TRY(source->assign(assignments, [] {}));
-  return source;
-}
-
-Drained ReadAll(const Reading& run) {
-  auto source = Assigned(run);
-  if (!source.ok()) {
-    Drained drained;
-    drained.error = source.status();
-    return drained;
-  }
-  return Drain(**source, run.budget, run.bounded ? 1 << 30 : 2000);
-}
-
-std::vector<std::string> Texts(const Drained& drained) {
-  EXPECT_TRUE(drained.error.ok()) << drained.error.ToString();
-  std::vector<std::string> texts;
-  for (const auto& line : drained.lines) texts.push_back(line.text);
-  return texts;
-}
-
-using Strings = std::vector<std::string>;
 
 TEST(FileSource, ReadsLinesOfAllKinds) {
   Folder folder;
@@ -232,6 +127,7 @@ TEST(FileSource, ChunksAndBudgetsChangeNothing) {
 void ExpectRestarts(Reading run) {
   const Drained whole = ReadAll(run);
   ASSERT_TRUE(whole.error.ok()) << whole.error.ToString();
+  for (size_t i = 1; i < whole.lines.size(); ++i) ASSERT_LT(whole.lines[i - 1].order, whole.lines[i].order);
   for (const auto& [lines, positions] : whole.steps) {
     run.from = positions;
     const Drained rest = ReadAll(run);
@@ -557,6 +453,8 @@ TEST(FileSource, ReadsParquetFromEveryPosition) {
       if (poll.kind == Poll::Kind::kEnd) break;
       ASSERT_EQ(poll.kind, Poll::Kind::kRows);
       ASSERT_TRUE(poll.columns->ValidateFull().ok());
+      ASSERT_EQ(poll.origin.position_base + poll.origin.position_begin, row);
+      ASSERT_EQ(poll.origin.position_base + poll.origin.position_end, row + poll.columns->num_rows());
       for (int64_t i = 0; i < poll.columns->num_rows(); ++i, ++row) {
         ASSERT_EQ(static_cast<const arrow::Int64Array&>(*poll.columns->column(0)).Value(i), row);
         ASSERT_EQ(static_cast<const arrow::Int64Array&>(*poll.columns->column(1)).Value(i),

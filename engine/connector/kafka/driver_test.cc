@@ -60,7 +60,10 @@ class Driver {
     auto made = MakeKafkaEnumerator(command["options"]);
     if (!made.ok()) return Failed(made.status());
     enumerator_ = std::move(*made);
-    enumerator_->known(command["known"]);
+    std::vector<PartitionPosition> known;
+    for (const json& name : command["known"]) known.push_back({name.get<std::string>(), "{}"});
+    const Status taken = enumerator_->known(known);
+    if (!taken.ok()) return Failed(taken);
     return json::object();
   }
 

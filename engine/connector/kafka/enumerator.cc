@@ -52,7 +52,7 @@ using Offsets = std::map<std::string, int64_t>;  // by partition name
 class KafkaEnumerator : public Enumerator {
  public:
   explicit KafkaEnumerator(Options options) : options_(std::move(options)) {}
-  void known(const std::vector<std::string>& partitions) override;
+  Status known(const std::vector<PartitionPosition>& partitions) override;
   Result<std::vector<Partition>> discover(bool bounded) override;
 
  private:
@@ -72,9 +72,10 @@ class KafkaEnumerator : public Enumerator {
   bool first_ = true;            // later partitions are new ones and begin at their first row
 };
 
-void KafkaEnumerator::known(const std::vector<std::string>& partitions) {
-  known_.insert(partitions.begin(), partitions.end());
+Status KafkaEnumerator::known(const std::vector<PartitionPosition>& partitions) {
+  for (const PartitionPosition& partition : partitions) known_.insert(partition.name);
   if (!known_.empty()) first_ = false;
+  return Status::OK();
 }
 
 // The broker did not answer: the login's error if it refused us, else what is known of the connection.

@@ -297,9 +297,7 @@ class Coordinator:
             restored, workers=settings.workers, diverting=set(self._runnable.diverting)
         )
         found = self._discover_first()
-        self._start_positions = {
-            source: dict(state.positions()) for source, state in self._partitions.state().items()
-        }
+        self._start_positions = self._partitions.positions()
         if found is None:
             return False
         # Sources that end by themselves (a table in memory, a counted generator) end any run. One
@@ -370,7 +368,7 @@ class Coordinator:
         started = time.monotonic()
         while not self._stop.is_set():
             self._commits.check()
-            discovery.begin(bounded=self._settings.bounded, known=self._partitions.names())
+            discovery.begin(bounded=self._settings.bounded, known=self._partitions.positions())
             try:
                 found = discovery.take(TICK_S)
             except FrazilError as error:
@@ -433,7 +431,7 @@ class Coordinator:
             self._take_partitions()
             if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
-                self._discovery.begin(bounded=False, known=self._partitions.names())
+                self._discovery.begin(bounded=False, known=self._partitions.positions())
 
     def _wait(self, next_cut: float) -> list[Any]:
         tick = TICK_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from frazil.errors import FrazilError
 from frazil.run.engine_job import EngineJob, Found
@@ -29,7 +29,7 @@ class Discovery:
         self._found: FoundBySource = {}
         self._error: FrazilError | None = None
 
-    def begin(self, *, bounded: bool, known: Mapping[str, Sequence[str]]) -> None:
+    def begin(self, *, bounded: bool, known: Mapping[str, Mapping[str, str]]) -> None:
         """Begin to look, unless a look is under way."""
         if self._thread is not None:
             return
@@ -66,7 +66,7 @@ class Discovery:
         if self._thread is not None and self._threaded:
             self._thread.join()
 
-    def _look(self, bounded: bool, known: Mapping[str, Sequence[str]]) -> None:
+    def _look(self, bounded: bool, known: Mapping[str, Mapping[str, str]]) -> None:
         try:
             self._found = self._job.discover(bounded=bounded, known=known)
         except FrazilError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,16 +93,17 @@ class EngineJob:
         self._job = _engine.Job(json.dumps(plan), json.dumps(fields), dict(functions))
 
     def discover(
-        self, *, bounded: bool, known: Mapping[str, Sequence[str]]
+        self, *, bounded: bool, known: Mapping[str, Mapping[str, str]]
     ) -> dict[str, list[Found]]:
         """Partitions of every source, by source id.
 
-        `known` are those that the checkpoint has: others are new since then and start at their
-        first row, whatever the source's start says.
+        `known` are those that the checkpoint has, with their positions: others are new since then
+        and start at their first row, whatever the source's start says. A source names those of
+        them that have rows left also if they are gone: it is refused when they are assigned.
         """
         found = json.loads(
             self._job.discover(
-                bounded, json.dumps({key: list(each) for key, each in known.items()})
+                bounded, json.dumps({key: dict(each) for key, each in known.items()})
             )
         )
         return {

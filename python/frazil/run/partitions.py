@@ -70,9 +70,9 @@ class Partitions:
         position = source.positions[found.name]
         return Assigned(ordinal, found.name, position, found.end, ordinal % self._workers)
 
-    def names(self) -> dict[str, list[str]]:
-        """The partitions known so far, by source."""
-        return {source: list(known.positions) for source, known in self._sources.items()}
+    def positions(self) -> dict[str, dict[str, str]]:
+        """Where the partitions known so far are, by source."""
+        return {source: dict(known.positions) for source, known in self._sources.items()}
 
     def state(self) -> dict[str, SourceState]:
         """For a manifest without rows: where everything stands."""
