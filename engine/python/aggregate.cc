@@ -10,13 +10,15 @@
 namespace frazil::python {
 namespace {
 
-// The column (name "") that an aggregate makes of columns of a schema; options are a JSON object.
-SchemaCarrier AggregateType(const std::string& function, nb::handle arguments, const std::string& options) {
+// The column (name "") that an aggregate makes of columns of a schema, and whether it needs the order of rows;
+// options are a JSON object.
+nb::tuple AggregateType(const std::string& function, nb::handle arguments, const std::string& options) {
   const auto schema = ImportSchema(arguments);
   arrow::DataTypeVector types;
   for (const auto& field : schema->fields()) types.push_back(field->type());
   const auto aggregate = ValueOrThrow(MakeAggregate(function, types, nlohmann::json::parse(options)));
-  return {arrow::schema({arrow::field("", aggregate->result_type(), aggregate->result_nullable())})};
+  const auto made = arrow::field("", aggregate->result_type(), aggregate->result_nullable());
+  return nb::make_tuple(SchemaCarrier{arrow::schema({made})}, aggregate->needs_order());
 }
 
 // (name, least arguments, most arguments, signature, options, doc) of each function.

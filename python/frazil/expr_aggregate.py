@@ -15,8 +15,16 @@ from frazil.types import type_name
 COLUMN_PREFIX = "__agg_"
 """Names of aggregates that are only part of an expression."""
 
-ORDERED = frozenset({"arg_max", "arg_min", "collect_list", "first", "last", "top_k"})
-"""Functions whose result depends on the order of rows."""
+_DEFAULTS = {
+    "accuracy": 0.01,
+    "bits": 12,
+    "ddof": 1,
+    "ignore_nulls": True,
+    "max_bins": 2048,
+    "max_bytes": 16 << 20,
+    "smallest": False,
+}
+"""Options that are not shown if they are so."""
 
 
 class Aggregate(Expr):
@@ -68,7 +76,11 @@ class Aggregate(Expr):
 
     def __repr__(self) -> str:
         said = [repr(arg) for arg in self.__args[1:]]
-        said += [f"{name}={value!r}" for name, value in self._options.items() if value is not False]
+        said += [
+            f"{name}={value!r}"
+            for name, value in self._options.items()
+            if value != _DEFAULTS.get(name)
+        ]
         text = f"{self._function}({', '.join(said)})"
         if self.__args:
             text = f"{self.__args[0]!r}.{text}"
@@ -90,8 +102,8 @@ class Aggregate(Expr):
             "options": dict(self._options),
         }
 
-    def _field(self, name: str, schema: pa.Schema, where: str) -> pa.Field:
-        """Give the column that it makes of the columns of a stream."""
+    def _bound(self, name: str, schema: pa.Schema, where: str) -> tuple[pa.Field, bool]:
+        """Give the column that it makes of a stream's, and whether the order of rows matters."""
         fields = [bind(arg, schema, where) for arg in self.__args]
         if self._predicate is not None:
             bound = bind(self._predicate, schema, where)
@@ -101,9 +113,10 @@ class Aggregate(Expr):
                     "a predicate is boolean: compare it with something",
                 )
         try:
-            return aggregate_type(self._function, fields, self._options).with_name(name)
+            made, ordered = aggregate_type(self._function, fields, self._options)
         except PlanError as error:
             raise type(error)(error.what, f"in: {self!r}", *error.lines) from None
+        return made.with_name(name), ordered
 
 
 def count() -> Aggregate:
@@ -177,8 +190,8 @@ def split(
 
 def aggregate_type(
     function: str, arguments: Sequence[pa.Field], options: Mapping[str, Any]
-) -> pa.Field:
-    """Ask for the type of an aggregate, as a field without a name.
+) -> tuple[pa.Field, bool]:
+    """Ask for the type of an aggregate, as a field without a name, and whether order matters.
 
     Raises
     ------
@@ -191,8 +204,8 @@ def aggregate_type(
     except (TypeError, ValueError):
         said = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise PlanError(f"{function}: {said}", "options are whole or finite numbers") from None
-    made = _engine.aggregate_type(function, types, text)
-    return pa.schema(made).field(0)
+    made, ordered = _engine.aggregate_type(function, types, text)
+    return pa.schema(made).field(0), ordered
 
 
 def _key(aggregate: Aggregate) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from frazil.errors import ColumnExists, PlanError, TypeMismatch, on_user_line
 from frazil.event_time import bounded, require_event_time
 from frazil.expr import Column, Expr, as_expr, col
-from frazil.expr_aggregate import COLUMN_PREFIX, ORDERED, Aggregate, aggregates_in, split
+from frazil.expr_aggregate import COLUMN_PREFIX, Aggregate, aggregates_in, split
 from frazil.node import (
     WINDOW_COLUMNS,
     ExchangeNode,
@@ -207,10 +207,10 @@ class Windowed:
             },
         )
         time = require_event_time(port, origin, f"a window ({self._window})")
-        for one in made.values():
-            if one._function in ORDERED:
+        bound = [_bound(one, name, port, origin) for name, one in made.items()]
+        for one, (_, ordered) in zip(made.values(), bound, strict=True):
+            if ordered:
                 _require_positions(port, f"{one!r} depends on the order of rows")
-        columns = [_field(one, name, port, origin) for name, one in made.items()]
         keys = [port.schema.field(name) for name in self._keys]
         partial = WindowPartialNode(
             pa.schema(keys),
@@ -221,10 +221,11 @@ class Windowed:
             self._window,
             self._lateness_ms,
             tuple(made.items()),
+            any(ordered for _, ordered in bound),
         )
         transforms = (("identity", 0),) * len(keys)
         exchange = ExchangeNode(partial.schema, Port(partial), self._keys, transforms, hashed=True)
-        schema = pa.schema([*keys, *WINDOW_COLUMNS, *columns])
+        schema = pa.schema([*keys, *WINDOW_COLUMNS, *(column for column, _ in bound)])
         stream = Stream(Port(WindowAggregateNode(schema, Port(exchange), partial)))
         if all(isinstance(one, Aggregate) for one in asked.values()):
             return stream
@@ -357,9 +358,9 @@ def _wanted(asked: Mapping[str, Any]) -> list[Aggregate]:
     return wanted
 
 
-def _field(aggregate: Aggregate, name: str, port: Port, origin: str) -> pa.Field:
+def _bound(aggregate: Aggregate, name: str, port: Port, origin: str) -> tuple[pa.Field, bool]:
     try:
-        return aggregate._field(name, port.schema, origin)
+        return aggregate._bound(name, port.schema, origin)
     except PlanError as error:
         calls = call_texts(port.node)
         what, *lines = (as_written(line, calls) for line in (error.what, *error.lines))

@@ -171,6 +171,7 @@ class WindowPartialNode(OneInput):
     window: Window
     lateness_ms: int
     aggregates: tuple[tuple[str, Aggregate], ...]
+    ordered: bool  # the result of one of them depends on the order of rows
 
     @property
     def late_schema(self) -> pa.Schema:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from frazil.duration import duration_text
-from frazil.expr_aggregate import ORDERED
 from frazil.node import EventTimeNode, Node, SourceNode, WindowAggregateNode, WindowPartialNode
 from frazil.types import type_name
 from frazil.udf import as_written, call_texts
@@ -55,7 +54,7 @@ def needs_positions(nodes: Mapping[str, Node], aside_used: Collection[str]) -> s
     open_nodes: list[Node] = [
         node
         for node_id, node in nodes.items()
-        if isinstance(node, WindowPartialNode) and (node_id in aside_used or _is_ordered(node))
+        if isinstance(node, WindowPartialNode) and (node_id in aside_used or node.ordered)
     ]
     while open_nodes:
         node = open_nodes.pop()
@@ -66,7 +65,3 @@ def needs_positions(nodes: Mapping[str, Node], aside_used: Collection[str]) -> s
             found.add(ids[id(node)])
         open_nodes += [port.node for port in node.inputs]
     return found
-
-
-def _is_ordered(node: WindowPartialNode) -> bool:
-    return any(one._function in ORDERED for _, one in node.aggregates)

@@ -34,8 +34,8 @@ def same(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def any_type(function: str, arguments: Any, options: Any) -> pa.Field:
-    return pa.field("", pa.int64())
+def any_type(function: str, arguments: Any, options: Any) -> tuple[pa.Field, bool]:
+    return pa.field("", pa.int64()), function in ("first", "last")
 
 
 def orders(name: str | None = None) -> fz.Stream:
@@ -245,9 +245,9 @@ def test_every_aggregate_of_the_engine_is_a_method() -> None:
 def test_what_the_engine_does_not_know_is_refused() -> None:
     schema = pa.schema([("x", pa.int64())])
     with pytest.raises(fz.PlanError, match='there is no aggregate function "median"'):
-        Aggregate("median", (col("x"),), {})._field("m", schema, "here")
+        Aggregate("median", (col("x"),), {})._bound("m", schema, "here")
     with pytest.raises(fz.PlanError, match='option "digits": there is no such option'):
-        Aggregate("sum", (col("x"),), {"digits": 3})._field("m", schema, "here")
+        Aggregate("sum", (col("x"),), {"digits": 3})._bound("m", schema, "here")
     with pytest.raises(fz.PlanError, match="finite numbers"):
         by_user().agg(m=col("n").quantile(float("nan")))
 
@@ -387,7 +387,8 @@ def test_how_aggregates_are_shown() -> None:
     assert repr(col("x").arg_max(col("n"))) == "x.arg_max(n)"
     assert repr(col("x").quantile(0.5)) == "x.quantile(q=0.5)"
     assert repr(col("x").count_distinct()) == "x.count_distinct()"
-    assert repr(col("x").count_distinct(approximate=True)) == "x.count_distinct(approximate=True)"
+    assert repr(col("x").count_distinct(max_bytes="1MiB")) == "x.count_distinct(max_bytes=1048576)"
+    assert repr(col("x").top_k(3, by=col("n"), smallest=True)) == "x.top_k(n, k=3, smallest=True)"
 
 
 def test_rows_of_memory_need_a_zone() -> None:
