@@ -10,8 +10,8 @@
 namespace frazil::python {
 namespace {
 
-// The column (name "") that an aggregate makes of columns of a schema, and whether it needs the order of rows;
-// options are a JSON object.
+// The column (name "") that an aggregate makes of columns of a schema, and whether it needs the order of
+// rows; options are a JSON object.
 nb::tuple AggregateType(const std::string& function, nb::handle arguments, const std::string& options) {
   const auto schema = ImportSchema(arguments);
   arrow::DataTypeVector types;

@@ -75,7 +75,8 @@ class Aggregate(Expr):
         return Aggregate(self._function, args[:-1], self._options, args[-1])
 
     def __repr__(self) -> str:
-        said = [repr(arg) for arg in self.__args[1:]]
+        by = "by=" if self._function == "top_k" else ""
+        said = [f"{by}{arg!r}" for arg in self.__args[1:]]
         said += [
             f"{name}={value!r}"
             for name, value in self._options.items()

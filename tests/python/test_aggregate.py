@@ -388,7 +388,9 @@ def test_how_aggregates_are_shown() -> None:
     assert repr(col("x").quantile(0.5)) == "x.quantile(q=0.5)"
     assert repr(col("x").count_distinct()) == "x.count_distinct()"
     assert repr(col("x").count_distinct(max_bytes="1MiB")) == "x.count_distinct(max_bytes=1048576)"
-    assert repr(col("x").top_k(3, by=col("n"), smallest=True)) == "x.top_k(n, k=3, smallest=True)"
+    assert (
+        repr(col("x").top_k(3, by=col("n"), smallest=True)) == "x.top_k(by=n, k=3, smallest=True)"
+    )
 
 
 def test_rows_of_memory_need_a_zone() -> None:
