@@ -1,5 +1,6 @@
 #include "state/key_codec.h"
 
+#include <arrow/scalar.h>
 #include <arrow/type.h>
 #include <arrow/visit_array_inline.h>
 #include <arrow/visit_type_inline.h>
