@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import frazil as fz
@@ -135,6 +137,67 @@ def generated(catalog: Mapping[str, str]) -> Golden:
     return Golden({"t.g": stream.write_iceberg("t.g", catalog=catalog)}, {"t.g": wanted})
 
 
+# Lines of a file in turn, by kind: of them every fifth cannot be decoded.
+LINES = [
+    '{{"id": {n}, "user": "u{n}", "amount": {n}.5}}',
+    '{{"id": {n}, "user": null, "amount": null}}',
+    '{{"id": "{n}", "user": "u"}}',
+    '{{"amount": {n}, "note": [{n}], "user": "ä", "id": {n}}}',
+    "",
+]
+
+
+def file_lines(folder: Path) -> dict[str, list[str]]:
+    """Files in two folders, the last lines of which have no end; made once."""
+    made: dict[str, list[str]] = {}
+    for number in range(10):
+        path = folder / "in" / "ab"[number % 2] / f"{number}.jsonl"
+        lines = [LINES[n % 5].format(n=n) for n in range(number * 11, number * 11 + 7 + number % 2)]
+        made[str(path)] = lines
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.write_text("\n".join(lines))
+    return made
+
+
+def _file_row(path: str, line: str, offset: int) -> Row:
+    read = json.loads(line)
+    row = {name: read.get(name) for name in ("id", "user", "amount")}
+    if row["amount"] is not None:
+        row["amount"] = float(row["amount"])
+    return {**row, "_path": path, "_offset": offset}
+
+
+def filed(catalog: Mapping[str, str]) -> Golden:
+    """Files of JSON lines in two lanes; bad rows into a table of their own."""
+    folder = Path(catalog["warehouse"].removeprefix("file://")).parent
+    good: list[Row] = []
+    bad: list[Row] = []
+    for path, lines in file_lines(folder).items():
+        offset = 0
+        for line in lines:
+            if '"id": "' in line:
+                place = {"partition": path, "position": offset}
+                bad.append({**place, "column": "id", "raw": line.encode()})
+            elif line:
+                good.append(_file_row(path, line, offset))
+            offset += len(line.encode()) + 1
+    stream = fz.read_files(
+        f"{folder}/in/**",
+        format="json",
+        schema=SCHEMA,
+        lanes="by_folder",
+        metadata=["path", "offset"],
+        name="files",
+    )
+    rejected = stream.rejected.select("partition", "position", "column", "raw")
+    sinks = {
+        "t.files": stream.write_iceberg("t.files", catalog=catalog),
+        "t.bad": rejected.write_iceberg("t.bad", catalog=catalog),
+    }
+    return Golden(sinks, {"t.files": good, "t.bad": bad})
+
+
 GOLDEN: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -146,5 +209,6 @@ GOLDEN: Mapping[str, Build] = {
         fanned,
         diamond,
         generated,
+        filed,
     )
 }

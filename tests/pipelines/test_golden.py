@@ -69,16 +69,17 @@ def test_crashes_at_any_step(tmp_path: Path, name: str, seed: int) -> None:
 
 
 @pytest.mark.slow
-def test_crashed_at_every_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["distributed", "filed"])
+def test_crashed_at_every_step(tmp_path: Path, name: str) -> None:
     """Each step of one run, in a world of its own."""
     (tmp_path / "whole").mkdir()
     counter = CrashAt()
-    World(tmp_path / "whole", GOLDEN["distributed"]).run(seed=3, workers=2, hook=counter)
+    World(tmp_path / "whole", GOLDEN[name]).run(seed=3, workers=2, hook=counter)
     assert counter.steps > 20
     for step in range(1, counter.steps + 1):
         folder = tmp_path / str(step)
         folder.mkdir()
-        world = World(folder, GOLDEN["distributed"])
+        world = World(folder, GOLDEN[name])
         with pytest.raises(Crash):
             world.run(seed=3, workers=2, hook=CrashAt(step))
         world.run(seed=3, workers=2)
