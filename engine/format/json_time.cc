@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include "base/calendar.h"
+
 namespace frazil {
 namespace {
 
@@ -100,7 +102,7 @@ bool ReadOffset(Reader& in, int64_t* seconds) {
 
 // seconds and nanos in [0, 1e9) to units, cut towards the past.
 TimeFit ToUnits(__int128 seconds, int64_t nanos, arrow::TimeUnit::type unit, int64_t* value) {
-  const int64_t per_second = UnitsPerSecond(unit);
+  const int64_t per_second = PerSecond(unit);
   const int64_t nanos_per_unit = 1'000'000'000 / per_second;
   const __int128 units = seconds * per_second + nanos / nanos_per_unit;
   if (units < std::numeric_limits<int64_t>::min() || units > std::numeric_limits<int64_t>::max()) {
@@ -138,20 +140,6 @@ bool ReadPart(Reader& in, DurationPart* part) {
 }
 
 }  // namespace
-
-int64_t UnitsPerSecond(arrow::TimeUnit::type unit) {
-  switch (unit) {
-    case arrow::TimeUnit::SECOND:
-      return 1;
-    case arrow::TimeUnit::MILLI:
-      return 1'000;
-    case arrow::TimeUnit::MICRO:
-      return 1'000'000;
-    case arrow::TimeUnit::NANO:
-      return 1'000'000'000;
-  }
-  return 1;
-}
 
 const char* UnitName(arrow::TimeUnit::type unit) {
   switch (unit) {

@@ -30,9 +30,6 @@ TimeFit ParseIsoTime(std::string_view text, arrow::TimeUnit::type unit, int64_t*
 // 24 hours.
 TimeFit ParseIsoDuration(std::string_view text, arrow::TimeUnit::type unit, int64_t* value);
 
-// Units in a second: 1, 1000, ...
-int64_t UnitsPerSecond(arrow::TimeUnit::type unit);
-
 // "s", "ms", "us" or "ns".
 const char* UnitName(arrow::TimeUnit::type unit);
 

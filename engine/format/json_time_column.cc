@@ -1,6 +1,7 @@
 #include <limits>
 #include <optional>
 
+#include "base/calendar.h"
 #include "format/json_column.h"
 #include "format/json_number.h"
 #include "format/json_time.h"
@@ -119,8 +120,7 @@ class TimeColumn : public JsonFixedColumn<T> {
   }
 
   bool InRange(int64_t value) const {
-    if (shape_.kind == TimeKind::kTime)
-      return value >= 0 && value < kDaySeconds * UnitsPerSecond(shape_.unit);
+    if (shape_.kind == TimeKind::kTime) return value >= 0 && value < kDaySeconds * PerSecond(shape_.unit);
     return value >= std::numeric_limits<T>::min() && value <= std::numeric_limits<T>::max();
   }
 
@@ -163,7 +163,7 @@ Result<TimeShape> DateShape(const std::string& unit_text) {
   FZ_ASSIGN(const auto unit, UnitOf(unit_text));
   if (!unit.has_value()) return shape;
   shape.numbers = true;
-  shape.divisor = kDaySeconds * UnitsPerSecond(*unit);
+  shape.divisor = kDaySeconds * PerSecond(*unit);
   return shape;
 }
 

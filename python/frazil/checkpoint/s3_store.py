@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import obstore
 from frazil.checkpoint.store import PutOutcome, check_key, check_size, probe_puts
 from frazil.errors import StoreError, StoreUnavailable
+from frazil.text_option import flag_of, seconds_of
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
@@ -74,9 +75,9 @@ class S3Options:
             secret_access_key=given.get("secret_access_key") or env("AWS_SECRET_ACCESS_KEY"),
             session_token=given.get("session_token") or env("AWS_SESSION_TOKEN"),
             region=given.get("region") or env("AWS_REGION") or env("AWS_DEFAULT_REGION"),
-            allow_http=_flag(given, "allow_http"),
-            path_style=_flag(given, "path_style"),
-            timeout_s=_seconds(given, "timeout_s", 20.0),
+            allow_http=flag_of(given.get("allow_http"), "S3 option allow_http", StoreError),
+            path_style=flag_of(given.get("path_style"), "S3 option path_style", StoreError),
+            timeout_s=seconds_of(given.get("timeout_s"), "S3 option timeout_s", 20.0, StoreError),
         )
 
 
@@ -189,26 +190,3 @@ def _first_line(error: Exception) -> str:
     """The error without the client's debug dump, which may repeat the request."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
-
-
-def _flag(given: Mapping[str, str], name: str) -> bool | None:
-    value = given.get(name)
-    if value is None:
-        return None
-    text = str(value).lower()
-    if text not in ("true", "false"):
-        raise StoreError(f"S3 option {name}: expected true or false, got {value!r}")
-    return text == "true"
-
-
-def _seconds(given: Mapping[str, str], name: str, default: float) -> float:
-    value = given.get(name)
-    if value is None:
-        return default
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise StoreError(f"S3 option {name}: expected seconds up to 3600, got {value!r}")
-    return seconds

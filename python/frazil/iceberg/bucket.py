@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import obstore
 from frazil.errors import ConfigError
+from frazil.text_option import flag_of, seconds_of
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
@@ -147,20 +148,8 @@ def _open(name: str, options: Mapping[str, str]) -> S3Store:
 
 
 def _flag(options: Mapping[str, str], name: str) -> bool:
-    value = options.get(name, "false").lower()
-    if value not in ("true", "false"):
-        raise ConfigError(f"catalog property s3.{name}: expected true or false, got {value!r}")
-    return value == "true"
+    return bool(flag_of(options.get(name), f"catalog property s3.{name}", ConfigError))
 
 
 def _seconds(options: Mapping[str, str], name: str, default: float) -> float:
-    value = options.get(name)
-    if value is None:
-        return default
-    try:
-        seconds = float(value)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 3600:
-        raise ConfigError(f"catalog property s3.{name}: expected seconds up to 3600, got {value!r}")
-    return seconds
+    return seconds_of(options.get(name), f"catalog property s3.{name}", default, ConfigError)

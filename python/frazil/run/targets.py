@@ -32,18 +32,40 @@ class SinkSpec:
     hook: Callable[[str], None] = lambda _: None
 
 
-class FileTarget:
-    """Files in a local folder, visible when they are committed."""
+class _NoTable:
+    """What is not a table: it is made as it is written to, and nothing of it is looked after."""
 
     missing = False
+
+    def make(self, log: Sequence[Entry]) -> None:
+        """Nothing."""
+
+    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
+        """Nothing."""
+        return {}
+
+    def verify(self, log: LogView) -> int | None:
+        """Nothing to check: what is gone was somebody's wish."""
+        return None
+
+    def maintain(self) -> None:
+        """Nothing to tidy up."""
+
+    def place(self) -> TablePlace | None:
+        """Not a table."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to put away."""
+
+
+class FileTarget(_NoTable):
+    """Files in a local folder, visible when they are committed."""
 
     def __init__(self, spec: SinkSpec) -> None:
         self.name = spec.name
         self._spec = spec
         self._folder = Path(spec.options["folder"])
-
-    def make(self, log: Sequence[Entry]) -> None:
-        """Nothing: it is made as it is written to."""
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """Which attempt the staged files are of, and whose."""
@@ -63,39 +85,16 @@ class FileTarget:
         rows = sum(file_commit.commit(self._folder, token.parts) for token in pending)
         return Committed(pending[-1].slot, pending[-1].digest, rows=rows)
 
-    def verify(self, log: LogView) -> int | None:
-        """Nothing to check: files that are gone were somebody's wish."""
-        return None
-
-    def maintain(self) -> None:
-        """Nothing to tidy up."""
-
-    def place(self) -> TablePlace | None:
-        """Not a table."""
-        return None
-
-    def close(self) -> None:
-        """Nothing to put away."""
-
     def _prefix(self, log: CheckpointLog) -> str:
         return file_commit.file_prefix(self.name, file_scope(log.incarnation, self._spec.id))
 
 
-class MemoryTarget:
+class MemoryTarget(_NoTable):
     """Rows in a Python object of this process."""
-
-    missing = False
 
     def __init__(self, spec: SinkSpec) -> None:
         self.name = spec.name
         self._rows = spec.objects["rows"]
-
-    def make(self, log: Sequence[Entry]) -> None:
-        """Nothing: it is made as it is written to."""
-
-    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
 
     def recover(self, log: CheckpointLog) -> None:
         """Nothing is left of a dead process."""
@@ -110,35 +109,12 @@ class MemoryTarget:
                 landed[token.incarnation] = token.slot
         return Committed(pending[-1].slot, pending[-1].digest, rows=rows)
 
-    def verify(self, log: LogView) -> int | None:
-        """Nothing to check."""
-        return None
 
-    def maintain(self) -> None:
-        """Nothing to tidy up."""
-
-    def place(self) -> TablePlace | None:
-        """Not a table."""
-        return None
-
-    def close(self) -> None:
-        """Nothing to put away."""
-
-
-class ConsoleTarget:
+class ConsoleTarget(_NoTable):
     """Standard output."""
-
-    missing = False
 
     def __init__(self, spec: SinkSpec) -> None:
         self.name = spec.name
-
-    def make(self, log: Sequence[Entry]) -> None:
-        """Nothing: it is made as it is written to."""
-
-    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
-        """Nothing."""
-        return {}
 
     def recover(self, log: CheckpointLog) -> None:
         """Printed is printed."""
@@ -147,20 +123,6 @@ class ConsoleTarget:
         """Print the rows of all tokens."""
         rows = sum(console_commit.commit(token.parts, sys.stdout) for token in pending)
         return Committed(pending[-1].slot, pending[-1].digest, rows=rows)
-
-    def verify(self, log: LogView) -> int | None:
-        """Nothing to check."""
-        return None
-
-    def maintain(self) -> None:
-        """Nothing to tidy up."""
-
-    def place(self) -> TablePlace | None:
-        """Not a table."""
-        return None
-
-    def close(self) -> None:
-        """Nothing to put away."""
 
 
 def make_target(connector: str, spec: SinkSpec) -> SinkTarget:
