@@ -10,6 +10,9 @@ APT := cmake ninja-build ccache mold librdkafka-dev libsimdjson-dev libxxhash-de
 ifeq ($(shell command -v $(PYTHON)),/usr/bin/python3)
 APT += python3-venv python3-dev
 endif
+ifeq ($(shell command -v c++),)
+APT += g++
+endif
 # Only the tests with real services need these; make build and make test-fast do not.
 APT_TEST := openjdk-17-jdk-headless maven
 
@@ -27,6 +30,7 @@ system: ## install the Debian packages the build needs (asks at a terminal; YES=
 	touch $@
 
 build: system .venv/.ready ## build the engine and install frazil into .venv (editable)
+	@test -e $(BUILD)/engine_tests || echo "building the C++ engine: some minutes the first time, and quiet"
 	$(UV) pip install --quiet --python $(PY) --no-build-isolation --no-deps -e . \
 	  -C build-dir=$(BUILD) -C cmake.define.FZ_TESTS=ON
 

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -149,3 +151,23 @@ def test_missing_system_library(
     said = lines.index(f"frazil: {what} was not found.")
     assert lines[said + 1] == "it is needed to build the engine from source"
     assert lines[said + 2] == f"install it:  apt-get install {package}   (or run: make system)"
+
+
+def test_pip_isolates_the_build(source: Path, tmp_path: Path) -> None:
+    """What pyproject.toml asks for is all that a build needs: pip's own new environment has it.
+
+    pip's folder is new each time, so nothing would come from ccache: of the engine only nanobind is
+    compiled here; the rest is compiled against the same packages by `installed`.
+    """
+    command(sys.executable, "-m", "venv", "pip", cwd=tmp_path)
+    command(
+        tmp_path / "pip" / "bin" / "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path,
+        "-Cbuild.targets=nanobind-static", "-Cinstall.components=none",
+        f"-Cbuild-dir={tmp_path / 'build'}", source, cwd=tmp_path,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("frazil-*.whl")
+    cache = (tmp_path / "build" / "CMakeCache.txt").read_text()
+    assert "/pip-build-env-" in cache
+    assert str(source) + "/.venv" not in cache
+    with zipfile.ZipFile(wheel) as opened:
+        assert "frazil/py.typed" in opened.namelist()

@@ -32,7 +32,7 @@ class PrometheusEndpoint:
         except ImportError:
             raise ConfigError(
                 "metrics need the package prometheus-client, which is not installed",
-                "install it: pip install 'frazil[metrics]'",
+                "install it: pip install prometheus-client",
             ) from None
         self._status: Status | None = None
         registry: CollectorRegistry = CollectorRegistry()
