@@ -223,9 +223,11 @@ void LaneReader::Finish() {
     return;
   }
   if (holding) waiting_.push_back(*current_);  // behind those that came late for their place
+  // What a bounded run leaves of a file that grew while it was read.
+  const int64_t rest = IsText(current_->path) && !holding ? current_->size - size : 0;
   current_.reset();
   position_.Finish(size);
-  position_.left = WaitingBytes();
+  position_.left = WaitingBytes() + rest;
   std::vector<std::string> keys;
   for (const Entry& file : waiting_) keys.push_back(file.key);
   std::sort(keys.begin(), keys.end());

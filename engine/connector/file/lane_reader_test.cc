@@ -155,6 +155,20 @@ TEST(LaneReader, FilesThatGoBeforeTheyAreReadAreMissed) {
   }
 }
 
+TEST(LaneReader, AFileOfWhichALineIsLeftIsMissed) {
+  Folder folder;
+  folder.write("x/1", "1\n22");
+  Reading run{{{"paths", {folder.path("*/*")}}, {"lanes", "each"}}};
+  auto source = Assigned(run).ValueOrDie();
+  folder.append("x/1", "33\n");
+  EXPECT_EQ(Texts(Drain(*source, run.budget)), (Strings{"1"}));
+  run.from = source->positions();
+  EXPECT_EQ(Texts(ReadAll(run)), (Strings{"2233"}));
+  folder.write("y/1", "3\n");
+  EXPECT_NE(MessageOf(Without(run, folder, {"x"}).error).find("the rest of it (2 bytes) is not there"),
+            std::string::npos);
+}
+
 TEST(LaneReader, FilesThatWereReadMayGo) {
   for (const char* lanes : {"by_folder", "each", "one"}) {
     Folder folder;
