@@ -312,3 +312,33 @@ def test_many_partitions_are_written_in_bounded_memory(tmp_path: Path) -> None:
         assert key.to_bytes(8, "little").hex() == file["partition"][0]
         counts[key] = counts.get(key, 0) + table.num_rows
     assert counts == dict.fromkeys(range(2000), 60)
+
+
+def test_few_rows_in_each_of_many_partitions_make_a_file_each(tmp_path: Path) -> None:
+    """More pieces of batches wait than may: they are put side by side, not written early."""
+    schema = with_ids(pa.schema([("k", pa.int32()), ("n", pa.int64()), ("text", pa.string())]))
+    spec = [{"source": "k", "name": "k", "transform": "identity"}]
+    partitions, rounds = 1000, 70
+    batches = [
+        pa.record_batch(
+            {
+                "k": pa.array(
+                    [(i * 7 + j * 13) % partitions for j in range(partitions)], pa.int32()
+                ),
+                "n": pa.array(range(i * partitions, (i + 1) * partitions), pa.int64()),
+                "text": [None if j % 5 == 0 else f"{i}-{j}" for j in range(partitions)],
+            }
+        )
+        for i in range(rounds)
+    ]
+    files = write(tmp_path, schema, batches, partition=spec, io_threads=2)
+    assert len(files) == partitions
+    written = []
+    for file in files:
+        table = pq.ParquetFile(path_of(file)).read()
+        assert file["rows"] == table.num_rows == rounds
+        numbers = table["n"].to_pylist()
+        assert numbers == sorted(numbers)
+        written.append(table)
+    everything = pa.concat_tables(written).cast(pa.schema(list(batches[0].schema)))
+    assert everything.sort_by("n").equals(pa.Table.from_batches(batches))

@@ -1,6 +1,8 @@
 #include "connector/iceberg/sink.h"
 #include "connector/data_folder.h"
 
+#include <arrow/array/builder_primitive.h>
+#include <arrow/compute/api_vector.h>
 #include <arrow/util/future.h>
 #include <arrow/util/thread_pool.h>
 
@@ -24,6 +26,9 @@
 
 namespace frazil::iceberg {
 namespace {
+
+// Up to so many partitions, gathering halves the pieces that wait at least.
+constexpr int64_t kGatheredPartitions = limits::kPendingSlices / 2;
 
 // Bytes of batches whose rows still wait. A batch counts whole until the last of its rows is taken.
 class PendingBytes {
@@ -105,6 +110,10 @@ class IcebergSink : public Sink {
       }
     }
     if (kept) pending_.Add(split.rows);
+    // Few rows in each of many partitions are no reason to write files: they are put side by side.
+    if (pieces_ > limits::kPendingSlices && static_cast<int64_t>(partitions_.size()) <= kGatheredPartitions) {
+      FZ_TRY(Gather());
+    }
     if (pieces_ > limits::kPendingSlices ||
         (pending_.Known() > limits::kPendingBytes && pending_.Total() > limits::kPendingBytes)) {
       FZ_TRY(EncodeAll());
@@ -178,6 +187,45 @@ class IcebergSink : public Sink {
     FZ_TRY(partition->file->Write(*rows));
     if (stay && partition->file->encoded() < options_.file_bytes) return Status::OK();
     return CloseFile(id, partition);
+  }
+
+  // Copies the rows that wait into one batch, ordered by partition: a piece each is left. Rows are taken by
+  // their numbers; slices of so many pieces would be more than the rows.
+  Status Gather() {
+    arrow::RecordBatchVector sources;
+    std::unordered_map<const arrow::RecordBatch*, int64_t> begins;  // of a source in all of them
+    int64_t end = 0;
+    arrow::Int64Builder numbers(context_.pool);
+    for (const auto& [id, partition] : partitions_) {
+      for (const auto& piece : partition.pieces) {
+        const auto [begin, fresh] = begins.try_emplace(piece.rows.get(), end);
+        if (fresh) {
+          sources.push_back(piece.rows);
+          end += piece.rows->num_rows();
+        }
+        FZ_TRY(numbers.Reserve(piece.length));
+        for (int64_t i = 0; i < piece.length; ++i) numbers.UnsafeAppend(begin->second + piece.offset + i);
+      }
+    }
+    FZ_ASSIGN(const auto all, arrow::ConcatenateRecordBatches(sources, context_.pool));
+    sources.clear();
+    FZ_ASSIGN(const auto order, numbers.Finish());
+    arrow::compute::ExecContext context(context_.pool);
+    FZ_ASSIGN(const auto taken,
+              arrow::compute::Take(all, order, arrow::compute::TakeOptions::NoBoundsCheck(), &context));
+    const auto rows = taken.record_batch();
+    int64_t offset = 0;
+    pieces_ = 0;
+    for (auto& [id, partition] : partitions_) {
+      if (partition.rows == 0) continue;
+      partition.pieces = {{rows, offset, partition.rows}};
+      offset += partition.rows;
+      ++pieces_;
+    }
+    FZ_CHECK(offset == rows->num_rows());
+    (void)pending_.Total();
+    pending_.Add(rows);
+    return Status::OK();
   }
 
   // Encodes what waits in all partitions, those with an open file first.

@@ -13,10 +13,11 @@ namespace frazil::iceberg {
 // touches the catalog. Options are those of ParseWriterOptions; kConfig errors for what is wrong with them.
 //
 // Memory is bounded: rows of a partition gather until they are worth encoding (limits::kPendingRows,
-// kPendingBytes), at most limits::kOpenWriters files are open and hold limits::kOpenWriterBytes. Beyond that
-// the least recently used, or the largest, is closed and its partition gets another file later: many
-// partitions mean small files, never more memory. Files that no token names are removed when the sink is
-// destroyed, as far as that works; the table's orphan removal finds the others.
+// kPendingBytes; pieces of batches in them, kPendingSlices, are put side by side), at most
+// limits::kOpenWriters files are open and hold limits::kOpenWriterBytes. Beyond that the least recently used,
+// or the largest, is closed and its partition gets another file later: many partitions mean small files,
+// never more memory. Files that no token names are removed when the sink is destroyed, as far as that works;
+// the table's orphan removal finds the others.
 Result<std::unique_ptr<Sink>> MakeIcebergSink(const nlohmann::json& options, const SinkContext& context);
 
 }  // namespace frazil::iceberg
