@@ -167,6 +167,8 @@ Status EncodedKeys::resize_rows(int64_t rows) {
   rows_ = 0;
   FZ_TRY(offsets_->Resize((rows + 1) * static_cast<int64_t>(sizeof(uint32_t)), false));
   FZ_TRY(hashes_->Resize(rows * static_cast<int64_t>(sizeof(uint64_t)), false));
+  offset_ = reinterpret_cast<uint32_t*>(offsets_->mutable_data());
+  hash_ = reinterpret_cast<uint64_t*>(hashes_->mutable_data());
   return Status::OK();
 }
 
@@ -175,15 +177,19 @@ Status EncodedKeys::resize_bytes(uint64_t bytes) {
     return Error(ErrorKind::kUser, "encoding the keys of a batch: " + std::to_string(bytes) +
                                        " bytes, at most 4 GiB are possible; use shorter keys");
   }
-  return bytes_->Resize(static_cast<int64_t>(bytes), false);
+  FZ_TRY(bytes_->Resize(static_cast<int64_t>(bytes), false));
+  starts_ = reinterpret_cast<const char*>(bytes_->data());
+  return Status::OK();
 }
 
-void EncodedKeys::hash_rows() {
-  auto* hashes = reinterpret_cast<uint64_t*>(hashes_->mutable_data());
-  const uint32_t* offset = offsets();
-  const uint8_t* bytes = bytes_->data();
-  for (int64_t i = 0; i < rows_; ++i) {
-    hashes[i] = XXH3_64bits(bytes + offset[i], offset[i + 1] - offset[i]);
+void EncodedKeys::finish(int64_t rows, const uint64_t* hashes) {
+  rows_ = rows;
+  if (hashes != nullptr) {
+    std::memcpy(hash_, hashes, static_cast<size_t>(rows) * sizeof(uint64_t));
+    return;
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    hash_[i] = XXH3_64bits(starts_ + offset_[i], offset_[i + 1] - offset_[i]);
   }
 }
 
@@ -192,14 +198,12 @@ Status EncodedKeys::assign(std::span<const std::string_view> keys) {
   uint64_t total = 0;
   for (const auto& key : keys) total += key.size();
   FZ_TRY(resize_bytes(total));
-  uint32_t* ends = mutable_offsets();
-  ends[0] = 0;
+  offset_[0] = 0;
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (!keys[i].empty()) std::memcpy(bytes_->mutable_data() + ends[i], keys[i].data(), keys[i].size());
-    ends[i + 1] = ends[i] + static_cast<uint32_t>(keys[i].size());
+    if (!keys[i].empty()) std::memcpy(bytes_->mutable_data() + offset_[i], keys[i].data(), keys[i].size());
+    offset_[i + 1] = offset_[i] + static_cast<uint32_t>(keys[i].size());
   }
-  rows_ = static_cast<int64_t>(keys.size());
-  hash_rows();
+  finish(static_cast<int64_t>(keys.size()), nullptr);
   return Status::OK();
 }
 
@@ -219,7 +223,7 @@ Status KeyCodec::encode(const arrow::ArrayVector& columns, int64_t rows, Encoded
     FZ_CHECK(columns[i]->type() == types_[i] || columns[i]->type()->Equals(*types_[i]));
   }
   FZ_TRY(keys->resize_rows(rows));
-  uint32_t* lengths = keys->mutable_offsets() + 1;
+  uint32_t* lengths = keys->offset_ + 1;
   std::memset(lengths - 1, 0, static_cast<size_t>(rows + 1) * sizeof(uint32_t));
   uint64_t most = 0;
   Measure measure{lengths, &most};
@@ -236,12 +240,7 @@ Status KeyCodec::encode(const arrow::ArrayVector& columns, int64_t rows, Encoded
     FZ_TRY(arrow::VisitArrayInline(*columns[i], &write));
     if (write.bad >= 0) return BadTime(*columns[i], i, write.bad);
   }
-  keys->rows_ = rows;
-  if (hashes.empty()) {
-    keys->hash_rows();
-  } else {
-    std::memcpy(keys->hashes_->mutable_data(), hashes.data(), hashes.size_bytes());
-  }
+  keys->finish(rows, hashes.empty() ? nullptr : hashes.data());
   return Status::OK();
 }
 

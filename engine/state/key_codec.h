@@ -24,14 +24,10 @@ class EncodedKeys {
 
   int64_t size() const { return rows_; }
   std::string_view key(int64_t row) const {
-    const uint32_t* offset = offsets() + row;
-    return {reinterpret_cast<const char*>(bytes_->data()) + offset[0], offset[1] - offset[0]};
+    return {starts_ + offset_[row], static_cast<size_t>(offset_[row + 1] - offset_[row])};
   }
-  uint64_t hash(int64_t row) const { return hashes().data()[row]; }
-  std::span<const uint64_t> hashes() const {
-    return {rows_ == 0 ? nullptr : reinterpret_cast<const uint64_t*>(hashes_->data()),
-            static_cast<size_t>(rows_)};
-  }
+  uint64_t hash(int64_t row) const { return hash_[row]; }
+  std::span<const uint64_t> hashes() const { return {hash_, static_cast<size_t>(rows_)}; }
 
   // Takes keys that are encoded already. Errors: more than 4 GiB of keys, no memory.
   Status assign(std::span<const std::string_view> keys);
@@ -39,16 +35,17 @@ class EncodedKeys {
  private:
   friend class KeyCodec;
 
-  const uint32_t* offsets() const { return reinterpret_cast<const uint32_t*>(offsets_->data()); }
-  uint32_t* mutable_offsets() { return reinterpret_cast<uint32_t*>(offsets_->mutable_data()); }
   Status resize_rows(int64_t rows);
   Status resize_bytes(uint64_t bytes);
-  Status start_rows();  // lengths in offsets[1..] become the starts of the rows
-  void hash_rows();
+  void finish(int64_t rows, const uint64_t* hashes);  // hashes them unless they are given
 
   arrow::MemoryPool* pool_;
+  std::unique_ptr<arrow::ResizableBuffer> offsets_, bytes_, hashes_;
+  // What the buffers hold.
   int64_t rows_ = 0;
-  std::shared_ptr<arrow::ResizableBuffer> offsets_, bytes_, hashes_;
+  uint32_t* offset_ = nullptr;  // rows + 1
+  const char* starts_ = nullptr;
+  uint64_t* hash_ = nullptr;
 };
 
 // Encodes key columns as key.h says (version 1), hashes them, and makes columns of encoded keys again.

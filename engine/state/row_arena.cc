@@ -7,14 +7,25 @@
 namespace frazil {
 
 RowArena::~RowArena() {
-  if (outside_bytes_ > 0) {
-    Walk walk;
-    while (std::byte* row = next(&walk)) {
-      if (has(row, kOutside) && !has(row, kFree)) release_outside(row);
-    }
-  }
+  release_all_outside();
   for (const Chunk& chunk : chunks_) {
     pool_->Free(reinterpret_cast<uint8_t*>(chunk.memory), int64_t{chunk.units} * kUnit);
+  }
+}
+
+void RowArena::clear() {
+  release_all_outside();
+  for (Chunk& chunk : chunks_) chunk.used = 0;
+  if (!chunks_.empty()) chunks_[0].used = kReservedUnits;
+  open_ = 0;
+  free_.fill(0);
+}
+
+void RowArena::release_all_outside() {
+  Walk walk;
+  while (outside_bytes_ > 0) {
+    std::byte* row = next(&walk);
+    if (has(row, kOutside) && !has(row, kFree)) release_outside(row);
   }
 }
 
@@ -35,7 +46,7 @@ Status RowArena::add_chunk(uint32_t units) {
   FZ_TRY(chunks_.reserve(chunks_.size() + 1));
   const auto usual =
       static_cast<uint32_t>(std::clamp<int64_t>(chunk_bytes_ / kUnit / 4, kFirstChunkUnits, kChunkUnits));
-  const uint32_t reserved = chunks_.empty() ? 1 : 0;  // row number 0 is no row
+  const uint32_t reserved = chunks_.empty() ? kReservedUnits : 0;
   Chunk chunk{nullptr, std::max(usual, units + reserved), reserved};
   uint8_t* memory = nullptr;
   FZ_TRY(pool_->Allocate(int64_t{chunk.units} * kUnit, &memory));
@@ -51,9 +62,10 @@ Result<uint32_t> RowArena::take(uint32_t behind) {
     return row;
   }
   const uint32_t units = payload_ / kUnit + behind;
-  if (chunks_.empty() || chunks_.back().units - chunks_.back().used < units) FZ_TRY(add_chunk(units));
-  Chunk& chunk = chunks_.back();
-  const auto row = static_cast<uint32_t>((chunks_.size() - 1) << kChunkShift | chunk.used);
+  while (open_ < chunks_.size() && chunks_[open_].units - chunks_[open_].used < units) ++open_;
+  if (open_ == chunks_.size()) FZ_TRY(add_chunk(units));
+  Chunk& chunk = chunks_[open_];
+  const auto row = static_cast<uint32_t>(open_ << kChunkShift | chunk.used);
   chunk.used += units;
   set_head(at(row), 0);  // a row that was never used is not dirty
   return row;

@@ -44,6 +44,9 @@ class RowArena {
   Result<uint32_t> allocate(std::string_view key);
   void release(uint32_t row);
 
+  // Frees all rows and keeps the chunks for new ones.
+  void clear();
+
   std::byte* at(uint32_t row) const {
     return chunks_[row >> kChunkShift].memory + static_cast<size_t>(row & (kChunkUnits - 1)) * kUnit;
   }
@@ -56,6 +59,15 @@ class RowArena {
     Outside outside;
     std::memcpy(&outside, key_place(row), sizeof outside);
     return {outside.bytes, outside.length};
+  }
+  // True if the row has this key and is not erased: one look at the head of most rows.
+  bool matches(const std::byte* row, std::string_view key) const {
+    const uint16_t bits = head(row);
+    if (key.size() > kInlineKeyBytes) {
+      return (bits & (kOutside | kErased)) == kOutside && this->key(row) == key;
+    }
+    return (bits & (kLengthMask | kOutside | kErased)) == key.size() &&
+           SameBytes(key_place(row), key.data(), key.size());
   }
   void prefetch(const std::byte* row) const {
     __builtin_prefetch(row);
@@ -77,6 +89,7 @@ class RowArena {
   static constexpr uint32_t kChunkShift = 15;
   static constexpr uint32_t kChunkUnits = 1u << kChunkShift;
   static constexpr uint32_t kFirstChunkUnits = 128;
+  static constexpr uint32_t kReservedUnits = 1;  // of the first chunk, as row number 0 is no row
   static constexpr size_t kChunksMax = size_t{1} << (32 - kChunkShift);
   static constexpr uint32_t kHeadBytes = 2;
   static constexpr uint16_t kLengthMask = kOutside - 1;
@@ -103,12 +116,25 @@ class RowArena {
     return reinterpret_cast<const char*>(row + payload_ + kHeadBytes);
   }
   char* key_place(std::byte* row) const { return reinterpret_cast<char*>(row + payload_ + kHeadBytes); }
+  // memcmp for few bytes, without the call.
+  static bool SameBytes(const char* left, const char* right, size_t size) {
+    const auto word = [](const char* at) {
+      uint64_t value;
+      std::memcpy(&value, at, sizeof value);
+      return value;
+    };
+    if (size < 8) return std::memcmp(left, right, size) == 0;
+    uint64_t different = word(left + size - 8) ^ word(right + size - 8);
+    for (size_t at = 0; at + 8 < size; at += 8) different |= word(left + at) ^ word(right + at);
+    return different == 0;
+  }
   // Units behind the payload, which is also the size a free row is kept by.
   static uint32_t units_behind(uint16_t head) {
     const uint32_t bytes = (head & kOutside) != 0 ? sizeof(Outside) : head & kLengthMask;
     return (kHeadBytes + bytes + kUnit - 1) / kUnit;
   }
   void release_outside(std::byte* row);
+  void release_all_outside();
   Status add_chunk(uint32_t units);
   Result<uint32_t> take(uint32_t behind);
 
@@ -116,7 +142,8 @@ class RowArena {
   arrow::MemoryPool* pool_;
   PoolArray<Chunk> chunks_;
   std::array<uint32_t, (kHeadBytes + kInlineKeyBytes + kUnit - 1) / kUnit + 1>
-      free_{};  // first, by units behind
+      free_{};       // first, by units behind
+  size_t open_ = 0;  // the chunk that rows are cut from; those behind it are empty
   int64_t chunk_bytes_ = 0;
   int64_t outside_bytes_ = 0;
 };

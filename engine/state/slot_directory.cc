@@ -20,7 +20,7 @@ void SlotDirectory::Put(SubTable& table, uint64_t slot) {
 
 Result<SlotDirectory::SubTable> SlotDirectory::make(uint32_t rows, uint32_t depth) {
   SubTable table;
-  table.capacity = std::max(kSlotsMin, rows * 2);
+  table.capacity = std::max(kSlotsMin, rows * (rows < kSparseRows ? 3 : 2));
   table.depth = depth;
   const auto bytes = static_cast<int64_t>(table.capacity * sizeof(uint64_t));
   uint8_t* memory = nullptr;
@@ -80,6 +80,13 @@ Status SlotDirectory::split(uint32_t hash) {
   const size_t first = index_of(hash) / share * share;
   for (size_t i = first + share / 2; i < first + share; ++i) directory_[i] = added;
   return Status::OK();
+}
+
+void SlotDirectory::clear() {
+  for (SubTable& table : tables_) {
+    std::memset(table.slots, 0, table.capacity * sizeof(uint64_t));
+    table.rows = 0;
+  }
 }
 
 Status SlotDirectory::reserve(uint32_t hash) {

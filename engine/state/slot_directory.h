@@ -21,6 +21,8 @@ class SlotDirectory {
  public:
   static constexpr uint32_t kSubTableRows = 64 * 1024;  // rows at which a sub-table is split
   static constexpr uint32_t kSlotsMin = 16;
+  static constexpr uint32_t kSparseRows =
+      4096;  // below, load is from 1/3: growing less often costs less there
   // Splits of a sub-table; beyond it grows. Only keys made to collide get there before memory ends.
   static constexpr uint32_t kDepthMax = 16;
 
@@ -56,6 +58,8 @@ class SlotDirectory {
   Status reserve(uint32_t hash);
   void insert(uint32_t hash, uint32_t row);
   void erase(uint32_t hash, uint32_t row);  // the row is there
+
+  void clear();  // all rows; the memory is kept
 
   int64_t bytes() const { return slot_bytes_ + tables_.bytes() + directory_.bytes(); }
   size_t sub_tables() const { return tables_.size(); }

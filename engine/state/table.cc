@@ -62,8 +62,7 @@ Status StateTable::probe_all(const EncodedKeys& keys, size_t count, RowOf row_of
       std::byte* found = group.candidates[i];
       Status status;
       // Every change of the table since pass 2 was an insertion, which leaves a row where it is.
-      if (found != nullptr && rows_.key(found) == keys.key(row) && !rows_.has(found, RowArena::kErased))
-          [[likely]] {
+      if (found != nullptr && rows_.matches(found, keys.key(row))) [[likely]] {
         payloads[first + i] = found;
         inserted[first + i] = 0;
         if (options_.track_changes && !rows_.has(found, RowArena::kDirty)) status = note_change(found);
@@ -248,6 +247,13 @@ void StateTable::clear_changes() {
     }
   }
   changed_.clear();
+}
+
+void StateTable::clear() {
+  slots_.clear();
+  rows_.clear();
+  changed_.clear();
+  size_ = 0;
 }
 
 }  // namespace frazil

@@ -84,6 +84,9 @@ class StateTable {
   // Begins anew: every row is known and unchanged, tombstones are forgotten.
   void clear_changes();
 
+  // Takes all rows away, with changes and tombstones, and keeps the memory for new ones.
+  void clear();
+
   int64_t size() const { return size_; }
   // All that is allocated from the pool, exactly.
   int64_t bytes() const { return rows_.bytes() + slots_.bytes() + changed_.bytes(); }

@@ -139,6 +139,7 @@ std::string RandomKey(std::mt19937& random, int space) {
   const int number = static_cast<int>(random() % static_cast<unsigned>(space));
   std::string key = std::to_string(number);
   if (number % 11 == 0) key.resize(static_cast<size_t>(240 + number % 40), '.');
+  if (number % 13 == 0) key.resize(512, '-');
   return number == 7 ? "" : key;
 }
 
@@ -181,6 +182,9 @@ void RandomOperations(const StateTableOptions& options, unsigned seed) {
           ASSERT_TRUE(table->mark_changed(found).ok());
           model.put(key, round);
         }
+      } else if (random() % 5 == 0) {
+        table->clear();
+        model = Model{options};
       } else {
         table->clear_changes();
         model.clear_changes();
@@ -328,6 +332,26 @@ TEST(StateTable, TombstonesAreForgottenWhenCleared) {
   table->clear_changes();
   EXPECT_TRUE(ChangesOf(*table).erased.empty());
   EXPECT_EQ(Contents(*table).size(), 1u);
+}
+
+TEST(StateTable, ClearedTablesUseTheirMemoryAgain) {
+  arrow::ProxyMemoryPool pool(arrow::default_memory_pool());
+  auto table = MakeTable({24}, &pool);
+  int64_t bytes = 0;
+  for (int round = 0; round < 5; ++round) {
+    Keys keys;
+    for (int i = 0; i < 5000; ++i)
+      keys.push_back(std::to_string(i * (round + 1)) + " is a key of this round");
+    for (std::byte* payload : Probe(*table, keys).payloads) SetValue(*table, payload, 1);
+    EXPECT_EQ(Contents(*table, 100).size(), 5000u);
+    if (round == 0) bytes = table->bytes();
+    table->clear();
+    EXPECT_EQ(table->size(), 0);
+    EXPECT_TRUE(Contents(*table).empty());
+    EXPECT_EQ(Find(*table, keys[0]), nullptr);
+  }
+  EXPECT_LT(pool.max_memory(), bytes * 3 / 2);
+  EXPECT_LT(table->bytes(), bytes * 11 / 10);
 }
 
 // A batch that fails for memory leaves the table as it was.
