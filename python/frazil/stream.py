@@ -80,7 +80,7 @@ class Stream(TimeMethods, Writers):
     @property
     @on_user_line
     def rejected(self) -> Stream:
-        """The rows of the source that could not be decoded.
+        """The rows of the source that could not be decoded, or have no usable event time.
 
         Each has its bytes, the reason, the column and the position. They are in the same checkpoint
         as the good rows around them. Only what a reader gave has them.
@@ -103,8 +103,6 @@ class Stream(TimeMethods, Writers):
                 "rejected rows belong to what a reader gave, and this stream is computed",
                 f"write orders.rejected of the stream that {self._origin()} gave",
             )
-        if node.format is None:
-            raise PlanError(f"{node.name} decodes nothing, so it rejects nothing")
         return Stream(Port(node, "rejected"))
 
     @on_user_line

@@ -284,14 +284,14 @@ def test_a_checkpoint_says_what_changed() -> None:
     (refusal,) = compare(
         before, table_of("p", None, count | {"s": col("n").sum()}, MINUTE)
     ).refusals
-    assert "aggregates was n=count(): int64, is now n=count(): int64, s=n.sum(): int64" in refusal
+    assert "aggregates: was n=count(): int64, is now n=count(): int64, s=n.sum(): int64" in refusal
     (refusal,) = compare(before, table_of("p", None, count, fz.tumbling("5m"))).refusals
     assert "was removed or renamed" in refusal
-    assert "window was tumbling 1m, is now tumbling 5m" in refusal
+    assert "window: was tumbling 1m, is now tumbling 5m" in refusal
     named = table_of("p", "totals", count, MINUTE)
     (refusal,) = compare(named, table_of("p", "totals", count, fz.tumbling("5m"))).refusals
     assert "'totals'" in refusal
-    assert "keeps other state: window was tumbling 1m, is now tumbling 5m" in refusal
+    assert "keeps other state: window: was tumbling 1m, is now tumbling 5m" in refusal
 
 
 def test_a_name_keeps_state_when_steps_before_change() -> None:
@@ -304,7 +304,7 @@ def test_a_name_keeps_state_when_steps_before_change() -> None:
     assert compare(plan(1), plan(2)).refusals == []
     (refusal,) = compare(plan(1), plan(1, "20s")).refusals
     assert "event_time" in refusal
-    assert "out of order was 10s, is now 20s" in refusal
+    assert "out of order: was 10s, is now 20s" in refusal
 
 
 def test_two_aggregates_of_the_same_need_names() -> None:

@@ -225,6 +225,16 @@ def test_two_event_times_of_one_stream_are_told_apart() -> None:
     assert [node["kind"] for node in nodes["nodes"]].count("event_time") == 1
 
 
+def test_rows_without_a_time_can_be_taken_of_every_reader() -> None:
+    reader = rows()  # decodes nothing, so a missing time is all it can reject
+    stream = reader.event_time("at", out_of_order="10s")
+    plan = fz.Pipeline(
+        "p", stream.write_memory(name="a"), reader.rejected.write_memory(name="b")
+    ).plan
+    (source,) = [node for node in plan.json["nodes"] if node["kind"] == "source"]
+    assert source["on_bad_row"] == "divert"
+
+
 def test_partitions_that_rest_make_it_consistent() -> None:
     resting = rows().event_time("at", out_of_order="10s", idle_after="1m").write_memory(name="a")
     text = fz.Pipeline("p", resting, timed("b").write_memory(name="b")).explain()

@@ -97,7 +97,6 @@ MISTAKES = [
     (lambda s: s.union(), fz.PlanError, "union of 1 streams"),
     (lambda s: s.filter(col("order_id") > 1).rejected, fz.PlanError, "this stream is computed"),
     (lambda s: s.rejected.rejected, fz.PlanError, "this stream is computed"),
-    (lambda s: fz.read_generator(rows=1).rejected, fz.PlanError, "decodes nothing"),
     (lambda s: s.map_batches(3, schema=Order), fz.TypeMismatch, "is no function"),
     (lambda s: s.named(""), fz.PlanError, "named"),
     (lambda s: s.select(3), fz.TypeMismatch, "select got 3"),

@@ -146,7 +146,7 @@ def _what_changed(old: str, new: str) -> str:
     for part in dict.fromkeys([*before, *after]):
         was, now = before.get(part, ""), after.get(part, "")
         if was != now:
-            said.append(f"{part} was {was or 'none'}, is now {now or 'none'}")
+            said.append(f"{part}: was {was or 'none'}, is now {now or 'none'}")
     return ", ".join(said)
 
 

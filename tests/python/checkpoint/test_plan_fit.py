@@ -53,7 +53,11 @@ def test_only_what_matters_is_recorded() -> None:
         ([SOURCE], [SOURCE | {"connector": "file"}], "(s1) was kafka, is now file"),
         ([SOURCE], [SOURCE | {"kind": "sink"}], "source 'kafka:orders' (s1) was removed"),
         ([STATEFUL], [], "its state would be lost"),
-        ([STATEFUL], [STATEFUL | {"state": {"total": "double"}}], "total was int64, is now double"),
+        (
+            [STATEFUL],
+            [STATEFUL | {"state": {"total": "double"}}],
+            "total: was int64, is now double",
+        ),
         ([SINK], [SINK | {"options": {"table": "other"}}], "sink 'sales.revenue' (w1) was"),
     ],
 )
