@@ -21,6 +21,9 @@ PANES_MAX = 10_000
 CALENDAR_COUNT_MAX = 1_000
 """Calendar units of one window."""
 
+RUN_KINDS = frozenset({"tumbling", "hopping", "cumulating"})
+"""Kinds of windows that the engine runs; the others are refused by `Grouped.window`."""
+
 CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
 
 _CALENDAR = re.compile(r"\s*(\d+)\s*([A-Za-z]+)\s*")
