@@ -50,16 +50,51 @@ const arrow::DataTypeVector& FixedTypes() {
   return types;
 }
 
+const arrow::DataTypeVector& StringTypes() {
+  static const arrow::DataTypeVector types = {
+      arrow::utf8(),         arrow::large_utf8(),          arrow::binary(),
+      arrow::large_binary(), arrow::fixed_size_binary(16), arrow::fixed_size_binary(20)};
+  return types;
+}
+
+arrow::DataTypeVector AllTypes() {
+  arrow::DataTypeVector types = FixedTypes();
+  types.insert(types.end(), StringTypes().begin(), StringTypes().end());
+  return types;
+}
+
 bool Sums(const arrow::DataType& type) {
   return type.id() == arrow::Type::BOOL || expr::IsNumber(type) || expr::IsDuration(type);
 }
 
 std::vector<Case> Cases() {
-  std::vector<Case> cases = {{"count", {}}};
-  for (const auto& type : FixedTypes()) {
-    for (const char* name : {"count", "min", "max"}) cases.push_back({name, {type}});
+  std::vector<Case> cases = {{"count", {}}, {"any", {arrow::boolean()}}, {"all", {arrow::boolean()}}};
+  for (const auto& type : AllTypes()) {
+    for (const char* name : {"count", "min", "max", "any_value", "first", "last"})
+      cases.push_back({name, {type}});
+    cases.push_back({"first", {type}, {{"ignore_nulls", false}}});
+    cases.push_back({"last", {type}, {{"ignore_nulls", false}}});
+    cases.push_back({"arg_min", {type, arrow::int8()}});
+    cases.push_back({"arg_max", {arrow::utf8(), type}});
+    cases.push_back({"arg_max", {type, arrow::float64()}, {{"ignore_nulls", false}}});
+    for (const char* name :
+         {"count_distinct", "approx_count_distinct", "collect_list", "collect_set", "most_common", "top_k"}) {
+      cases.push_back({name, {type}});
+    }
+    cases.push_back({"approx_count_distinct", {type}, {{"bits", 4}}});
+    cases.push_back({"collect_list", {type}, {{"ignore_nulls", false}}});
+    cases.push_back({"most_common", {type}, {{"k", 3}}});
+    cases.push_back({"top_k", {type}, {{"smallest", true}, {"k", 3}}});
+    cases.push_back({"top_k", {type, arrow::int8()}, {{"k", 4}}});
+    cases.push_back({"top_k", {arrow::utf8(), type}});
     if (!Sums(*type)) continue;
     for (const char* name : {"sum", "mean"}) cases.push_back({name, {type}});
+    if (type->id() == arrow::Type::BOOL) continue;
+    cases.push_back({"quantile", {type}, {{"q", 0.5}}});
+    cases.push_back({"quantile", {type}, {{"q", {0, 0.25, 0.99, 1}}, {"max_bins", 64}}});
+    if (!expr::IsNumber(*type)) continue;
+    cases.push_back({"variance", {type}});
+    cases.push_back({"stddev", {type}, {{"ddof", 0}}});
   }
   return cases;
 }
@@ -173,6 +208,7 @@ TEST(AggregateProperty, OrderAndSplitsDoNotMatter) {
 TEST(AggregateProperty, WithoutValuesTheResultIsNullOrZero) {
   Random random(8);
   for (const Case& one : Cases()) {
+    if (one.name == "collect_list" && one.options.contains("ignore_nulls")) continue;  // a list of nulls
     SCOPED_TRACE(one.text());
     const auto aggregate = Make(one.name, one.types, one.options);
     Groups groups(*aggregate, 2);

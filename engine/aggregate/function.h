@@ -9,7 +9,17 @@
 // What the files of the functions share with the registry.
 namespace frazil {
 
+// Bounds of what a group keeps.
+constexpr int64_t kGroupBytes =
+    16 << 20;  // bytes of values (and 8 to 32 for each), unless max_bytes is given
+constexpr int64_t kGroupBytesMax = 1 << 30;  // largest max_bytes; values are addressed by 32 bits
+constexpr int64_t kTopValues = 10'000;       // largest k of top_k and most_common
+constexpr int64_t kQuantiles = 100;          // quantiles asked of one sketch
+
 using AggregatePtr = std::unique_ptr<Aggregate>;
+
+// Of ValueType::Of (value.h), for errors.
+constexpr const char* kAnyValueExpected = "a number, bool, string, binary, date, time or duration";
 
 // A function that is being made: what a factory sees. Factories check types and take every option they know;
 // the registry has checked the number of arguments and refuses what was not taken.
@@ -62,5 +72,20 @@ Result<AggregatePtr> MakeSum(AggregateCall& call);
 Result<AggregatePtr> MakeMean(AggregateCall& call);
 Result<AggregatePtr> MakeMin(AggregateCall& call);
 Result<AggregatePtr> MakeMax(AggregateCall& call);
+Result<AggregatePtr> MakeAny(AggregateCall& call);
+Result<AggregatePtr> MakeAll(AggregateCall& call);
+Result<AggregatePtr> MakeVariance(AggregateCall& call);
+Result<AggregatePtr> MakeStddev(AggregateCall& call);
+Result<AggregatePtr> MakeFirst(AggregateCall& call);
+Result<AggregatePtr> MakeLast(AggregateCall& call);
+Result<AggregatePtr> MakeArgMin(AggregateCall& call);
+Result<AggregatePtr> MakeArgMax(AggregateCall& call);
+Result<AggregatePtr> MakeCountDistinct(AggregateCall& call);
+Result<AggregatePtr> MakeApproxCountDistinct(AggregateCall& call);
+Result<AggregatePtr> MakeQuantile(AggregateCall& call);
+Result<AggregatePtr> MakeTopK(AggregateCall& call);
+Result<AggregatePtr> MakeMostCommon(AggregateCall& call);
+Result<AggregatePtr> MakeCollectList(AggregateCall& call);
+Result<AggregatePtr> MakeCollectSet(AggregateCall& call);
 
 }  // namespace frazil
