@@ -44,6 +44,10 @@ print(totals)
 - Arithmetic on aggregates is computed of the results, and may use the keys.
 - The result does not depend on the order of rows, on batches or on workers. Sums of floats are kept
   in twice the digits and rounded once.
+- The order of rows is that of event time, then partition, then position: `first`, `last` and
+  `collect_list` are the same in each run. `ignore_nulls=False` takes a null for a value.
+- What keeps values of a group (`count_distinct`, `most_common`, `collect_list`, `collect_set`) may keep
+  `max_bytes` for each key and window; more ends the run with an error.
 
 What is no aggregate cannot stand there:
 
@@ -69,15 +73,14 @@ TABLE = """
 def page() -> str:
     """The text of the page."""
     rows = []
-    for name, least, most, types, options, what in _engine.aggregates():
+    for name, least, most, types, _, what in _engine.aggregates():
         parts = []
         if least == 0:
             parts.append(f"`fz.{name}()`")
         if most > 0:
             parts.append(f"`{spelling(name)}`")
         kinds = types.replace("; ", "<br>")
-        doc = what if not options else f"{what} Options: {options}."
-        cells = [", ".join(parts), kinds, doc]
+        cells = [", ".join(parts), kinds, what]
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
     return HEAD + TABLE + "".join(rows)
 

@@ -12,6 +12,8 @@ import pytest
 from frazil import _engine, col
 from frazil.checkpoint.plan_fit import compare, plan_of
 from frazil.expr_aggregate import Aggregate
+from frazil.expr_group import AggregateMethods
+from frazil.types import type_name
 
 MINUTE = fz.tumbling("1m")
 SCHEMA = {
@@ -32,10 +34,6 @@ def size(word: str) -> int:
 
 def same(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
-
-
-def any_type(function: str, arguments: Any, options: Any) -> tuple[pa.Field, bool]:
-    return pa.field("", pa.int64()), function in ("first", "last")
 
 
 def orders(name: str | None = None) -> fz.Stream:
@@ -206,8 +204,7 @@ def test_late_rows_have_just_their_columns() -> None:
             assert [name for name, _ in upstream["columns"]] in (["user", "at"], ["n", "at"])
 
 
-def test_rows_know_their_position_if_order_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("frazil.expr_aggregate.aggregate_type", any_type)
+def test_rows_know_their_position_if_order_matters() -> None:
     first = by_user().agg(a=col("n").first())
     assert nodes_of(first.write_memory())["source"]["positions"] is True
     hours = by_user().agg(n=fz.count()).group_by().window(fz.tumbling("1h"))
@@ -215,14 +212,13 @@ def test_rows_know_their_position_if_order_matters(monkeypatch: pytest.MonkeyPat
     assert all("positions" not in node for node in plan.json["nodes"])
 
 
-def test_what_map_batches_returns_has_no_position(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_map_batches_returns_has_no_position() -> None:
     schema = orders().schema
     mapped = fz.read_files("a.jsonl", format="json", schema=SCHEMA).map_batches(same, schema=schema)
     windowed = mapped.event_time("at", out_of_order="1s").group_by("user").window(MINUTE)
     made = windowed.agg(n=fz.count())
     with pytest.raises(fz.PlanError, match=r"what map_batches returned \(test_aggregate.py:"):
         _ = made.late
-    monkeypatch.setattr("frazil.expr_aggregate.aggregate_type", any_type)
     with pytest.raises(fz.PlanError, match=r"n\.last\(\) depends on the order of rows"):
         windowed.agg(n=col("n").last())
 
@@ -240,6 +236,41 @@ def test_every_aggregate_of_the_engine_is_a_method() -> None:
         assert aggregate._function == name
         given = 1 + sum(each.name == "by" for each in required)
         assert least <= given <= most
+    known = {name for name, *_ in _engine.aggregates()}
+    assert known == {name for name in vars(AggregateMethods) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "type_", "ordered"),
+    [
+        (col("note").max(), "string", False),
+        (col("note").any_value(), "string", False),
+        ((col("n") > 1).any(), "bool", False),
+        (col("x").stddev(ddof=0), "double", False),
+        (col("at").first(), "timestamp[us, UTC]", True),
+        (col("note").last(ignore_nulls=False), "string", True),
+        (col("note").arg_max(col("n")), "string", True),
+        (col("note").count_distinct(max_bytes="1MiB"), "int64", False),
+        (col("note").approx_count_distinct(bits=10), "int64", False),
+        (col("x").quantile(0.5), "double", False),
+        (col("x").quantile([0.5, 0.9]), "list<item: double>", False),
+        (col("n").top_k(3), "list<item: int64>", False),
+        (col("note").top_k(3, by=col("n"), smallest=True), "list<item: string>", True),
+        (
+            col("note").most_common(2),
+            "list<item: struct<value: string not null, count: int64 not null>>",
+            False,
+        ),
+        (col("n").collect_list(), "list<item: int64>", True),
+        (col("n").collect_set(), "list<item: int64>", False),
+    ],
+    ids=repr,
+)
+def test_types(aggregate: Aggregate, type_: str, ordered: bool) -> None:
+    made = by_user().agg(a=aggregate)
+    assert type_name(made.schema.field("a").type) == type_
+    source = nodes_of(made.write_memory())["source"]
+    assert source.get("positions", False) is ordered
 
 
 def test_what_the_engine_does_not_know_is_refused() -> None:
@@ -250,6 +281,8 @@ def test_what_the_engine_does_not_know_is_refused() -> None:
         Aggregate("sum", (col("x"),), {"digits": 3})._bound("m", schema, "here")
     with pytest.raises(fz.PlanError, match="finite numbers"):
         by_user().agg(m=col("n").quantile(float("nan")))
+    with pytest.raises(fz.PlanError, match="k"):
+        by_user().agg(m=col("n").top_k(0))
 
 
 def test_explain() -> None:
