@@ -46,8 +46,8 @@ print(totals)
   in twice the digits and rounded once.
 - The order of rows is that of event time, then partition, then position: `first`, `last` and
   `collect_list` are the same in each run. `ignore_nulls=False` takes a null for a value.
-- What keeps values of a group (`count_distinct`, `most_common`, `collect_list`, `collect_set`) may keep
-  `max_bytes` for each key and window; more ends the run with an error.
+- What keeps values of a group (`count_distinct`, `most_common`, `collect_list`, `collect_set`) may
+  keep `max_bytes` for each key and window; more ends the run with an error.
 
 What is no aggregate cannot stand there:
 
