@@ -22,10 +22,14 @@ constexpr Timestamp kWatermarkMax = std::numeric_limits<Timestamp>::max();  // n
 // Hidden columns stand behind the visible ones. Which of them an edge carries is fixed by the plan
 // (EdgeSchema), never by a batch. Column names beginning with kHiddenPrefix are refused in user schemas.
 constexpr std::string_view kHiddenPrefix = "__fz_";
-constexpr std::string_view kKindColumn = "__fz_kind";        // uint8, RowKind: changes streams only
-constexpr std::string_view kRowWatermarkColumn = "__fz_rw";  // int64, null for in-bound rows
-constexpr std::string_view kOrderColumn = "__fz_ord";        // fixed_size_binary(16)
-constexpr std::string_view kHashColumn = "__fz_hash";        // uint64, hash of the exchange key
+constexpr std::string_view kKindColumn = "__fz_kind";  // uint8, RowKind: changes streams only
+
+// Marks: what the engine notes of each row beside its columns, by name. A batch has only those that its rows
+// need; operators that keep rows keep their marks.
+constexpr std::string_view kRowWatermarkMark = "rw";  // int64, null for in-bound rows; absent if all are
+constexpr std::string_view kPositionMark = "pos";     // int64, position_base + position of the row
+constexpr std::string_view kRecordTimeMark = "at";    // int64, us: when the record was stored, null unknown
+constexpr std::string_view kHashMark = "hash";        // uint64, hash of the exchange key
 
 enum class RowKind : uint8_t { kInsert = 0, kUpdateBefore = 1, kUpdateAfter = 2, kDelete = 3 };
 
@@ -44,18 +48,25 @@ struct Origin {
   int64_t position_begin = 0;  // of the first row
   int64_t position_end = 0;    // one past the last row
   int64_t position_base = 0;
+  int32_t source = -1;  // node of the plan
 };
 
 // About 16 Ki rows or 2 MB of Arrow columns. Immutable and cheap to copy; it may be shared between threads.
 struct Batch {
   std::shared_ptr<arrow::RecordBatch> columns;
   Origin origin;
+  std::shared_ptr<arrow::RecordBatch> marks;  // null: none
 
   int64_t rows() const { return columns == nullptr ? 0 : columns->num_rows(); }
 };
 
 // Bytes a batch keeps alive, counting each buffer's used range once. Never zero for a batch with rows.
 int64_t BatchBytes(const Batch& batch);
+
+// A mark of the rows; null if the batch has none of this name.
+std::shared_ptr<arrow::Array> MarkOf(const Batch& batch, std::string_view name);
+// Sets or replaces a mark, or takes it away (null).
+void SetMark(Batch* batch, std::string_view name, std::shared_ptr<arrow::Array> values);
 
 // The columns without the hidden ones.
 std::shared_ptr<arrow::RecordBatch> VisibleColumns(const Batch& batch);

@@ -4,7 +4,9 @@
 #include <arrow/record_batch.h>
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 
@@ -20,10 +22,29 @@ using BatchFunction =
 // The functions of a plan by the reference that stands in it.
 using FunctionTable = std::unordered_map<std::string, BatchFunction>;
 
+// Names of the partitions of every source, by node of the plan and ordinal. Any thread.
+class PartitionNames {
+ public:
+  void add(int source, int ordinal, const std::string& name) {
+    std::lock_guard lock(mutex_);
+    names_[{source, ordinal}] = name;
+  }
+  std::string name(int source, int ordinal) const {
+    std::lock_guard lock(mutex_);
+    const auto found = names_.find({source, ordinal});
+    return found == names_.end() ? std::string() : found->second;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<int, int>, std::string> names_;
+};
+
 // What an operator needs of the worker it runs in; everything pointed to outlives it.
 struct OperatorContext {
   arrow::MemoryPool* pool = arrow::default_memory_pool();
   const FunctionTable* functions = nullptr;
+  const PartitionNames* partitions = nullptr;
 };
 
 }  // namespace frazil

@@ -41,6 +41,7 @@ Result<Progress> MapBatches::process(Batch batch, Output& out) {
   auto called = function_(visible);
   if (!called.ok()) return Prefixed(called.status(), Where(reference_, batch.origin));
   batch.columns = std::move(*called);
+  batch.marks = nullptr;  // they were those of other rows
   FZ_TRY(out.push(std::move(batch)));
   return Progress::kDone;
 }

@@ -47,29 +47,39 @@ Result<std::shared_ptr<arrow::BooleanArray>> WithoutNulls(std::shared_ptr<arrow:
 
 }  // namespace
 
-Result<std::shared_ptr<arrow::RecordBatch>> FilterRows(const BoundExpr& predicate,
-                                                       const std::shared_ptr<arrow::RecordBatch>& batch,
-                                                       arrow::MemoryPool* pool) {
-  FZ_ASSIGN(auto values, predicate.Evaluate(*batch, pool));
+Result<Batch> KeepRows(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
+                       arrow::MemoryPool* pool) {
+  const Run run = FirstRun(*mask);
+  if (run.length == batch.rows()) return batch;
+  const auto keep =
+      [&](const std::shared_ptr<arrow::RecordBatch>& rows) -> Result<std::shared_ptr<arrow::RecordBatch>> {
+    if (rows == nullptr) return nullptr;
+    if (run.only) return rows->Slice(run.begin, run.length);
+    arrow::compute::ExecContext context(pool);
+    context.set_use_threads(false);
+    FZ_ASSIGN(arrow::Datum kept, arrow::compute::Filter(arrow::Datum(rows), arrow::Datum(mask),
+                                                        arrow::compute::FilterOptions::Defaults(), &context));
+    return kept.record_batch();
+  };
+  Batch kept{nullptr, batch.origin, nullptr};
+  FZ_ASSIGN(kept.columns, keep(batch.columns));
+  FZ_ASSIGN(kept.marks, keep(batch.marks));
+  return kept;
+}
+
+Result<Batch> FilterRows(const BoundExpr& predicate, const Batch& batch, arrow::MemoryPool* pool) {
+  FZ_ASSIGN(auto values, predicate.Evaluate(*batch.columns, pool));
   FZ_CHECK(values->type_id() == arrow::Type::BOOL);
   FZ_ASSIGN(auto mask, WithoutNulls(std::static_pointer_cast<arrow::BooleanArray>(values), pool));
-  const Run run = FirstRun(*mask);
-  if (run.length == 0) return nullptr;
-  if (run.length == batch->num_rows()) return batch;
-  if (run.only) return batch->Slice(run.begin, run.length);
-  arrow::compute::ExecContext context(pool);
-  context.set_use_threads(false);
-  FZ_ASSIGN(arrow::Datum kept, arrow::compute::Filter(arrow::Datum(batch), arrow::Datum(mask),
-                                                      arrow::compute::FilterOptions::Defaults(), &context));
-  return kept.record_batch();
+  return KeepRows(batch, mask, pool);
 }
 
 Result<Progress> Filter::process(Batch batch, Output& out) {
   if (batch.rows() == 0) return Progress::kDone;
-  auto kept = FilterRows(predicate_, batch.columns, pool_);
+  auto kept = FilterRows(predicate_, batch, pool_);
   if (!kept.ok()) return Prefixed(kept.status(), "filter" + PlaceOf(batch.origin));
-  if (*kept == nullptr) return Progress::kDone;
-  FZ_TRY(out.push(Batch{std::move(*kept), batch.origin}));
+  if (kept->rows() == 0) return Progress::kDone;
+  FZ_TRY(out.push(std::move(*kept)));
   return Progress::kDone;
 }
 

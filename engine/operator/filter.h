@@ -7,11 +7,13 @@
 
 namespace frazil {
 
-// The rows of the batch for which the predicate is true (not false, not null), with all columns. The batch
-// itself if these are all; a slice without a copy if they stand in one piece; null if there are none.
-Result<std::shared_ptr<arrow::RecordBatch>> FilterRows(const BoundExpr& predicate,
-                                                       const std::shared_ptr<arrow::RecordBatch>& batch,
-                                                       arrow::MemoryPool* pool);
+// The rows of the batch that the mask (without nulls) selects, with all columns and marks. The batch itself
+// if these are all; a slice without a copy if they stand in one piece; maybe no rows.
+Result<Batch> KeepRows(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
+                       arrow::MemoryPool* pool);
+
+// The rows for which the predicate is true (not false, not null), as KeepRows gives them.
+Result<Batch> FilterRows(const BoundExpr& predicate, const Batch& batch, arrow::MemoryPool* pool);
 
 // Keeps the rows for which a predicate is true; hidden columns stay, and the origin of the batch. A batch of
 // which nothing is left is not passed on.

@@ -1,5 +1,9 @@
 #pragma once
 
+#include <arrow/record_batch.h>
+
+#include <vector>
+
 #include "base/batch.h"
 #include "base/status.h"
 
@@ -20,6 +24,10 @@ enum class Progress {
   kMore,  // the output is full: call resume() before any further input or barrier
 };
 
+// State as rows: the first column is `hash` (uint64), the hash of the row's key; null for a row that every
+// worker needs. All of an operator's batches have one schema.
+using StateRows = std::vector<std::shared_ptr<arrow::RecordBatch>>;
+
 // Transforms batches; owns its state; one replica per worker, called by that worker's thread only; never
 // blocks.
 class Operator {
@@ -27,18 +35,36 @@ class Operator {
   virtual ~Operator() = default;
 
   virtual Result<Progress> process(Batch batch, Output& out) = 0;
+  // The same with the number of the input, for operators that have several.
+  virtual Result<Progress> process(int /*port*/, Batch batch, Output& out) {
+    return process(std::move(batch), out);
+  }
 
   // Continues an emission that ended with kMore.
   virtual Result<Progress> resume(Output&) { return Progress::kDone; }
 
-  // The watermark of the input is now `to`. promise() afterwards gives the one the operator can promise.
-  virtual Result<Progress> advance(Timestamp to, Output&) {
+  // The watermark of input `port` is now `to`; it only grows. promise() afterwards gives the one the operator
+  // can promise.
+  virtual Result<Progress> advance(int /*port*/, Timestamp to, Output&) {
     promise_ = to;
     return Progress::kDone;
   }
 
   // The largest watermark that holds for every row still to come out of this operator.
   virtual Timestamp promise() const { return promise_; }
+
+  // Where rows go that are set aside (late ones); null: nobody reads them. Given before the first batch.
+  virtual void set_aside(Output*) {}
+
+  // True if a checkpoint has to hold what the operator knows.
+  virtual bool stateful() const { return false; }
+  // Called at a barrier. What changed since the last call, or everything if `full`; nothing if nothing did.
+  virtual Result<StateRows> snapshot(bool /*full*/) { return StateRows{}; }
+  // Takes rows of earlier snapshots, in their order, before the first batch: those whose key this worker has.
+  virtual Status restore(const std::shared_ptr<arrow::RecordBatch>&) { return Status::OK(); }
+  // Bytes of its state, and rows it refused as late; any thread.
+  virtual int64_t state_bytes() const { return 0; }
+  virtual int64_t late_rows() const { return 0; }
 
  protected:
   Timestamp promise_ = kWatermarkMin;

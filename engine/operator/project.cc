@@ -46,7 +46,7 @@ Result<Progress> Project::process(Batch batch, Output& out) {
   }
   for (const int index : projection_.hidden) arrays.push_back(batch.columns->column(index));
   FZ_TRY(out.push(Batch{arrow::RecordBatch::Make(projection_.output.schema, batch.rows(), std::move(arrays)),
-                        batch.origin}));
+                        batch.origin, batch.marks}));
   return Progress::kDone;
 }
 

@@ -6,6 +6,9 @@
 #include "operator/call_function.h"
 #include "operator/filter.h"
 #include "operator/project.h"
+#include "operator/time/window.h"
+#include "operator/time/window_aggregate.h"
+#include "operator/time/window_partial.h"
 
 namespace frazil {
 namespace {
@@ -49,6 +52,10 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       FZ_ASSIGN(const Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
       return projection.output.schema;
     }
+    case NodeKind::kWindowPartial:
+      return PartialSchema(node.spec, *input);
+    case NodeKind::kWindowAggregate:
+      return WindowSchema(node.spec, *input);
     case NodeKind::kUdf: {
       FZ_ASSIGN(const SchemaPtr column, ParseSchema(node.spec.at("returns").get<std::string>()));
       if (column->num_fields() != 1) {
@@ -63,13 +70,19 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
 
 }  // namespace
 
+SchemaPtr AsideSchema(const Plan& plan, int node, const std::vector<SchemaPtr>& schemas) {
+  const PlanNode& from = plan.nodes[static_cast<size_t>(node)];
+  if (from.kind == NodeKind::kSource) return RejectedSchema();
+  return LateSchema(*schemas[static_cast<size_t>(from.inputs.front().node)]);
+}
+
 Result<std::vector<SchemaPtr>> NodeSchemas(const Plan& plan) {
   std::vector<SchemaPtr> schemas;
   for (const PlanNode& node : plan.nodes) {
     SchemaPtr input;
     if (!node.inputs.empty()) {
       const PortRef port = node.inputs.front();
-      input = port.rejected ? RejectedSchema() : schemas[static_cast<size_t>(port.node)];
+      input = port.aside ? AsideSchema(plan, port.node, schemas) : schemas[static_cast<size_t>(port.node)];
     }
     try {
       FZ_ASSIGN(auto schema, SchemaOf(node, input));
@@ -98,6 +111,10 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const Schem
     }
     case NodeKind::kUdf:
       return MakeUdf(node, input, context);
+    case NodeKind::kWindowPartial:
+      return WindowPartial::Make(node.spec, *input, context);
+    case NodeKind::kWindowAggregate:
+      return WindowAggregate::Make(node.spec, *input, context);
     default:
       return Error(ErrorKind::kInternal, "node " + node.id + ": no operator for its kind");
   }

@@ -12,6 +12,11 @@ namespace frazil {
 // The schema of the rows of every node, by node; sinks have their input's.
 Result<std::vector<std::shared_ptr<arrow::Schema>>> NodeSchemas(const Plan& plan);
 
+// The schema of what a node sets aside: a source its rejected rows, a late gate its late ones, which have the
+// columns of its input.
+std::shared_ptr<arrow::Schema> AsideSchema(const Plan& plan, int node,
+                                           const std::vector<std::shared_ptr<arrow::Schema>>& schemas);
+
 // Makes the operator of a node for one worker. The one table of operators is in build.cc.
 Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node,
                                                const std::shared_ptr<arrow::Schema>& input,

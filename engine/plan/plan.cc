@@ -1,10 +1,5 @@
 #include "plan/plan.h"
 
-#include <arrow/io/memory.h>
-#include <arrow/ipc/dictionary.h>
-#include <arrow/ipc/reader.h>
-#include <arrow/util/base64.h>
-
 #include <unordered_map>
 #include <utility>
 
@@ -15,10 +10,17 @@ constexpr int kPlanVersion = 1;
 
 const std::unordered_map<std::string, NodeKind>& Kinds() {
   static const std::unordered_map<std::string, NodeKind> kinds = {
-      {"source", NodeKind::kSource},          {"filter", NodeKind::kFilter},
-      {"project", NodeKind::kProject},        {"udf", NodeKind::kUdf},
-      {"map_batches", NodeKind::kMapBatches}, {"union", NodeKind::kUnion},
-      {"exchange", NodeKind::kExchange},      {"sink", NodeKind::kSink}};
+      {"source", NodeKind::kSource},
+      {"filter", NodeKind::kFilter},
+      {"project", NodeKind::kProject},
+      {"udf", NodeKind::kUdf},
+      {"map_batches", NodeKind::kMapBatches},
+      {"union", NodeKind::kUnion},
+      {"exchange", NodeKind::kExchange},
+      {"sink", NodeKind::kSink},
+      {"event_time", NodeKind::kEventTime},
+      {"window_partial", NodeKind::kWindowPartial},
+      {"window_aggregate", NodeKind::kWindowAggregate}};
   return kinds;
 }
 
@@ -30,9 +32,14 @@ Result<PortRef> ParseInput(const nlohmann::json& input, const std::unordered_map
   const auto found = known.find(input[0].get<std::string>());
   if (found == known.end()) return PlanError("node " + id + ": no node " + input[0].dump() + " before it");
   const auto port = input[1].get<std::string>();
-  if (port != "rows" && port != "rejected") return PlanError("node " + id + ": no port \"" + port + "\"");
-  return PortRef{found->second, port == "rejected"};
+  if (port != "rows" && port != "rejected" && port != "late") {
+    return PlanError("node " + id + ": no port \"" + port + "\"");
+  }
+  return PortRef{found->second, port != "rows"};
 }
+
+// A source has rejected rows, a late gate has late ones.
+bool HasAside(NodeKind kind) { return kind == NodeKind::kSource || kind == NodeKind::kWindowPartial; }
 
 Result<PlanNode> ParseNode(const nlohmann::json& spec, const std::unordered_map<std::string, int>& known) {
   PlanNode node;
@@ -72,8 +79,9 @@ Result<Plan> ParseChecked(const std::string& text) {
       return PlanError("two nodes with id " + node.id);
     }
     for (const PortRef& input : node.inputs) {
-      if (input.rejected && plan.nodes[static_cast<size_t>(input.node)].kind != NodeKind::kSource) {
-        return PlanError("node " + node.id + ": only a source has a port \"rejected\"");
+      const PlanNode& from = plan.nodes[static_cast<size_t>(input.node)];
+      if (input.aside && !HasAside(from.kind)) {
+        return PlanError("node " + node.id + ": node " + from.id + " sets no rows aside");
       }
     }
     plan.nodes.push_back(std::move(node));
@@ -89,13 +97,6 @@ Result<Plan> ParsePlan(const std::string& json) {
   } catch (const nlohmann::json::exception& error) {
     return PlanError(error.what());
   }
-}
-
-Result<std::shared_ptr<arrow::Schema>> ParseSchema(const std::string& base64) {
-  FZ_ASSIGN(std::string bytes, arrow::util::base64_decode(base64));
-  arrow::io::BufferReader reader(arrow::Buffer::FromString(std::move(bytes)));
-  arrow::ipc::DictionaryMemo dictionaries;
-  return arrow::ipc::ReadSchema(&reader, &dictionaries);
 }
 
 std::shared_ptr<arrow::Schema> RejectedSchema() {

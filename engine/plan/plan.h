@@ -7,16 +7,29 @@
 #include <string>
 #include <vector>
 
+#include "base/schema_text.h"
 #include "base/status.h"
 
 namespace frazil {
 
-enum class NodeKind { kSource, kFilter, kProject, kMapBatches, kUdf, kUnion, kExchange, kSink };
+enum class NodeKind {
+  kSource,
+  kFilter,
+  kProject,
+  kMapBatches,
+  kUdf,
+  kUnion,
+  kEventTime,
+  kWindowPartial,
+  kExchange,
+  kWindowAggregate,
+  kSink
+};
 
-// One of a node's outputs: the rows, or what a source set aside.
+// One of a node's outputs: the rows, or what it set aside (rows a source rejected, late rows).
 struct PortRef {
   int node = 0;  // index in Plan::nodes
-  bool rejected = false;
+  bool aside = false;
 };
 
 // A step of the plan. Its particulars stay JSON and are read by the one builder of its kind.
@@ -36,9 +49,6 @@ struct Plan {
 
 // Reads the JSON plan (version 1) and checks it: known kinds, inputs that stand before their use, unique ids.
 Result<Plan> ParsePlan(const std::string& json);
-
-// Reads a schema that stands in a plan: base64 of Arrow's IPC schema message.
-Result<std::shared_ptr<arrow::Schema>> ParseSchema(const std::string& base64);
 
 // The schema of every source's `rejected` stream.
 std::shared_ptr<arrow::Schema> RejectedSchema();

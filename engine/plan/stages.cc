@@ -16,9 +16,14 @@ StagePlan CutStages(const Plan& plan) {
     cut.stages = std::max(cut.stages, cut.stage_of[n] + 1);
   }
   for (size_t n = 0; n < plan.nodes.size(); ++n) {
-    for (const PortRef& input : plan.nodes[n].inputs) {
+    for (size_t port = 0; port < plan.nodes[n].inputs.size(); ++port) {
+      const PortRef& input = plan.nodes[n].inputs[port];
       const auto from = static_cast<size_t>(input.node);
-      Edge edge{static_cast<int>(cut.edges.size()), input.node, static_cast<int>(n), input.rejected,
+      Edge edge{static_cast<int>(cut.edges.size()),
+                input.node,
+                static_cast<int>(n),
+                static_cast<int>(port),
+                input.aside,
                 EdgeKind::kFused};
       if (plan.nodes[from].kind == NodeKind::kExchange) {
         edge.kind = EdgeKind::kHash;

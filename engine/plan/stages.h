@@ -15,9 +15,10 @@ enum class EdgeKind {
 
 struct Edge {
   int id = 0;
-  int from = 0;  // node
-  int to = 0;    // node
-  bool rejected = false;
+  int from = 0;        // node
+  int to = 0;          // node
+  int port = 0;        // which input of `to`
+  bool aside = false;  // what `from` set aside
   EdgeKind kind = EdgeKind::kFused;
 };
 

@@ -2,6 +2,7 @@
 
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 #include <unistd.h>
 
@@ -69,6 +70,7 @@ class PyJob {
     options.attempt = json.at("attempt").get<int32_t>();
     options.first_epoch = json.at("first_epoch").get<Epoch>();
     options.bounded = json.at("bounded").get<bool>();
+    options.close_windows = json.value("close_windows", false);
     options.memory_bytes = json.at("memory_bytes").get<int64_t>();
     options.channel_bytes = json.value("channel_bytes", limits::kChannelBytes);
     options.simulated = json.value("simulated", false);
@@ -102,7 +104,32 @@ class PyJob {
     ThrowIfError(live().assign(nlohmann::json::parse(partitions)));
   }
   void start() { ThrowIfError(live().start()); }
-  void barrier(Epoch epoch) { ThrowIfError(live().barrier(epoch)); }
+  void expect(const std::string& partitions) {
+    ThrowIfError(live().expect(nlohmann::json::parse(partitions)));
+  }
+  void restore(const std::string& node, nb::bytes file) {
+    Job& job = live();
+    const auto bytes = std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(file.c_str()),
+                                                       static_cast<int64_t>(file.size()));
+    auto restored = [&] {
+      nb::gil_scoped_release release;
+      return job.restore(node, bytes);
+    }();
+    ThrowIfError(restored);
+  }
+  void barrier(Epoch epoch, const std::vector<std::string>& full) {
+    ThrowIfError(live().barrier(epoch, {full.begin(), full.end()}));
+  }
+  std::vector<std::tuple<std::string, int, bool, nb::object>> take_state() {
+    std::vector<std::tuple<std::string, int, bool, nb::object>> taken;
+    for (const auto& file : live().take_state()) {
+      nb::object bytes = nb::none();
+      if (file.bytes != nullptr)
+        bytes = nb::bytes(file.bytes->data(), static_cast<size_t>(file.bytes->size()));
+      taken.emplace_back(file.node, file.worker, file.full, std::move(bytes));
+    }
+    return taken;
+  }
   void committed(const std::string& positions) { live().committed(nlohmann::json::parse(positions)); }
 
   std::vector<std::string> wait(double timeout_seconds) {
@@ -143,8 +170,11 @@ void init_job(nb::module_& m) {
       .def(nb::init<const std::string&, const std::string&, const std::map<std::string, nb::object>&>())
       .def("discover", &PyJob::discover)
       .def("assign", &PyJob::assign)
+      .def("expect", &PyJob::expect)
+      .def("restore", &PyJob::restore)
       .def("start", &PyJob::start)
       .def("barrier", &PyJob::barrier)
+      .def("take_state", &PyJob::take_state)
       .def("committed", &PyJob::committed)
       .def("wait", &PyJob::wait)
       .def("polled", &PyJob::polled)

@@ -20,6 +20,20 @@ void Channel::send(Batch batch) {
   push(std::move(frame));
 }
 
+void Channel::send_watermark(Timestamp watermark) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!frames_.empty() && frames_.back().kind == FrameKind::kWatermark) {
+      frames_.back().watermark = watermark;
+      return;
+    }
+  }
+  Frame frame;
+  frame.kind = FrameKind::kWatermark;
+  frame.watermark = watermark;
+  push(std::move(frame));
+}
+
 void Channel::send_barrier(Epoch epoch) {
   Frame frame;
   frame.kind = FrameKind::kBarrier;

@@ -28,6 +28,8 @@ class Channel {
   // Sender's thread.
   bool has_credit() const;
   void send(Batch batch);
+  // Watermarks only grow; of those between two other frames, only the newest is kept.
+  void send_watermark(Timestamp watermark);
   void send_barrier(Epoch epoch);
   void send_end();
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <arrow/buffer.h>
 #include <arrow/util/future.h>
 
 #include <cstdint>
@@ -35,7 +36,16 @@ struct EpochPart {
   int stage = 0;
   Epoch epoch = 0;
   std::map<std::string, SourceState> sources;  // by node id
+  // State files of an operator: what changed since the last epoch, or everything.
+  struct PendingState {
+    std::string node;
+    bool full = false;
+    arrow::Future<std::vector<std::shared_ptr<arrow::Buffer>>> files;
+  };
   std::vector<PendingToken> tokens;
+  std::vector<PendingState> states;
+  // Largest event time so far by partition, by event_time node.
+  std::map<std::string, std::map<std::string, Timestamp>> frontiers;
 };
 
 }  // namespace frazil

@@ -8,8 +8,9 @@ namespace frazil {
 
 enum class FrameKind : uint8_t {
   kBatch,
-  kBarrier,  // every row of `epoch` has been sent
-  kEnd,      // no batch will follow; barriers still may
+  kWatermark,  // no in-bound row before `watermark` will follow
+  kBarrier,    // every row of `epoch` has been sent
+  kEnd,        // no batch will follow; watermarks and barriers still may
 };
 
 // A message on a channel. It carries who sent it and its number, so that the same protocol serves threads
@@ -24,6 +25,7 @@ struct Frame {
   Batch batch;
   int64_t bytes = 0;
   Epoch epoch = 0;
+  Timestamp watermark = kWatermarkMin;
 };
 
 }  // namespace frazil

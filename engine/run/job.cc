@@ -7,6 +7,8 @@
 
 #include "base/limits.h"
 #include "connector/registry.h"
+#include "state/key.h"
+#include "state/snapshot_file.h"
 
 namespace frazil {
 namespace {
@@ -60,6 +62,8 @@ Status Job::open() {
   context.attempt = options_.attempt;
   context.first_epoch = options_.first_epoch;
   context.bounded = options_.bounded;
+  context.close_windows = options_.close_windows;
+  context.partitions = &partitions_;
   context.io = io_.get();
   context.functions = &functions_;
   for (int number = 0; number < options_.workers; ++number) {
@@ -89,11 +93,11 @@ void Job::wire(const Edge& edge) {
     for (int to = 0; to < options_.workers; ++to) {
       if (edge.kind == EdgeKind::kForward && to != from) continue;
       Channel* channel = make_channel(edge.id, from, to);
-      workers_[static_cast<size_t>(to)]->stages()[to_stage]->receive_from(channel, edge.to);
+      workers_[static_cast<size_t>(to)]->stages()[to_stage]->receive_from(channel, edge.to, edge.port);
       channels.push_back(channel);
     }
     if (edge.kind == EdgeKind::kForward) {
-      sender->feed(channels.front(), edge.rejected);
+      sender->feed(channels.front(), edge.aside);
     } else {
       sender->feed(std::move(channels));
     }
@@ -127,24 +131,77 @@ Result<nlohmann::json> Job::discover(bool bounded, const nlohmann::json& known) 
   return found;
 }
 
-Status Job::assign(const nlohmann::json& partitions) {
+int Job::number_of(const std::string& node) const {
+  for (size_t i = 0; i < plan_.nodes.size(); ++i) {
+    if (plan_.nodes[i].id == node) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+// What to tell each worker, by worker.
+Result<std::vector<Control>> Job::controls(const nlohmann::json& partitions, Control::Kind kind) const {
   std::vector<Control> controls(workers_.size());
   for (const auto& [source, list] : partitions.items()) {
     for (const auto& each : list) {
       const auto worker = each.at("worker").get<size_t>();
       if (worker >= workers_.size())
         return Error(ErrorKind::kInternal, "no worker " + std::to_string(worker));
-      controls[worker].partitions[source].push_back({each.at("ordinal").get<int32_t>(),
-                                                     each.at("name").get<std::string>(),
-                                                     Text(each.at("position")), Text(each.at("end"))});
+      const auto name = each.at("name").get<std::string>();
+      controls[worker].partitions[source].push_back(
+          {each.at("ordinal").get<int32_t>(), name, Text(each.at("position")), Text(each.at("end"))});
+      if (!each.contains("frontiers")) continue;
+      for (const auto& [node, frontier] : each["frontiers"].items()) {
+        controls[worker].frontiers[node][name] = frontier.get<Timestamp>();
+      }
+    }
+  }
+  for (Control& control : controls) control.kind = kind;
+  return controls;
+}
+
+Status Job::assign(const nlohmann::json& partitions) {
+  FZ_ASSIGN(std::vector<Control> told, controls(partitions, Control::Kind::kAssign));
+  for (const auto& [source, list] : partitions.items()) {
+    const int number = number_of(source);
+    for (const auto& each : list) {
+      partitions_.add(number, each.at("ordinal").get<int>(), each.at("name").get<std::string>());
+    }
+    std::set<size_t>& readers = readers_[source];
+    const bool first = readers.empty();
+    for (size_t i = 0; i < told.size(); ++i) {
+      if (told[i].partitions.contains(source)) readers.insert(i);
+    }
+    for (size_t i = 0; first && !readers.empty() && i < told.size(); ++i) {
+      if (!readers.contains(i)) told[i].aside.push_back(source);
     }
   }
   for (size_t i = 0; i < workers_.size(); ++i) {
-    controls[i].kind = Control::Kind::kAssign;
-    if (!controls[i].partitions.empty()) workers_[i]->tell(std::move(controls[i]));
+    if (!told[i].partitions.empty() || !told[i].aside.empty()) workers_[i]->tell(std::move(told[i]));
   }
   std::lock_guard lock(mutex_);
   ended_said_ = false;
+  return Status::OK();
+}
+
+Status Job::expect(const nlohmann::json& partitions) {
+  FZ_ASSIGN(std::vector<Control> told, controls(partitions, Control::Kind::kExpect));
+  for (size_t i = 0; i < workers_.size(); ++i) {
+    if (!told[i].partitions.empty()) workers_[i]->tell(std::move(told[i]));
+  }
+  return Status::OK();
+}
+
+Status Job::restore(const std::string& node, const std::shared_ptr<arrow::Buffer>& file) {
+  for (int i = 0; i < options_.workers; ++i) {
+    const auto [first, last] = GroupsOf(i, options_.workers);
+    FZ_ASSIGN(const auto state,
+              ReadStateFile("of " + node, file, "", first, last, arrow::system_memory_pool()));
+    for (const auto& stage : workers_[static_cast<size_t>(i)]->stages()) {
+      Operator* op = stage->find_operator(node);
+      if (op == nullptr) continue;
+      for (const auto& batch : state.batches) FZ_TRY(op->restore(batch));
+    }
+  }
   return Status::OK();
 }
 
@@ -205,10 +262,10 @@ void Job::simulate(int64_t steps) {
   }
 }
 
-Status Job::barrier(Epoch epoch) {
+Status Job::barrier(Epoch epoch, std::set<std::string> full) {
   {
     std::lock_guard lock(mutex_);
-    if (epoch_.parts > 0 || epoch_.tokens > 0)
+    if (epoch_.parts > 0 || epoch_.pending > 0)
       return Error(ErrorKind::kInternal, "an epoch is still being cut");
     epoch_ = EpochState{};
     epoch_.epoch = epoch;
@@ -216,13 +273,15 @@ Status Job::barrier(Epoch epoch) {
     epoch_.answer = {{"kind", "epoch"},
                      {"epoch", epoch},
                      {"sources", nlohmann::json::object()},
-                     {"tokens", nlohmann::json::object()}};
+                     {"tokens", nlohmann::json::object()},
+                     {"frontiers", nlohmann::json::object()}};
     epoch_.since = std::chrono::steady_clock::now();
   }
   for (const auto& worker : workers_) {
     Control control;
     control.kind = Control::Kind::kBarrier;
     control.epoch = epoch;
+    control.full = full;
     worker->tell(std::move(control));
   }
   return Status::OK();
@@ -230,6 +289,7 @@ Status Job::barrier(Epoch epoch) {
 
 void Job::cut(EpochPart part) {
   std::vector<EpochPart::PendingToken> tokens = std::move(part.tokens);
+  std::vector<EpochPart::PendingState> states = std::move(part.states);
   {
     std::lock_guard lock(mutex_);
     for (const auto& [source, state] : part.sources) {
@@ -249,31 +309,57 @@ void Job::cut(EpochPart part) {
       answer["good"] = answer["good"].get<int64_t>() + state.counts.good;
       answer["rejected"] = answer["rejected"].get<int64_t>() + state.counts.rejected;
     }
+    for (const auto& [node, frontiers] : part.frontiers) {
+      for (const auto& [partition, frontier] : frontiers)
+        epoch_.answer["frontiers"][node][partition] = frontier;
+    }
     --epoch_.parts;
-    epoch_.tokens += static_cast<int>(tokens.size());
+    epoch_.pending += static_cast<int>(tokens.size() + states.size());
   }
   for (auto& pending : tokens) {
     pending.token.AddCallback(
-        [this, sink = pending.sink](const Result<Token>& token) { tokens_ready(sink, token); });
+        [this, sink = pending.sink](const Result<Token>& token) { token_ready(sink, token); });
+  }
+  for (auto& pending : states) {
+    const auto future = pending.files;
+    future.AddCallback([this, worker = part.worker, state = std::move(pending)](const auto& files) {
+      state_ready(worker, state, files);
+    });
   }
   std::lock_guard lock(mutex_);
   answer_if_whole();
 }
 
-void Job::tokens_ready(const std::string& sink, const Result<Token>& token) {
+void Job::state_ready(int worker, const EpochPart::PendingState& state,
+                      const Result<std::vector<std::shared_ptr<arrow::Buffer>>>& files) {
+  if (!files.ok()) return fail(files.status());
+  std::lock_guard lock(mutex_);
+  --epoch_.pending;
+  for (const auto& bytes : *files) epoch_.state.push_back({state.node, worker, state.full, bytes});
+  if (files->empty()) epoch_.state.push_back({state.node, worker, state.full, nullptr});
+  answer_if_whole();
+}
+
+std::vector<Job::StateFile> Job::take_state() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(ready_state_, {});
+}
+
+void Job::token_ready(const std::string& sink, const Result<Token>& token) {
   if (!token.ok()) return fail(token.status());
   std::lock_guard lock(mutex_);
-  --epoch_.tokens;
+  --epoch_.pending;
   if (!token->empty()) epoch_.answer["tokens"][sink].push_back(*token);
   answer_if_whole();
 }
 
 // Holds mutex_.
 void Job::answer_if_whole() {
-  if (epoch_.parts != 0 || epoch_.tokens != 0 || epoch_.epoch == 0) return;
+  if (epoch_.parts != 0 || epoch_.pending != 0 || epoch_.epoch == 0) return;
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - epoch_.since;
   epoch_.answer["seconds"] = took.count();
   for (const auto& [source, state] : epoch_.answer["sources"].items()) last_lag_[source] = state["lag"];
+  ready_state_ = std::move(epoch_.state);
   events_.push_back(std::move(epoch_.answer));
   epoch_ = EpochState{};
   changed_.notify_all();

@@ -2,10 +2,12 @@
 
 #include <condition_variable>
 #include <deque>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,10 +25,11 @@ struct JobOptions {
   int workers = 1;
   int32_t attempt = 0;
   Epoch first_epoch = 1;
-  bool bounded = false;       // sources end at the positions given by assign()
-  int64_t memory_bytes = 0;   // limit of all workers together
-  int64_t channel_bytes = 0;  // credit of one channel
-  bool simulated = false;     // no threads: wait() steps the workers in an order drawn from `seed`
+  bool bounded = false;        // sources end at the positions given by assign()
+  bool close_windows = false;  // their end is the end of event time: every window closes
+  int64_t memory_bytes = 0;    // limit of all workers together
+  int64_t channel_bytes = 0;   // credit of one channel
+  bool simulated = false;      // no threads: wait() steps the workers in an order drawn from `seed`
   uint64_t seed = 0;
 };
 
@@ -44,14 +47,33 @@ class Job {
   // first row.
   Result<nlohmann::json> discover(bool bounded, const nlohmann::json& known);
 
-  // Hands partitions to workers: {"source": [{"ordinal","name","position","end","worker"}]}. Before start(),
-  // and later for partitions that came since.
+  // Gives an operator state that an earlier job wrote, each worker the keys it has: files in the order they
+  // were written. Before start(). An error names what is wrong with the file.
+  Status restore(const std::string& node, const std::shared_ptr<arrow::Buffer>& file);
+
+  // Hands partitions to workers: {"source":
+  // [{"ordinal","name","position","end","worker","frontiers":{event_time node: us}?}]}. Before start(), and
+  // later for partitions that came since. A source that has a worker by then gives new ones to workers that
+  // read some of its partitions already.
   Status assign(const nlohmann::json& partitions);
+  // Announces partitions that are going to be assigned: from now on they hold the watermark where it stands.
+  // The next epoch has their frontiers.
+  Status expect(const nlohmann::json& partitions);
 
   Status start();
 
-  // Cuts an epoch: answered by the event "epoch". One at a time; numbers grow by one.
-  Status barrier(Epoch epoch);
+  // Cuts an epoch: answered by the event "epoch". One at a time; numbers grow by one. Operators in `full`
+  // write all of their state, the others what changed since the last epoch.
+  Status barrier(Epoch epoch, std::set<std::string> full = {});
+
+  // State files of the epoch that was answered last, once.
+  struct StateFile {
+    std::string node;
+    int worker = 0;
+    bool full = false;
+    std::shared_ptr<arrow::Buffer> bytes;  // null: nothing is known (full only)
+  };
+  std::vector<StateFile> take_state();
 
   // Tells sources what every table has: {"source": [{"name","position"}]}.
   void committed(const nlohmann::json& positions);
@@ -59,7 +81,8 @@ class Job {
   // Waits up to `timeout` for events and gives them, oldest first; a simulated job does 1000 steps a second.
   // Kinds:
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
-  //    "rejected"}},"tokens":{sink id:[token,...]},"seconds":s}
+  //    "rejected"}},"tokens":{sink id:[token,...]},
+  //    "frontiers":{event_time node:{partition:us}},"seconds":s}
   //   {"kind":"ended"}            every bounded source is exhausted and drained
   //   {"kind":"failed","error":kind,"name":exception,"message":text,"retryable":bool}
   std::vector<nlohmann::json> wait(double timeout_seconds);
@@ -76,8 +99,9 @@ class Job {
  private:
   struct EpochState {
     Epoch epoch = 0;
-    int parts = 0;          // answers of stage replicas still to come
-    int tokens = 0;         // tokens still to come
+    int parts = 0;    // answers of stage replicas still to come
+    int pending = 0;  // tokens and state files still to come
+    std::vector<StateFile> state;
     nlohmann::json answer;  // the event in the making
     std::chrono::steady_clock::time_point since;
   };
@@ -91,7 +115,11 @@ class Job {
   void run(Worker* worker);
   void simulate(int64_t steps);
   void cut(EpochPart part);
-  void tokens_ready(const std::string& sink, const Result<Token>& token);
+  void token_ready(const std::string& sink, const Result<Token>& token);
+  void state_ready(int worker, const EpochPart::PendingState& state,
+                   const Result<std::vector<std::shared_ptr<arrow::Buffer>>>& files);
+  Result<std::vector<Control>> controls(const nlohmann::json& partitions, Control::Kind kind) const;
+  int number_of(const std::string& node) const;
   void answer_if_whole();
   void fail(const Status& status);
   void note_ended();
@@ -100,6 +128,9 @@ class Job {
   const StagePlan stage_plan_;
   const JobOptions options_;
   const FunctionTable functions_;
+  PartitionNames partitions_;
+  std::map<std::string, std::set<size_t>> readers_;  // workers that read partitions of a source
+  std::vector<StateFile> ready_state_;
   std::shared_ptr<arrow::internal::ThreadPool> io_;
   std::vector<std::pair<std::string, std::unique_ptr<Enumerator>>> enumerators_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "connector/registry.h"
 #include "format/registry.h"
+#include "operator/time/event_time.h"
 
 namespace frazil {
 namespace {
@@ -82,7 +83,8 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
   Step step{Poll::Kind::kRows, {}, {}};
   if (!poll.raw.has_value()) {
     FZ_CHECK(poll.columns != nullptr && poll.columns->num_columns() == schema_->num_fields());
-    step.rows = Batch{poll.columns, poll.origin};
+    step.rows = Batch{poll.columns, poll.origin, nullptr};
+    FZ_TRY(mark(poll, {}, &step.rows));
     read_ += step.rows.rows();
     good_ += step.rows.rows();
     bytes_ += BatchBytes(step.rows);
@@ -98,10 +100,11 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
   if (decoded.rows->num_rows() > 0) {
     FZ_ASSIGN(step.rows, assemble(decoded.rows, raw.metadata, decoded.kept));
     step.rows.origin = poll.origin;
+    FZ_TRY(mark(poll, decoded.kept, &step.rows));
   }
   if (!rejected.empty() && on_bad_row_ == OnBadRow::kDivert) {
     FZ_ASSIGN(auto columns, RejectedBatch(name_, rejected, pool_));
-    step.rejected = Batch{std::move(columns), poll.origin};
+    step.rejected = Batch{std::move(columns), poll.origin, nullptr};
   }
   read_ += raw.rows() + static_cast<int64_t>(raw.rejected.size());
   good_ += decoded.rows->num_rows();
@@ -126,7 +129,42 @@ Result<Batch> SourceTask::assemble(const std::shared_ptr<arrow::RecordBatch>& de
     FZ_CHECK(column != nullptr);
     columns.push_back(std::move(column));
   }
-  return Batch{arrow::RecordBatch::Make(schema_, decoded->num_rows(), std::move(columns)), {}};
+  return Batch{arrow::RecordBatch::Make(schema_, decoded->num_rows(), std::move(columns)), {}, nullptr};
+}
+
+// Rows of columns stand at consecutive positions; rows of bytes say theirs.
+Status SourceTask::mark(const Poll& poll, const std::vector<int32_t>& kept, Batch* rows) const {
+  if (!positions_) return Status::OK();
+  arrow::Int64Builder positions(pool_);
+  FZ_TRY(positions.Reserve(rows->rows()));
+  for (int64_t i = 0; i < rows->rows(); ++i) {
+    const auto row = static_cast<size_t>(kept.empty() ? i : kept[static_cast<size_t>(i)]);
+    const int64_t at = poll.raw.has_value() ? poll.raw->position[row] : poll.origin.position_begin + i;
+    positions.UnsafeAppend(poll.origin.position_base + at);
+  }
+  FZ_ASSIGN(auto array, positions.Finish());
+  SetMark(rows, kPositionMark, std::move(array));
+  if (!poll.raw.has_value() || poll.raw->metadata == nullptr) return Status::OK();
+  auto stored = poll.raw->metadata->GetColumnByName("_timestamp");
+  if (stored == nullptr) return Status::OK();
+  if (!kept.empty()) {
+    auto indices =
+        std::make_shared<arrow::Int32Array>(static_cast<int64_t>(kept.size()), arrow::Buffer::Wrap(kept));
+    FZ_ASSIGN(arrow::Datum taken, arrow::compute::Take(stored, indices));
+    stored = taken.make_array();
+  }
+  FZ_ASSIGN(auto micros, MicrosOf(stored, pool_));
+  SetMark(rows, kRecordTimeMark, std::move(micros));
+  return Status::OK();
+}
+
+Result<Batch> SourceTask::reject(const std::vector<RejectedRow>& rows) {
+  if (on_bad_row_ == OnBadRow::kFail) return refuse(rows.front());
+  good_ -= static_cast<int64_t>(rows.size());
+  rejected_ += static_cast<int64_t>(rows.size());
+  if (on_bad_row_ == OnBadRow::kDrop) return Batch{};
+  FZ_ASSIGN(auto columns, RejectedBatch(name_, rows, pool_));
+  return Batch{std::move(columns), {}, nullptr};
 }
 
 Status SourceTask::refuse(const RejectedRow& row) const {

@@ -36,6 +36,11 @@ class SourceTask {
 
   Status assign(const std::vector<Assignment>& partitions);
   Result<Step> poll(const Budget& budget);
+  // Rows carry their position from now on, and the time they were stored where the connector knows it.
+  void note_positions() { positions_ = true; }
+  // Takes back rows that were given as good, by the source's policy for bad rows: an error, or the batch for
+  // its `rejected` stream (no rows if they are dropped).
+  Result<Batch> reject(const std::vector<RejectedRow>& rows);
   Status committed(const std::vector<PartitionPosition>& positions) { return source_->committed(positions); }
 
   EpochPart::SourceState state() const { return {source_->positions(), counts()}; }
@@ -50,6 +55,7 @@ class SourceTask {
                          std::shared_ptr<arrow::RecordBatch> metadata,
                          const std::vector<int32_t>& kept) const;
   Status refuse(const RejectedRow& row) const;
+  Status mark(const Poll& poll, const std::vector<int32_t>& kept, Batch* rows) const;
   Result<Step> decode(Poll poll);
 
   std::string id_;
@@ -61,6 +67,7 @@ class SourceTask {
   arrow::MemoryPool* pool_ = nullptr;
   std::function<void()> waker_;
   bool bounded_ = false;
+  bool positions_ = false;
   bool assigned_ = false;
   mutable std::mutex condition_mutex_;
   std::string condition_;

@@ -4,10 +4,35 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "connector/registry.h"
 #include "plan/build.h"
+#include "state/snapshot_file.h"
 
 namespace frazil {
+namespace {
+
+using StateBytes = std::vector<std::shared_ptr<arrow::Buffer>>;
+
+// State as files of about kStateFileBytes of rows each. Any thread.
+Result<StateBytes> WriteState(const StateFileHeader& header, const StateRows& rows) {
+  StateBytes files;
+  for (size_t from = 0; from < rows.size();) {
+    int64_t bytes = 0;
+    size_t to = from;
+    while (to < rows.size() && bytes < limits::kStateFileBytes)
+      bytes += BatchBytes(Batch{rows[to++], {}, nullptr});
+    const arrow::RecordBatchVector part(rows.begin() + static_cast<std::ptrdiff_t>(from),
+                                        rows.begin() + static_cast<std::ptrdiff_t>(to));
+    FZ_ASSIGN(auto written,
+              WriteStateFile(header, part.front()->schema(), part, arrow::system_memory_pool()));
+    files.push_back(std::move(written.bytes));
+    from = to;
+  }
+  return files;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Stage>> Stage::Make(const Plan& plan, const StagePlan& cut, int number,
                                            const WorkerContext& context) {
@@ -19,7 +44,7 @@ Result<std::unique_ptr<Stage>> Stage::Make(const Plan& plan, const StagePlan& cu
   }
   for (const Edge& edge : cut.edges) {
     if (edge.kind == EdgeKind::kFused && cut.stage_of[static_cast<size_t>(edge.from)] == number) {
-      stage->node(edge.from)->feed(stage->node(edge.to), edge.rejected);
+      stage->node(edge.from)->feed(stage->node(edge.to), edge.port, edge.aside);
     }
   }
   return stage;
@@ -35,6 +60,7 @@ Status Stage::add_node(const Plan& plan, int number) {
                                               [waker] { waker->wake(); }));
       node->set(std::move(source));
       sources_.push_back(node.get());
+      source_numbers_.push_back(number);
       source_ended_.push_back(false);
       break;
     }
@@ -47,26 +73,60 @@ Status Stage::add_node(const Plan& plan, int number) {
     }
     case NodeKind::kExchange: {
       FZ_ASSIGN(auto keys, ParseExchangeKeys(planned.spec));
-      node->set_keys(std::move(keys), context_.operator_pool);
+      node->set_keys(std::move(keys), planned.spec.value("hashed", false), context_.operator_pool);
       break;
     }
     case NodeKind::kUnion:
       break;
-    default: {
-      const PortRef input = planned.inputs.front();
-      const auto& schema = input.rejected ? RejectedSchema() : schemas_[static_cast<size_t>(input.node)];
-      FZ_ASSIGN(auto op,
-                MakeOperator(planned, schema, OperatorContext{context_.operator_pool, context_.functions}));
-      node->set(std::move(op));
-    }
+    case NodeKind::kEventTime:
+      FZ_TRY(add_event_time(plan, planned, node.get()));
+      break;
+    default:
+      FZ_TRY(add_operator(plan, planned, node.get()));
   }
   by_plan_node_[static_cast<size_t>(number)] = node.get();
   nodes_.push_back(std::move(node));
   return Status::OK();
 }
 
+Status Stage::add_operator(const Plan& plan, const PlanNode& planned, StageNode* node) {
+  const PortRef input = planned.inputs.front();
+  FZ_ASSIGN(auto op,
+            MakeOperator(planned,
+                         input.aside ? AsideSchema(plan, input.node, schemas_)
+                                     : schemas_[static_cast<size_t>(input.node)],
+                         OperatorContext{context_.operator_pool, context_.functions, context_.partitions}));
+  node->set(std::move(op));
+  return Status::OK();
+}
+
+// Rows whose time is null go where the source's bad rows go.
+Status Stage::add_event_time(const Plan& plan, const PlanNode& planned, StageNode* node) {
+  int at = planned.inputs.front().node;
+  while (plan.nodes[static_cast<size_t>(at)].kind != NodeKind::kSource) {
+    const auto& inputs = plan.nodes[static_cast<size_t>(at)].inputs;
+    if (inputs.size() != 1 || plan.nodes[static_cast<size_t>(at)].kind == NodeKind::kExchange) {
+      return Error(ErrorKind::kConfig,
+                   "node " + planned.id + ": event time is given to the rows of one source");
+    }
+    at = inputs.front().node;
+  }
+  StageNode* source = this->node(at);
+  source->source()->note_positions();
+  const auto& schema = schemas_[static_cast<size_t>(planned.inputs.front().node)];
+  FZ_ASSIGN(auto time, EventTime::Make(planned.spec, *schema, context_.operator_pool,
+                                       [source](const std::vector<RejectedRow>& rows) -> Status {
+                                         FZ_ASSIGN(Batch batch, source->source()->reject(rows));
+                                         return source->aside()->push(std::move(batch));
+                                       }));
+  times_.push_back({source, node, time.get()});
+  node->set(std::move(time));
+  return Status::OK();
+}
+
 void Stage::finish_wiring() {
   for (const auto& node : nodes_) {
+    if (node->op() != nullptr) node->op()->set_aside(node->aside());
     node->finish_wiring();
     outgoing_.insert(outgoing_.end(), node->all_channels().begin(), node->all_channels().end());
   }
@@ -99,7 +159,9 @@ Status Stage::receive(int inbound) {
   switch (frame->kind) {
     case FrameKind::kBatch:
       FZ_CHECK(!in.ended);
-      return in.to->process(std::move(frame->batch));
+      return in.to->process(in.port, std::move(frame->batch));
+    case FrameKind::kWatermark:
+      return in.to->advance(in.sender, frame->watermark);
     case FrameKind::kBarrier:
       FZ_CHECK(aligning_ == 0 || aligning_ == frame->epoch);
       aligning_ = frame->epoch;
@@ -112,7 +174,8 @@ Status Stage::receive(int inbound) {
   return Status::OK();
 }
 
-void Stage::start_barrier(Epoch epoch) {
+void Stage::start_barrier(Epoch epoch, std::set<std::string> full) {
+  full_ = std::move(full);
   if (sources_.empty()) return;
   aligning_ = epoch;
   control_barrier_ = true;
@@ -129,9 +192,15 @@ Result<bool> Stage::cut(EpochPart* part) {
   part->epoch = epoch;
   for (const auto& node : nodes_) {
     if (node->source() != nullptr) part->sources[node->plan().id] = node->source()->state();
+    FZ_TRY(take_state(*node, part));
     if (node->sink() != nullptr) {
       part->tokens.push_back({node->plan().id, node->sink()->prepare(epoch)});
       node->sink()->begin(epoch + 1);
+    }
+  }
+  for (const Timed& timed : times_) {
+    for (const auto& [partition, frontier] : timed.time->frontiers()) {
+      part->frontiers[timed.node->plan().id][partition] = frontier;
     }
   }
   for (Channel* channel : outgoing_) channel->send_barrier(epoch);
@@ -141,13 +210,69 @@ Result<bool> Stage::cut(EpochPart* part) {
   return true;
 }
 
+// Compresses on the I/O pool; the flow goes on.
+Status Stage::take_state(const StageNode& node, EpochPart* part) {
+  if (node.op() == nullptr || !node.op()->stateful()) return Status::OK();
+  const bool full = full_.contains(node.plan().id);
+  auto rows = node.op()->snapshot(full);
+  if (!rows.ok()) return Prefixed(rows.status(), "saving the state of " + node.plan().name);
+  if (rows->empty() && !full) return Status::OK();
+  EpochPart::PendingState state{node.plan().id, full, {}};
+  StateFileHeader header;
+  header.operator_id = node.plan().id;
+  header.worker = context_.worker;
+  header.epoch = part->epoch;
+  header.full = full;
+  const auto write = [header, rows = std::move(*rows)] { return WriteState(header, rows); };
+  if (context_.io == nullptr) {
+    FZ_ASSIGN(auto files, write());
+    state.files = arrow::Future<StateBytes>::MakeFinished(std::move(files));
+  } else {
+    FZ_ASSIGN(state.files, context_.io->Submit(write));
+  }
+  part->states.push_back(std::move(state));
+  return Status::OK();
+}
+
 Result<Poll::Kind> Stage::poll(int source, const Budget& budget) {
   StageNode* node = sources_[static_cast<size_t>(source)];
   FZ_ASSIGN(SourceTask::Step step, node->source()->poll(budget));
-  if (step.kind == Poll::Kind::kEnd) source_ended_[static_cast<size_t>(source)] = true;
+  step.rows.origin.source = source_numbers_[static_cast<size_t>(source)];
   FZ_TRY(node->push(std::move(step.rows)));
-  FZ_TRY(node->push_rejected(step.rejected));
+  FZ_TRY(node->aside()->push(std::move(step.rejected)));
+  if (step.kind == Poll::Kind::kEnd) {
+    source_ended_[static_cast<size_t>(source)] = true;
+    if (context_.close_windows) FZ_TRY(close_times(*node));
+  }
   return step.kind;
+}
+
+// The rows of a source have come to their end for ever.
+Status Stage::close_times(const StageNode& source) {
+  for (const Timed& timed : times_) {
+    if (timed.source == &source) timed.time->close();
+  }
+  return forward_times();
+}
+
+Status Stage::forward_times() {
+  for (const Timed& timed : times_) FZ_TRY(timed.node->forward());
+  return Status::OK();
+}
+
+std::vector<Stage::Timed> Stage::times(const std::string& source) const {
+  std::vector<Timed> found;
+  for (const Timed& timed : times_) {
+    if (timed.source->plan().id == source) found.push_back(timed);
+  }
+  return found;
+}
+
+Operator* Stage::find_operator(const std::string& id) const {
+  for (const auto& node : nodes_) {
+    if (node->plan().id == id) return node->op();
+  }
+  return nullptr;
 }
 
 SourceTask* Stage::source(const std::string& id) const {

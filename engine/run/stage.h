@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "operator/time/event_time.h"
 #include "plan/stages.h"
 #include "run/epoch_part.h"
 #include "run/stage_node.h"
@@ -22,7 +24,9 @@ class Stage {
 
   // Wiring, before the run.
   StageNode* node(int plan_node) const { return by_plan_node_[static_cast<size_t>(plan_node)]; }
-  void receive_from(Channel* channel, int plan_node) { inbound_.push_back({channel, node(plan_node)}); }
+  void receive_from(Channel* channel, int plan_node, int port) {
+    inbound_.push_back({channel, node(plan_node), port, node(plan_node)->add_sender(port)});
+  }
   void finish_wiring();
 
   // True if every outgoing channel has credit: only then the stage is given input.
@@ -38,7 +42,8 @@ class Stage {
 
   // The control thread's barrier: sources give no row until the epoch is cut here. Stages without sources
   // ignore it.
-  void start_barrier(Epoch epoch);
+  // Operators in `full` write all of their state, the others what changed.
+  void start_barrier(Epoch epoch, std::set<std::string> full = {});
   // True while a barrier is under way here.
   bool aligning() const { return aligning_ != 0; }
   // Cuts the epoch once every input has delivered its barrier and nothing is unfinished. Gives true and fills
@@ -51,22 +56,39 @@ class Stage {
   Result<Poll::Kind> poll(int source, const Budget& budget);
   SourceTask* source(const std::string& id) const;
   void rouse(const std::string& source);  // partitions were added: it is not at its end
+  // An operator that gives the rows of a source their event time.
+  struct Timed {
+    StageNode* source = nullptr;
+    StageNode* node = nullptr;
+    EventTime* time = nullptr;
+  };
+  std::vector<Timed> times(const std::string& source) const;
+  // Tells consumers what those promise now.
+  Status forward_times();
 
   // True once no batch can come out of it any more.
   bool ended() const { return end_sent_; }
   Status end_if_drained();
 
   const std::vector<std::unique_ptr<StageNode>>& nodes() const { return nodes_; }
+  // The operator of a node, by id; null if it is not in this stage or has none.
+  Operator* find_operator(const std::string& id) const;
 
  private:
   struct Inbound {
     Channel* channel = nullptr;
     StageNode* to = nullptr;
+    int port = 0;
+    int sender = 0;        // of `to`
     bool blocked = false;  // has delivered the barrier that is aligning
     bool ended = false;
   };
 
   Status add_node(const Plan& plan, int number);
+  Status add_operator(const Plan& plan, const PlanNode& planned, StageNode* node);
+  Status add_event_time(const Plan& plan, const PlanNode& planned, StageNode* node);
+  Status close_times(const StageNode& source);
+  Status take_state(const StageNode& node, EpochPart* part);
 
   const int number_;
   const WorkerContext& context_;
@@ -74,6 +96,9 @@ class Stage {
   std::vector<StageNode*> by_plan_node_;           // null for nodes of other stages
   std::vector<std::shared_ptr<arrow::Schema>> schemas_;
   std::vector<StageNode*> sources_;
+  std::vector<int> source_numbers_;  // their nodes of the plan
+  std::vector<Timed> times_;
+  std::set<std::string> full_;  // operators that write all of their state at the barrier that is under way
   std::vector<bool> source_ended_;
   std::vector<Inbound> inbound_;
   std::vector<Channel*> outgoing_;

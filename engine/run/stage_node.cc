@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 #include <arrow/compute/api.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -12,19 +13,41 @@
 namespace frazil {
 
 void StageNode::finish_wiring() {
-  for (Channel* channel : forward_) all_channels_.push_back(channel);
-  for (Channel* channel : forward_rejected_) all_channels_.push_back(channel);
+  for (Channel* channel : rows_.forward) all_channels_.push_back(channel);
+  for (Channel* channel : aside_.forward) all_channels_.push_back(channel);
   for (const auto& edge : exchange_) all_channels_.insert(all_channels_.end(), edge.begin(), edge.end());
+}
+
+int StageNode::add_sender(int port) {
+  senders_.push_back({port});
+  return static_cast<int>(senders_.size()) - 1;
+}
+
+void StageNode::feed(StageNode* consumer, int port, bool aside) {
+  (aside ? aside_.fused : rows_.fused).push_back({consumer, port, consumer->add_sender(port)});
+}
+
+Status StageNode::Consumers::push(const Batch& batch) const {
+  for (const Consumer& consumer : fused) FZ_TRY(consumer.node->process(consumer.port, batch));
+  for (Channel* channel : forward) channel->send(batch);
+  return Status::OK();
+}
+
+bool StageNode::Consumers::full() const {
+  for (const Channel* channel : forward) {
+    if (!channel->has_credit()) return true;
+  }
+  for (const Consumer& consumer : fused) {
+    if (consumer.node->unfinished() || consumer.node->full()) return true;
+  }
+  return false;
 }
 
 bool StageNode::full() const {
   for (const Channel* channel : all_channels_) {
     if (!channel->has_credit()) return true;
   }
-  for (const StageNode* consumer : fused_) {
-    if (consumer->unfinished() || consumer->full()) return true;
-  }
-  return false;
+  return rows_.full();
 }
 
 Result<std::vector<ExchangeKey>> ParseExchangeKeys(const nlohmann::json& spec) {
@@ -46,21 +69,12 @@ Result<std::vector<ExchangeKey>> ParseExchangeKeys(const nlohmann::json& spec) {
 Status StageNode::push(Batch batch) {
   if (batch.rows() == 0) return Status::OK();
   rows_out_.fetch_add(batch.rows(), std::memory_order_relaxed);
-  for (StageNode* consumer : fused_) FZ_TRY(consumer->process(batch));
-  for (Channel* channel : forward_) channel->send(batch);
-  return Status::OK();
+  return rows_.push(batch);
 }
 
-Status StageNode::push_rejected(const Batch& batch) {
-  if (batch.rows() == 0) return Status::OK();
-  for (StageNode* consumer : fused_rejected_) FZ_TRY(consumer->process(batch));
-  for (Channel* channel : forward_rejected_) channel->send(batch);
-  return Status::OK();
-}
-
-Status StageNode::process(Batch batch) {
+Status StageNode::process(int port, Batch batch) {
   if (unfinished()) {
-    waiting_.push_back(std::move(batch));
+    waiting_.push_back({port, std::move(batch)});
     return Status::OK();
   }
   rows_in_.fetch_add(batch.rows(), std::memory_order_relaxed);
@@ -76,34 +90,79 @@ Status StageNode::process(Batch batch) {
       status = sink_->write(batch);
       break;
     default:
-      status = answer(operator_->process(std::move(batch), *this));
+      status = answer(operator_->process(port, std::move(batch), *this));
       break;
   }
+  return taken(std::move(status));
+}
+
+// An error says where it came about, unless it does already.
+Status StageNode::taken(Status status) const {
   if (status.ok() || KindOf(status) != ErrorKind::kInternal) return status;
   return Prefixed(status, plan_->name);
 }
 
+Timestamp StageNode::watermark_of(int port) const {
+  Timestamp least = kWatermarkMax;
+  for (const Sender& sender : senders_) {
+    if (sender.port == port || port < 0) least = std::min(least, sender.watermark);
+  }
+  return senders_.empty() ? kWatermarkMin : least;
+}
+
+Status StageNode::advance(int sender, Timestamp to) {
+  if (unfinished()) {
+    waiting_.push_back({sender, {}, to});
+    return Status::OK();
+  }
+  Sender& from = senders_[static_cast<size_t>(sender)];
+  if (to <= from.watermark) return Status::OK();
+  const Timestamp before = watermark_of(from.port);
+  from.watermark = to;
+  const Timestamp now = watermark_of(from.port);
+  if (now == before) return Status::OK();
+  if (operator_ != nullptr) return taken(answer(operator_->advance(from.port, now, *this)));
+  return forward();
+}
+
 Status StageNode::resume() {
-  if (unfinished_) return answer(operator_->resume(*this));
+  if (unfinished_) return taken(answer(operator_->resume(*this)));
   if (waiting_.empty()) return Status::OK();
-  Batch batch = std::move(waiting_.front());
+  Waiting next = std::move(waiting_.front());
   waiting_.pop_front();
-  std::deque<Batch> rest = std::exchange(waiting_, {});  // so that process() takes this one
-  Status status = process(std::move(batch));
-  for (Batch& each : rest) waiting_.push_back(std::move(each));
+  std::deque<Waiting> rest = std::exchange(waiting_, {});  // so that this one is taken
+  Status status = next.batch.columns != nullptr ? process(next.number, std::move(next.batch))
+                                                : advance(next.number, next.watermark);
+  for (Waiting& each : rest) waiting_.push_back(std::move(each));
   return status;
 }
 
 Status StageNode::answer(Result<Progress> progress) {
   FZ_TRY(progress);
   unfinished_ = *progress == Progress::kMore;
+  return unfinished_ ? Status::OK() : forward();
+}
+
+Status StageNode::forward() {
+  const Timestamp promise = operator_ != nullptr ? operator_->promise() : watermark_of(-1);
+  if (promise <= watermark()) return Status::OK();
+  forwarded_.store(promise, std::memory_order_relaxed);
+  for (const Consumer& consumer : rows_.fused) FZ_TRY(consumer.node->advance(consumer.sender, promise));
+  for (Channel* channel : rows_.forward) channel->send_watermark(promise);
+  for (const auto& edge : exchange_) {
+    for (Channel* channel : edge) channel->send_watermark(promise);
+  }
   return Status::OK();
 }
 
-Status StageNode::scatter(const Batch& batch) {
-  rows_out_.fetch_add(batch.rows(), std::memory_order_relaxed);
-  if (exchange_.empty()) return Status::OK();
-  const auto workers = exchange_.front().size();
+// The hash of every row's key: carried, or computed here.
+Result<std::vector<uint64_t>> StageNode::hashes(const Batch& batch) const {
+  if (hashed_) {
+    const auto mark = MarkOf(batch, kHashMark);
+    FZ_CHECK(mark != nullptr);
+    const auto& typed = static_cast<const arrow::UInt64Array&>(*mark);
+    return std::vector<uint64_t>(typed.raw_values(), typed.raw_values() + typed.length());
+  }
   arrow::ArrayVector columns;
   for (const ExchangeKey& key : keys_) {
     auto column = batch.columns->GetColumnByName(key.column);
@@ -113,7 +172,18 @@ Status StageNode::scatter(const Batch& batch) {
     }
     columns.push_back(std::move(column));
   }
-  FZ_ASSIGN(const std::vector<uint64_t> hashes, HashKeys(columns, batch.rows()));
+  return HashKeys(columns, batch.rows());
+}
+
+Status StageNode::scatter(const Batch& batch) {
+  rows_out_.fetch_add(batch.rows(), std::memory_order_relaxed);
+  if (exchange_.empty()) return Status::OK();
+  const auto workers = exchange_.front().size();
+  if (workers == 1) {
+    for (const auto& edge : exchange_) edge.front()->send(Batch{batch.columns, {}, batch.marks});
+    return Status::OK();
+  }
+  FZ_ASSIGN(const std::vector<uint64_t> hashes, this->hashes(batch));
   std::vector<std::vector<int32_t>> rows(workers);
   for (size_t i = 0; i < hashes.size(); ++i) {
     const int to = WorkerOf(GroupOf(hashes[i]), static_cast<int>(workers));
@@ -121,12 +191,16 @@ Status StageNode::scatter(const Batch& batch) {
   }
   for (size_t to = 0; to < workers; ++to) {
     if (rows[to].empty()) continue;
-    Batch part{batch.columns, {}};
+    Batch part{batch.columns, {}, batch.marks};
     if (rows[to].size() != hashes.size()) {
       auto indices = std::make_shared<arrow::Int32Array>(static_cast<int64_t>(rows[to].size()),
                                                          arrow::Buffer::Wrap(rows[to]));
-      FZ_ASSIGN(arrow::Datum taken, arrow::compute::Take(batch.columns, indices));
-      part.columns = taken.record_batch();
+      FZ_ASSIGN(arrow::Datum columns, arrow::compute::Take(batch.columns, indices));
+      part.columns = columns.record_batch();
+      if (batch.marks != nullptr) {
+        FZ_ASSIGN(arrow::Datum marks, arrow::compute::Take(batch.marks, indices));
+        part.marks = marks.record_batch();
+      }
     }
     for (const auto& edge : exchange_) edge[to]->send(part);
   }

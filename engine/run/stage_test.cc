@@ -87,7 +87,7 @@ class StageTest : public testing::Test {
     stage_ = Stage::Make(plan_, CutStages(plan_), number, context_).ValueOrDie();
     for (int i = 0; i < inputs; ++i) {
       in_.push_back(std::make_unique<Channel>(Channel::Address{0, 0, i, 0}, 1 << 20, &waker_, &waker_));
-      stage_->receive_from(in_.back().get(), number == 1 ? kFunction : kSink);
+      stage_->receive_from(in_.back().get(), number == 1 ? kFunction : kSink, 0);
     }
     if (number == 1) stage_->node(kExchange)->feed(std::vector<Channel*>{&out_});
     stage_->finish_wiring();

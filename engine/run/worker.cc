@@ -47,7 +47,10 @@ std::vector<Worker::Choice> Worker::choices() {
     std::lock_guard lock(controls_mutex_);
     if (!controls_.empty()) possible.push_back({Work::kControl, 0, 0});
     // Partitions come first of all, or a source would end for want of them.
-    if (!controls_.empty() && controls_.front().kind == Control::Kind::kAssign) return possible;
+    if (!controls_.empty() && (controls_.front().kind == Control::Kind::kAssign ||
+                               controls_.front().kind == Control::Kind::kExpect)) {
+      return possible;
+    }
   }
   for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
     Stage& stage = *stages_[static_cast<size_t>(number)];
@@ -129,18 +132,11 @@ Result<bool> Worker::poll(const Choice& choice) {
 Status Worker::handle(Control control) {
   switch (control.kind) {
     case Control::Kind::kBarrier:
-      for (const auto& stage : stages_) stage->start_barrier(control.epoch);
+      for (const auto& stage : stages_) stage->start_barrier(control.epoch, control.full);
       break;
+    case Control::Kind::kExpect:
     case Control::Kind::kAssign:
-      for (const auto& [source, partitions] : control.partitions) {
-        for (const auto& stage : stages_) {
-          SourceTask* task = stage->source(source);
-          if (task == nullptr) continue;
-          FZ_TRY(task->assign(partitions));
-          stage->rouse(source);
-        }
-      }
-      break;
+      return assign(control);
     case Control::Kind::kCommitted:
       for (const auto& [source, positions] : control.positions) {
         for (const auto& stage : stages_) {
@@ -149,6 +145,38 @@ Status Worker::handle(Control control) {
         }
       }
       break;
+  }
+  return Status::OK();
+}
+
+// Event time knows a partition before its first row is read. One that comes while others are being read is
+// expected first: from then on it holds the watermark, until a checkpoint has its frontier and it is
+// assigned.
+Status Worker::assign(const Control& control) {
+  for (const auto& stage : stages_) {
+    for (const auto& [source, partitions] : control.partitions) {
+      SourceTask* task = stage->source(source);
+      if (task == nullptr) continue;
+      for (const Stage::Timed& timed : stage->times(source)) {
+        const auto known = control.frontiers.find(timed.node->plan().id);
+        for (const Assignment& each : partitions) {
+          if (timed.time->has_partition(each.ordinal)) continue;
+          Timestamp frontier =
+              control.kind == Control::Kind::kExpect ? timed.time->joining_frontier() : kWatermarkMin;
+          if (known != control.frontiers.end() && known->second.contains(each.name)) {
+            frontier = known->second.at(each.name);
+          }
+          timed.time->add_partition(each.ordinal, each.name, frontier);
+        }
+      }
+      if (control.kind == Control::Kind::kExpect) continue;
+      FZ_TRY(task->assign(partitions));
+      stage->rouse(source);
+    }
+    for (const std::string& source : control.aside) {
+      for (const Stage::Timed& timed : stage->times(source)) timed.time->stand_aside();
+    }
+    FZ_TRY(stage->forward_times());
   }
   return Status::OK();
 }

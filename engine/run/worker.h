@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,10 +20,14 @@ namespace frazil {
 
 // What the control thread tells a worker.
 struct Control {
-  enum class Kind { kBarrier, kAssign, kCommitted };
+  enum class Kind { kBarrier, kExpect, kAssign, kCommitted };
   Kind kind = Kind::kBarrier;
   Epoch epoch = 0;
-  std::map<std::string, std::vector<Assignment>> partitions;        // kAssign, by source id
+  std::set<std::string> full;      // kBarrier: operators that write all of their state
+  std::vector<std::string> aside;  // kAssign: sources of which this worker reads nothing, and others do
+  std::map<std::string, std::map<std::string, Timestamp>>
+      frontiers;                                              // kAssign, by event_time node and partition
+  std::map<std::string, std::vector<Assignment>> partitions;  // kExpect, kAssign, by source id
   std::map<std::string, std::vector<PartitionPosition>> positions;  // kCommitted, by source id
 };
 
@@ -70,6 +75,7 @@ class Worker {
   Result<bool> run(const Choice& choice);
   Result<bool> poll(const Choice& choice);
   Status handle(Control control);
+  Status assign(const Control& control);
   Status cut_and_end();
 
   const int worker_;

@@ -17,12 +17,14 @@ struct WorkerContext {
   int workers = 1;
   int32_t attempt = 0;
   Epoch first_epoch = 0;
-  bool bounded = false;  // a source without partitions is at its end, not waiting for some
+  bool close_windows = false;  // the end of the sources is the end of their event time
+  bool bounded = false;        // a source without partitions is at its end, not waiting for some
   arrow::MemoryPool* decode_pool = nullptr;
   arrow::MemoryPool* operator_pool = nullptr;
   arrow::MemoryPool* sink_pool = nullptr;
   arrow::internal::Executor* io = nullptr;  // null: in the worker's thread
   const FunctionTable* functions = nullptr;
+  const PartitionNames* partitions = nullptr;
   Waker* waker = nullptr;
 };
 

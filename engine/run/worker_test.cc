@@ -120,7 +120,7 @@ class Splitting {
         channels_.push_back(std::make_unique<Channel>(Channel::Address{0, edge.id, from, to}, kCredit,
                                                       workers_[static_cast<size_t>(from)]->waker(),
                                                       workers_[static_cast<size_t>(to)]->waker()));
-        stage(to, edge.to)->receive_from(channels_.back().get(), edge.to);
+        stage(to, edge.to)->receive_from(channels_.back().get(), edge.to, 0);
         channels.push_back(channels_.back().get());
       }
       stage(from, edge.from)->node(edge.from)->feed(std::move(channels));

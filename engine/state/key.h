@@ -3,6 +3,7 @@
 #include <arrow/record_batch.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -26,5 +27,11 @@ Result<std::vector<uint64_t>> HashKeys(const std::vector<std::shared_ptr<arrow::
 // The key group of a hash, and the worker that owns a group: contiguous ranges of groups.
 constexpr int GroupOf(uint64_t hash) { return static_cast<int>(hash >> 54); }
 constexpr int WorkerOf(int group, int workers) { return group * workers / kKeyGroups; }
+
+// First and last key group of a worker.
+constexpr std::pair<int, int> GroupsOf(int worker, int workers) {
+  const auto first = [&](int w) { return (w * kKeyGroups + workers - 1) / workers; };
+  return {first(worker), first(worker + 1) - 1};
+}
 
 }  // namespace frazil

@@ -152,6 +152,8 @@ class Pipeline:
         *,
         until: Literal["now"] | None = None,
         takeover: bool = False,
+        close_windows: bool = False,
+        reopen: bool = False,
         metrics_port: int | None = None,
         quiet: bool = False,
     ) -> RunReport:
@@ -167,6 +169,12 @@ class Pipeline:
             next run goes on from there. None: run until stopped, or until bounded sources end.
         takeover
             End another process that runs this pipeline, instead of refusing to start beside it.
+        close_windows
+            The pipeline is finished when its sources are at their end: every open window closes.
+            Without it, windows that are open at the end stay so for the next run.
+        reopen
+            Go on after a run that closed all windows: event time begins anew, and a window that
+            was closed may be written once more, of the rows that come now.
         metrics_port
             Serve metrics for Prometheus at this port of 127.0.0.1.
         quiet
@@ -196,6 +204,8 @@ class Pipeline:
             self,
             bounded=_bounded(until),
             takeover=takeover,
+            close_windows=close_windows,
+            reopen=reopen,
             metrics_port=metrics_port,
             quiet=quiet,
         )

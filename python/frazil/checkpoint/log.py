@@ -31,6 +31,7 @@ from frazil.checkpoint.manifest import (
 from frazil.checkpoint.opening import Opening
 from frazil.checkpoint.reader import list_slots, parse_slot, read_slot
 from frazil.checkpoint.slot_put import Clock, patiently, put_object
+from frazil.checkpoint.state_files import load_state, state_key, store_state
 from frazil.checkpoint.takeover import this_writer
 from frazil.checkpoint.tokens import load_parts, store_token
 from frazil.errors import CheckpointError, Fenced
@@ -58,6 +59,8 @@ class Epoch:
     state_files: tuple[StateFile, ...] = ()
     key_groups: KeyGroups | None = None
     last: bool = False  # the process means to end after this one
+    frontiers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    closed: bool = False  # every window is closed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -341,6 +344,7 @@ class CheckpointLog:
             with self._lock:
                 self._entries.append(entry)
                 self._forget(manifest.floor)
+            self._collector.add_manifest(manifest)
             self._event("accepted", slot=entry.slot, digest=entry.digest)
             return entry
 
@@ -384,6 +388,29 @@ class CheckpointLog:
                 self._stopped = self._stopped or self._fenced_by(entry, slot)
                 return entry.manifest.attempt
         return None
+
+    def put_state(self, operator: str, worker: int, number: int, data: bytes) -> StateFile:
+        """Put a state file of the next epoch, which is to name it.
+
+        Raises
+        ------
+        OutcomeUnknown
+            The store gives no answer.
+        """
+        with self._appending:
+            self._check_running()
+            newest = self.newest
+            key = state_key(newest.manifest.attempt, newest.slot + 1, operator, worker, number)
+            self._hook("before_state_put")
+            file = self._stopping(
+                lambda: store_state(self._store, key, operator, data, self._clock)
+            )
+            self._collector.add_state(key)
+            return file
+
+    def read_state(self, file: StateFile) -> bytes:
+        """Read a state file that the newest manifest names."""
+        return patiently(lambda: load_state(self._store, file), self._clock)
 
     def collect(self) -> list[str]:
         """Remove what nobody needs any more: slots below the accepted floor, and their tokens.
@@ -445,6 +472,8 @@ class CheckpointLog:
             created_us=int(self._clock.now() * 1e6),
             writer=this_writer(),
             last=epoch.last,
+            frontiers=epoch.frontiers,
+            closed=epoch.closed,
         )
 
     def _pending(self, entry: Entry, sink: str) -> Pending:

@@ -186,6 +186,10 @@ class Manifest:
     created_us: int = 0  # wall clock of the writer, for people
     writer: Writer = Writer("", 0)
     last: bool = False  # the process meant to end after this one
+    frontiers: Mapping[str, Mapping[str, int]] = field(
+        default_factory=dict
+    )  # largest event time by event_time step and partition; microseconds
+    closed: bool = False  # event time has ended: every window is closed
     unknown: Mapping[str, object] = field(
         default_factory=dict
     )  # fields of a newer writer, by number
@@ -277,6 +281,13 @@ _manifest = f.record(
     Field(18, "created_us", f.integer(-f.INT_MAX), 0),
     Field(19, "writer", _writer, Writer("", 0)),
     Field(20, "last", f.flag(), False),
+    Field(
+        21,
+        "frontiers",
+        f.map_of(f.map_of(f.integer(-f.INT_MAX), PARTITIONS_MAX), NAMES_MAX),
+        {},
+    ),
+    Field(22, "closed", f.flag(), False),
     unknown="unknown",
 )
 _parts = f.list_of(f.text(MANIFEST_BYTES_MAX * 4), TOKEN_PARTS_MAX)

@@ -11,105 +11,38 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
-from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, Plan
+from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, StateFile
 from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError, PlanError
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
-from frazil.run.commit_loop import CommitLoop, Committed, Committer
+from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
-from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions
+from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions, StateCut
 from frazil.run.partitions import Partitions
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
+from frazil.run.state_chains import StateChains
 
 if TYPE_CHECKING:
-    from frazil import _engine
-    from frazil.checkpoint import Entry, Store
+    from frazil.run.runnable import Runnable
 
 # The control loop wakes at least this often, to see signals and to show progress (seconds).
 TICK_S = 0.1
 # How long after a source could not be asked for its partitions it is asked again (seconds).
 SOURCE_RETRY_S = 0.5
 
+# Kinds of steps that keep state over batches, which a checkpoint has.
+STATEFUL_KINDS = frozenset({"window_aggregate"})
+
 KEY_GROUPS = 1024
 KEY_HASH_VERSION = 1
 KEY_ENCODING_VERSION = 1
 
 log_ = structlog.get_logger("frazil")
-
-
-class SinkTarget(Committer, Protocol):
-    """A sink's outside half: prepared before the log is taken, committing afterwards."""
-
-    name: str
-
-    @property
-    def missing(self) -> bool:
-        """Whether what is written to has to be made first."""
-        ...
-
-    def make(self, log: Sequence[Entry]) -> None:
-        """Make it, unless the log says that it was there: then it was removed, and that is refused.
-
-        Parameters
-        ----------
-        log
-            What counts of the log, oldest slot first; empty if there is none.
-        """
-        ...
-
-    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
-        """What the engine's half needs to know to write, for files of this attempt."""
-        ...
-
-    def recover(self, log: CheckpointLog) -> None:
-        """After the fence: tie what is committed to this log, remove what dead attempts left."""
-        ...
-
-    def place(self) -> TablePlace | None:
-        """Where its table is kept, if it is one."""
-        ...
-
-    def close(self) -> None:
-        """Let go of connections and threads."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TablePlace:
-    """Where a catalog keeps tables, and how that is reached; holds secrets."""
-
-    warehouse: str | None
-    s3: Mapping[str, Any] | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Runnable:
-    """A pipeline made ready to run: nothing of the user's program is needed beyond it."""
-
-    name: str
-    plan: Mapping[str, Any]  # the JSON plan; sinks' options are filled in by their targets
-    functions: Mapping[str, Callable[[_engine.ArrowBatch], object]]
-    targets: Mapping[str, SinkTarget]  # by sink id
-    store: Store
-    checkpoint_plan: Plan
-    source_names: Mapping[str, str]  # by source id
-    diverting: frozenset[str]  # sources whose `.rejected` is written
-    commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
-
-    def with_sink_options(self, log: CheckpointLog) -> dict[str, Any]:
-        """The plan with the options that targets know."""
-        nodes = []
-        for node in self.plan["nodes"]:
-            target = self.targets.get(node["id"])
-            if target is not None:
-                node = {**node, "options": {**node["options"], **target.options(log)}}
-            nodes.append(node)
-        return {**self.plan, "nodes": nodes}
 
 
 class Observer(Protocol):
@@ -293,8 +226,16 @@ class Coordinator:
         """Find partitions and start the engine; False if the end was asked for before."""
         settings = self._settings
         restored = self._log.newest.manifest.sources
+        newest = self._log.newest.manifest
         self._partitions = Partitions(
-            restored, workers=settings.workers, diverting=set(self._runnable.diverting)
+            restored,
+            workers=settings.workers,
+            diverting=set(self._runnable.diverting),
+            frontiers=newest.frontiers,
+        )
+        self._reopen()
+        self._states = StateChains(
+            self._stateful_nodes(), () if newest.closed else newest.state_files
         )
         found = self._discover_first()
         self._start_positions = self._partitions.positions()
@@ -311,11 +252,14 @@ class Coordinator:
             first_epoch=self._log.next_slot,
             bounded=self._bounded,
             memory_bytes=settings.memory_bytes,
+            close_windows=settings.close_windows,
             simulated=not self._threaded,
             seed=settings.simulated_seed or 0,
         )
         plan = self._runnable.with_sink_options(self._log)
         self._job = EngineJob(plan, options, self._runnable.functions)
+        for file in self._states.restored():
+            self._job.restore(file.operator, self._log.read_state(file))
         self._job.assign(self._partitions.assign(found))
         self._job.start()
         if not settings.quiet:
@@ -349,8 +293,35 @@ class Coordinator:
         if found is not None and self._settings.bounded and not self._settings.stopped:
             self._check_ends(found)
         if found is not None and self._partitions.admit(found):
-            self._append(Epoch(sources=self._partitions.state(), key_groups=self._key_groups()))
+            self._append(self._epoch())
         return found
+
+    def _epoch(self, *, last: bool = False) -> Epoch:
+        """An epoch without rows: where everything stands."""
+        return Epoch(
+            sources=self._partitions.state(),
+            key_groups=self._key_groups(),
+            last=last,
+            state_files=self._states.files(),
+            frontiers=self._partitions.frontiers(),
+            closed=self._closed,
+        )
+
+    def _reopen(self) -> None:
+        """Refuse to go on where event time has ended, unless that is what is asked for."""
+        newest = self._log.newest.manifest
+        self._closed = newest.closed and not self._settings.reopen
+        if self._closed:
+            raise PlanError(
+                f"{self._runnable.name} was finished with close_windows=True: every window is "
+                "closed, and rows that come now would be in windows that are written already",
+                "run(reopen=True) begins event time anew",
+            )
+
+    def _stateful_nodes(self) -> list[str]:
+        return [
+            node["id"] for node in self._runnable.plan["nodes"] if node["kind"] in STATEFUL_KINDS
+        ]
 
     def _check_ends(self, found: FoundBySource) -> None:
         for source, partitions in found.items():
@@ -447,27 +418,27 @@ class Coordinator:
         self._cut_polled = self._job.polled()
         self._cutting = True
         self._cut_started = time.monotonic()
-        self._job.barrier(self._log.next_slot)
+        self._job.barrier(self._log.next_slot, self._states.due())
 
     def _accept(self, cut: EpochCut) -> None:
         """All workers have answered: the manifest, which is the commit; then the tables."""
         self._hook("after_prepare")
         admitted, self._admitted = self._partitions.admit(self._admitted), {}
+        self._partitions.passed(cut.frontiers)
         sources = self._partitions.cut(cut.sources)
-        self._append(
-            Epoch(
-                sources=sources,
-                tokens=cut.tokens,
-                key_groups=self._key_groups(),
-                last=self._finishing,
-            )
-        )
+        self._states.take(cut.state, self._put_state)
+        self._closed = self._settings.close_windows and self._finishing and self._ended
+        self._append(replace(self._epoch(last=self._finishing), sources=sources, tokens=cut.tokens))
         self._cutting = False
         self._count(cut)
         if admitted:
             self._job.assign(self._partitions.assign(admitted))
         self._commits.request()
         self._log.collect()
+
+    def _put_state(self, cut: StateCut, number: int) -> StateFile:
+        assert cut.data is not None
+        return self._log.put_state(cut.operator, cut.worker, number, cut.data)
 
     def _append(self, epoch: Epoch) -> None:
         entry = self._log.append(epoch)
@@ -516,6 +487,8 @@ class Coordinator:
             if new:
                 log_.info("partitions", source=source, new=[each.name for each in new])
                 self._admitted[source] = new
+        if self._admitted:
+            self._job.expect(self._partitions.assign_new(self._admitted))
 
     def _show(self) -> None:
         if self._observer is None and not self._threaded:
@@ -568,9 +541,7 @@ class Coordinator:
         newest = self._log.newest.manifest
         landed = {sink: self._log.landed(sink) for sink in self._runnable.targets}
         if any(known is not None and newest.landed.get(s) != known for s, known in landed.items()):
-            self._append(
-                Epoch(sources=self._partitions.state(), key_groups=self._key_groups(), last=True)
-            )
+            self._append(self._epoch(last=True))
 
     def _partition_reports(
         self, source: str, positions: Mapping[str, str]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from frazil import _engine
@@ -23,12 +23,24 @@ class SourceCut:
 
 
 @dataclass(frozen=True, slots=True)
+class StateCut:
+    """What one worker knows of an operator: what changed since the last epoch, or everything."""
+
+    operator: str
+    worker: int
+    full: bool
+    data: bytes | None  # of a state file; None: it knows nothing (full only)
+
+
+@dataclass(frozen=True, slots=True)
 class EpochCut:
     """Every worker has answered a barrier: nothing of this epoch is in memory only."""
 
     epoch: int
     sources: Mapping[str, SourceCut]
     tokens: Mapping[str, tuple[str, ...]]  # by sink, one part per worker that had rows
+    frontiers: Mapping[str, Mapping[str, int]]  # by event_time step and partition; microseconds
+    state: tuple[StateCut, ...]
     seconds: float
 
 
@@ -65,6 +77,7 @@ class Assigned:
     position: str
     end: str
     worker: int
+    frontiers: Mapping[str, int] = field(default_factory=dict)  # by event_time step; microseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +89,7 @@ class JobOptions:
     first_epoch: int
     bounded: bool
     memory_bytes: int
+    close_windows: bool = False  # the end of the sources is the end of event time
     simulated: bool = False
     seed: int = 0
 
@@ -113,25 +127,27 @@ class EngineJob:
 
     def assign(self, partitions: Mapping[str, list[Assigned]]) -> None:
         """Hand partitions to workers, before `start` or for partitions that came since."""
-        self._job.assign(
-            json.dumps(
-                {
-                    source: [
-                        {name: getattr(each, name) for name in Assigned.__dataclass_fields__}
-                        for each in assigned
-                    ]
-                    for source, assigned in partitions.items()
-                }
-            )
-        )
+        self._job.assign(_assigned_text(partitions))
+
+    def expect(self, partitions: Mapping[str, list[Assigned]]) -> None:
+        """Announce partitions: they hold the watermark, and the next epoch has their frontiers."""
+        self._job.expect(_assigned_text(partitions))
+
+    def restore(self, operator: str, data: bytes) -> None:
+        """Give an operator a state file of an earlier run, in the order of writing; before
+        `start`.
+        """
+        self._job.restore(operator, data)
 
     def start(self) -> None:
         """Start the workers."""
         self._job.start()
 
-    def barrier(self, epoch: int) -> None:
-        """Cut an epoch; the answer is an `EpochCut` event."""
-        self._job.barrier(epoch)
+    def barrier(self, epoch: int, full: Collection[str] = ()) -> None:
+        """Cut an epoch; the answer is an `EpochCut` event. Operators in `full` write all of their
+        state, the others what changed.
+        """
+        self._job.barrier(epoch, sorted(full))
 
     def committed(self, positions: Mapping[str, Mapping[str, str]]) -> None:
         """Tell sources what every table has."""
@@ -146,7 +162,7 @@ class EngineJob:
 
     def wait(self, timeout_seconds: float) -> list[Event]:
         """Events since the last call; waits up to `timeout_seconds` for one."""
-        return [_event(json.loads(text)) for text in self._job.wait(timeout_seconds)]
+        return [self._event(json.loads(text)) for text in self._job.wait(timeout_seconds)]
 
     def polled(self) -> int:
         """Chunks read since the start."""
@@ -161,24 +177,37 @@ class EngineJob:
         """Stop and join the workers. What is not committed is dropped."""
         self._job.stop()
 
+    def _event(self, event: dict[str, Any]) -> Event:
+        match event["kind"]:
+            case "epoch":
+                return EpochCut(
+                    event["epoch"],
+                    {
+                        source: SourceCut(
+                            cut["positions"], cut["lag"], cut["read"], cut["good"], cut["rejected"]
+                        )
+                        for source, cut in event["sources"].items()
+                    },
+                    {sink: tuple(parts) for sink, parts in event["tokens"].items()},
+                    event["frontiers"],
+                    tuple(StateCut(*each) for each in self._job.take_state()),
+                    event["seconds"],
+                )
+            case "ended":
+                return Ended()
+            case _:
+                return Failed(
+                    from_engine(event["error"], event["name"], event["message"], event["retryable"])
+                )
 
-def _event(event: dict[str, Any]) -> Event:
-    match event["kind"]:
-        case "epoch":
-            return EpochCut(
-                event["epoch"],
-                {
-                    source: SourceCut(
-                        cut["positions"], cut["lag"], cut["read"], cut["good"], cut["rejected"]
-                    )
-                    for source, cut in event["sources"].items()
-                },
-                {sink: tuple(parts) for sink, parts in event["tokens"].items()},
-                event["seconds"],
-            )
-        case "ended":
-            return Ended()
-        case _:
-            return Failed(
-                from_engine(event["error"], event["name"], event["message"], event["retryable"])
-            )
+
+def _assigned_text(partitions: Mapping[str, list[Assigned]]) -> str:
+    return json.dumps(
+        {
+            source: [
+                {name: getattr(each, name) for name in Assigned.__dataclass_fields__}
+                for each in assigned
+            ]
+            for source, assigned in partitions.items()
+        }
+    )

@@ -24,7 +24,7 @@ from frazil.iceberg.table import (
 )
 from frazil.iceberg.token import PendingToken, SinkIdentity
 from frazil.run.commit_loop import Committed
-from frazil.run.coordinator import TablePlace
+from frazil.run.runnable import TablePlace
 
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog, LogView, Pending

@@ -15,6 +15,7 @@ class SourcePartitions:
 
     positions: dict[str, str] = field(default_factory=dict)
     counted: SourceCut | None = None  # what the engine had counted at the last epoch
+    readers: set[int] = field(default_factory=set)  # workers that read some of it
 
     def admit(self, found: Sequence[Found]) -> list[Found]:
         """Take partitions that are not known yet; returns them."""
@@ -39,16 +40,24 @@ class Partitions:
         Number of workers; a partition's worker is its ordinal modulo this.
     diverting
         Sources whose rejected rows go to `.rejected`; those of the others are dropped, and counted.
+    frontiers
+        Largest event time by event_time step and partition, of the newest manifest.
     """
 
     def __init__(
-        self, restored: Mapping[str, SourceState], *, workers: int, diverting: set[str]
+        self,
+        restored: Mapping[str, SourceState],
+        *,
+        workers: int,
+        diverting: set[str],
+        frontiers: Mapping[str, Mapping[str, int]],
     ) -> None:
         self._sources = {
             source: SourcePartitions(dict(state.positions())) for source, state in restored.items()
         }
         self._workers = workers
         self._diverting = diverting
+        self._frontiers = {step: dict(known) for step, known in frontiers.items()}
 
     def admit(self, found: Mapping[str, Sequence[Found]]) -> dict[str, list[Found]]:
         """Take what was found and is new, by source."""
@@ -60,15 +69,54 @@ class Partitions:
 
     def assign(self, found: Mapping[str, Sequence[Found]]) -> dict[str, list[Assigned]]:
         """Where to go on reading each of these partitions, and who does."""
-        return {
-            source: [self._assigned(self._sources[source], each) for each in partitions]
+        assigned = {
+            source: [
+                self._assigned(
+                    self._sources[source], each, self._sources[source].ordinal(each.name)
+                )
+                for each in partitions
+            ]
             for source, partitions in found.items()
         }
+        for source, partitions in assigned.items():
+            self._sources[source].readers |= {each.worker for each in partitions}
+        return assigned
 
-    def _assigned(self, source: SourcePartitions, found: Found) -> Assigned:
-        ordinal = source.ordinal(found.name)
-        position = source.positions[found.name]
-        return Assigned(ordinal, found.name, position, found.end, ordinal % self._workers)
+    def assign_new(self, found: Mapping[str, Sequence[Found]]) -> dict[str, list[Assigned]]:
+        """Where partitions are going to be read that are not admitted yet."""
+        return {
+            source: [
+                self._assigned(known, each, len(known.positions) + number)
+                for number, each in enumerate(partitions)
+            ]
+            for source, partitions in found.items()
+            for known in [self._sources.setdefault(source, SourcePartitions())]
+        }
+
+    def _assigned(self, source: SourcePartitions, found: Found, ordinal: int) -> Assigned:
+        # Workers that read nothing of a source have told the others not to wait for them.
+        workers = sorted(source.readers) or list(range(self._workers))
+        return Assigned(
+            ordinal,
+            found.name,
+            source.positions.get(found.name, found.start),
+            found.end,
+            workers[ordinal % len(workers)],
+            {
+                step: known[found.name]
+                for step, known in self._frontiers.items()
+                if found.name in known
+            },
+        )
+
+    def passed(self, frontiers: Mapping[str, Mapping[str, int]]) -> None:
+        """Take the frontiers of an epoch."""
+        for step, known in frontiers.items():
+            self._frontiers.setdefault(step, {}).update(known)
+
+    def frontiers(self) -> dict[str, dict[str, int]]:
+        """Largest event time by event_time step and partition; microseconds."""
+        return {step: dict(known) for step, known in self._frontiers.items()}
 
     def positions(self) -> dict[str, dict[str, str]]:
         """Where the partitions known so far are, by source."""

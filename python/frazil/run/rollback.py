@@ -17,7 +17,7 @@ from frazil.run.runner import prepare
 if TYPE_CHECKING:
     from frazil.iceberg.restate import PutBack
     from frazil.pipeline import Pipeline
-    from frazil.run.coordinator import Runnable, SinkTarget
+    from frazil.run.runnable import Runnable, SinkTarget
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,10 @@ from frazil.checkpoint import Store, open_store, plan_of
 from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError, StoreError
-from frazil.run.coordinator import Coordinator, Observer, Runnable, Status
+from frazil.run.coordinator import Coordinator, Observer, Status
 from frazil.run.interrupt import on_interrupt
 from frazil.run.logs import log_to_stderr
+from frazil.run.runnable import Runnable
 from frazil.run.settings import RunSettings
 from frazil.run.targets import SinkSpec, make_target
 from frazil.secret import resolve_secrets
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from frazil.node import Function
     from frazil.pipeline import Pipeline
     from frazil.report import RunReport
-    from frazil.run.coordinator import SinkTarget
+    from frazil.run.runnable import SinkTarget
 
 # While engine threads run Python functions, the interpreter hands over this often (seconds).
 SWITCH_INTERVAL_S = 0.001
@@ -98,7 +99,13 @@ def prepare(
 
 
 def settings_of(
-    pipeline: Pipeline, *, bounded: bool, takeover: bool = False, quiet: bool = False
+    pipeline: Pipeline,
+    *,
+    bounded: bool,
+    takeover: bool = False,
+    close_windows: bool = False,
+    reopen: bool = False,
+    quiet: bool = False,
 ) -> RunSettings:
     """The settings that a pipeline declares."""
     return RunSettings(
@@ -108,6 +115,8 @@ def settings_of(
         bounded=bounded,
         takeover=takeover,
         retain=pipeline.retain,
+        close_windows=close_windows,
+        reopen=reopen,
         quiet=quiet,
     )
 
@@ -117,6 +126,8 @@ def run(
     *,
     bounded: bool,
     takeover: bool = False,
+    close_windows: bool = False,
+    reopen: bool = False,
     metrics_port: int | None = None,
     quiet: bool = False,
     hook: Callable[[str], None] = lambda _: None,
@@ -125,7 +136,14 @@ def run(
     with _observers(metrics_port, quiet) as observer:
         coordinator = Coordinator(
             prepare(pipeline, hook=hook),
-            settings_of(pipeline, bounded=bounded, takeover=takeover, quiet=quiet),
+            settings_of(
+                pipeline,
+                bounded=bounded,
+                takeover=takeover,
+                close_windows=close_windows,
+                reopen=reopen,
+                quiet=quiet,
+            ),
             observer=observer,
             hook=hook,
         )

@@ -34,6 +34,8 @@ class RunSettings:
     bounded: bool = False
     stopped: bool = False  # somebody calls `stop` when there is enough: sources need no end
     takeover: bool = False
+    close_windows: bool = False  # the end of the sources is the end of event time
+    reopen: bool = False  # go on after a run that closed all windows
     wait_at_start: bool = True  # for sources that are away; False: that is an error
     retain: int = 0
     drain_s: float = DRAIN_S

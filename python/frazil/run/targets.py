@@ -16,7 +16,7 @@ from frazil.run.commit_loop import Committed
 if TYPE_CHECKING:
     import pyarrow as pa
     from frazil.checkpoint import CheckpointLog, Entry, LogView, Pending
-    from frazil.run.coordinator import SinkTarget, TablePlace
+    from frazil.run.runnable import SinkTarget, TablePlace
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,165 @@
+#include "operator/time/accumulators.h"
+
+#include <arrow/api.h>
+#include <arrow/util/key_value_metadata.h>
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/schema_text.h"
+
+namespace frazil {
+namespace {
+
+constexpr const char* kArguments = "frazil.arguments";  // metadata of a saved field: schema of the arguments
+
+std::span<const std::byte* const> Const(std::span<std::byte* const> payloads) {
+  return {const_cast<const std::byte* const*>(payloads.data()), payloads.size()};
+}
+
+Result<std::string> TypesText(const arrow::DataTypeVector& types) {
+  arrow::FieldVector fields;
+  for (const auto& type : types) fields.push_back(arrow::field("a" + std::to_string(fields.size()), type));
+  return SchemaText(*arrow::schema(std::move(fields)));
+}
+
+}  // namespace
+
+Status Accumulators::append(const nlohmann::json& spec, Each each) {
+  each.name = spec.at("name").get<std::string>();
+  FZ_ASSIGN(each.aggregate, MakeAggregate(spec.at("fn").get<std::string>(), each.types,
+                                          spec.value("options", nlohmann::json::object())));
+  each.offset = width_;
+  width_ += each.aggregate->width();
+  needs_order_ = needs_order_ || each.aggregate->needs_order();
+  all_.push_back(std::move(each));
+  return Status::OK();
+}
+
+Result<Accumulators> Accumulators::OfRows(const nlohmann::json& aggregates, const arrow::Schema& input) {
+  Accumulators made;
+  for (const auto& spec : aggregates) {
+    Each each;
+    for (const auto& argument : spec.at("args")) {
+      FZ_ASSIGN(BoundExpr bound, Bind(argument, input));
+      each.types.push_back(bound.type());
+      each.arguments.push_back(std::move(bound));
+    }
+    if (spec.contains("filter") && !spec["filter"].is_null()) {
+      FZ_ASSIGN(each.filter, Bind(spec["filter"], input));
+      if (each.filter->type()->id() != arrow::Type::BOOL) {
+        return Error(ErrorKind::kConfig, "reading the plan: the filter of an aggregate is not boolean");
+      }
+    }
+    FZ_TRY(made.append(spec, std::move(each)));
+  }
+  return made;
+}
+
+Result<Accumulators> Accumulators::OfSaved(const nlohmann::json& aggregates, const arrow::Schema& saved) {
+  Accumulators made;
+  for (const auto& spec : aggregates) {
+    const auto field = saved.GetFieldByName("a" + std::to_string(made.all_.size()));
+    FZ_CHECK(field != nullptr && field->HasMetadata());
+    FZ_ASSIGN(const std::string text, field->metadata()->Get(kArguments));
+    FZ_ASSIGN(const auto schema, ParseSchema(text));
+    Each each;
+    for (const auto& argument : schema->fields()) each.types.push_back(argument->type());
+    FZ_TRY(made.append(spec, std::move(each)));
+  }
+  return made;
+}
+
+void Accumulators::create(std::byte* payload) const {
+  for (const Each& each : all_) each.aggregate->create(payload + each.offset);
+}
+
+void Accumulators::destroy(std::byte* payload) {
+  for (const Each& each : all_) {
+    heap_bytes_ -= each.aggregate->heap_bytes(payload + each.offset);
+    each.aggregate->destroy(payload + each.offset);
+  }
+}
+
+Status Accumulators::done(Status status, const Each& each, const AggregateEffects& effects) {
+  heap_bytes_ += effects.heap_bytes;
+  failed_ = effects.failed;
+  return status.ok() ? status : Prefixed(status, "aggregate " + each.name);
+}
+
+Status Accumulators::add(const Batch& batch, std::span<std::byte* const> payloads,
+                         std::span<const OrderKey> order, arrow::MemoryPool* pool) {
+  std::vector<std::byte*> kept;
+  for (const Each& each : all_) {
+    arrow::ArrayVector inputs;
+    for (const BoundExpr& argument : each.arguments) {
+      FZ_ASSIGN(auto values, argument.Evaluate(*batch.columns, pool));
+      inputs.push_back(std::move(values));
+    }
+    std::span<std::byte* const> rows = payloads;
+    if (each.filter.has_value()) {
+      FZ_ASSIGN(const auto mask, each.filter->Evaluate(*batch.columns, pool));
+      const auto& keep = static_cast<const arrow::BooleanArray&>(*mask);
+      kept.assign(payloads.begin(), payloads.end());
+      for (int64_t i = 0; i < keep.length(); ++i) {
+        if (keep.IsNull(i) || !keep.Value(i)) kept[static_cast<size_t>(i)] = nullptr;
+      }
+      rows = kept;
+    }
+    AggregateEffects effects;
+    FZ_TRY(done(each.aggregate->add(rows, each.offset, inputs, {order}, &effects), each, effects));
+  }
+  return Status::OK();
+}
+
+Result<arrow::ArrayVector> Accumulators::save(std::span<std::byte* const> payloads,
+                                              arrow::MemoryPool* pool) const {
+  arrow::ArrayVector columns;
+  for (const Each& each : all_) {
+    FZ_ASSIGN(auto column, each.aggregate->save(Const(payloads), each.offset, pool));
+    columns.push_back(std::move(column));
+  }
+  return columns;
+}
+
+Status Accumulators::merge(std::span<std::byte* const> payloads, const arrow::ArrayVector& saved) {
+  FZ_CHECK(saved.size() == all_.size());
+  for (size_t i = 0; i < all_.size(); ++i) {
+    AggregateEffects effects;
+    FZ_TRY(done(all_[i].aggregate->merge(payloads, all_[i].offset, *saved[i], &effects), all_[i], effects));
+  }
+  return Status::OK();
+}
+
+Result<arrow::ArrayVector> Accumulators::finish(std::span<std::byte* const> payloads,
+                                                arrow::MemoryPool* pool) const {
+  arrow::ArrayVector columns;
+  for (const Each& each : all_) {
+    AggregateEffects effects;
+    auto column = each.aggregate->finish(Const(payloads), each.offset, pool, &effects);
+    if (!column.ok()) return Prefixed(column.status(), "aggregate " + each.name);
+    columns.push_back(std::move(*column));
+  }
+  return columns;
+}
+
+arrow::FieldVector Accumulators::saved_fields() const {
+  arrow::FieldVector fields;
+  for (const Each& each : all_) {
+    auto metadata = arrow::key_value_metadata({kArguments}, {TypesText(each.types).ValueOrDie()});
+    fields.push_back(arrow::field("a" + std::to_string(fields.size()), each.aggregate->saved_type(), true,
+                                  std::move(metadata)));
+  }
+  return fields;
+}
+
+arrow::FieldVector Accumulators::result_fields() const {
+  arrow::FieldVector fields;
+  for (const Each& each : all_) {
+    fields.push_back(
+        arrow::field(each.name, each.aggregate->result_type(), each.aggregate->result_nullable()));
+  }
+  return fields;
+}
+
+}  // namespace frazil

@@ -1,0 +1,174 @@
+#include "operator/time/event_time.h"
+
+#include <arrow/api.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/calendar.h"
+#include "base/check.h"
+#include "operator/filter.h"
+
+namespace frazil {
+namespace {
+
+std::string TimeText(Timestamp us) { return IsoTimestamp(us, arrow::TimeUnit::MICRO, true); }
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::Int64Array>> MicrosOf(const std::shared_ptr<arrow::Array>& column,
+                                                    arrow::MemoryPool* pool) {
+  FZ_CHECK(column->type_id() == arrow::Type::TIMESTAMP);
+  const auto unit = static_cast<const arrow::TimestampType&>(*column->type()).unit();
+  FZ_ASSIGN(const auto values, column->View(arrow::int64()));
+  auto typed = std::static_pointer_cast<arrow::Int64Array>(values);
+  if (unit == arrow::TimeUnit::MICRO) return typed;
+  arrow::Int64Builder builder(pool);
+  FZ_TRY(builder.Reserve(typed->length()));
+  const int64_t scale = unit == arrow::TimeUnit::SECOND ? 1'000'000 : 1'000;
+  for (int64_t i = 0; i < typed->length(); ++i) {
+    if (typed->IsNull(i)) {
+      builder.UnsafeAppendNull();
+      continue;
+    }
+    int64_t micros = 0;
+    if (unit == arrow::TimeUnit::NANO) {
+      micros = FloorDivide(typed->Value(i), 1'000);
+    } else if (__builtin_mul_overflow(typed->Value(i), scale, &micros)) {
+      return Error(ErrorKind::kUser, "a time of " + std::to_string(typed->Value(i)) + " (" +
+                                         column->type()->ToString() + ") is out of range");
+    }
+    builder.UnsafeAppend(micros);
+  }
+  std::shared_ptr<arrow::Int64Array> micros;
+  FZ_TRY(builder.Finish(&micros));
+  return micros;
+}
+
+Result<std::unique_ptr<EventTime>> EventTime::Make(const nlohmann::json& spec, const arrow::Schema& input,
+                                                   arrow::MemoryPool* pool, Reject reject) {
+  auto column = spec.at("column").get<std::string>();
+  const auto field = input.GetFieldByName(column);
+  if (field == nullptr || field->type()->id() != arrow::Type::TIMESTAMP) {
+    return Error(ErrorKind::kConfig,
+                 "reading the plan: event_time of column " + column + ", which is no timestamp of its input");
+  }
+  const auto out_of_order = spec.at("out_of_order_us").get<int64_t>();
+  int64_t max_ahead = -1;
+  if (spec.contains("max_ahead_us") && !spec["max_ahead_us"].is_null()) {
+    max_ahead = spec["max_ahead_us"].get<int64_t>();
+  }
+  if (out_of_order < 0) return Error(ErrorKind::kConfig, "reading the plan: out_of_order_us is negative");
+  return std::unique_ptr<EventTime>(
+      new EventTime(std::move(column), out_of_order, max_ahead, pool, std::move(reject)));
+}
+
+// Without overflow at the ends.
+Timestamp EventTime::bound(Timestamp frontier) const {
+  return frontier < kWatermarkMin + out_of_order_ ? kWatermarkMin : frontier - out_of_order_;
+}
+
+void EventTime::add_partition(int ordinal, const std::string& name, Timestamp frontier) {
+  PartitionTime& partition = partitions_[ordinal];
+  partition.name = name;
+  partition.frontier = std::max(partition.frontier, frontier);
+}
+
+Timestamp EventTime::joining_frontier() const {
+  const Timestamp now = promise();
+  return partitions_.empty() || now == kWatermarkMin ? kWatermarkMin : now + out_of_order_;
+}
+
+std::map<std::string, Timestamp> EventTime::frontiers() const {
+  std::map<std::string, Timestamp> known;
+  for (const auto& [ordinal, partition] : partitions_) {
+    if (partition.frontier != kWatermarkMin) known[partition.name] = partition.frontier;
+  }
+  return known;
+}
+
+Timestamp EventTime::promise() const {
+  if (closed_) return kWatermarkMax;
+  if (partitions_.empty()) return aside_ ? kWatermarkMax : kWatermarkMin;
+  Timestamp least = kWatermarkMax;
+  for (const auto& [ordinal, partition] : partitions_) least = std::min(least, partition.frontier);
+  return bound(least);
+}
+
+// Takes out rows without a usable time and has them rejected.
+Result<Batch> EventTime::without_bad(Batch batch, std::shared_ptr<arrow::Int64Array>* times,
+                                     const PartitionTime& partition) const {
+  std::shared_ptr<arrow::Int64Array> stored;
+  if (max_ahead_ >= 0) {
+    stored = std::static_pointer_cast<arrow::Int64Array>(MarkOf(batch, kRecordTimeMark));
+  }
+  if ((*times)->null_count() == 0 && stored == nullptr) return batch;
+  const auto positions = std::static_pointer_cast<arrow::Int64Array>(MarkOf(batch, kPositionMark));
+  std::vector<RejectedRow> rejected;
+  arrow::BooleanBuilder good(pool_);
+  FZ_TRY(good.Reserve(batch.rows()));
+  for (int64_t i = 0; i < batch.rows(); ++i) {
+    std::string reason;
+    if ((*times)->IsNull(i)) {
+      reason = "a row without an event time has no place in the stream";
+    } else if (stored != nullptr && !stored->IsNull(i) && (*times)->Value(i) > stored->Value(i) &&
+               (*times)->Value(i) - stored->Value(i) > max_ahead_) {
+      reason = "event time " + TimeText((*times)->Value(i)) +
+               " is further ahead of the time the record was stored, " + TimeText(stored->Value(i)) +
+               ", than max_ahead allows";
+    }
+    good.UnsafeAppend(reason.empty());
+    if (reason.empty()) continue;
+    FZ_CHECK(positions != nullptr);
+    const int64_t position = positions->Value(i) - batch.origin.position_base;
+    rejected.push_back({partition.name, position, std::move(reason), column_, "", 0});
+  }
+  if (rejected.empty()) return batch;
+  FZ_TRY(reject_(rejected));
+  std::shared_ptr<arrow::BooleanArray> mask;
+  FZ_TRY(good.Finish(&mask));
+  FZ_ASSIGN(batch, KeepRows(batch, mask, pool_));
+  if (batch.rows() == 0) return batch;
+  FZ_ASSIGN(*times, MicrosOf(batch.columns->GetColumnByName(column_), pool_));
+  return batch;
+}
+
+Result<Progress> EventTime::process(Batch batch, Output& out) {
+  const auto found = partitions_.find(batch.origin.partition);
+  FZ_CHECK(found != partitions_.end());
+  PartitionTime& partition = found->second;
+  auto converted = MicrosOf(batch.columns->GetColumnByName(column_), pool_);
+  if (!converted.ok()) return Prefixed(converted.status(), "event time of " + partition.name);
+  std::shared_ptr<arrow::Int64Array> times = std::move(*converted);
+  FZ_ASSIGN(batch, without_bad(std::move(batch), &times, partition));
+  if (batch.rows() == 0) return Progress::kDone;
+
+  const int64_t* at = times->raw_values();
+  const int64_t rows = times->length();
+  Timestamp frontier = partition.frontier;
+  int64_t behind = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    behind += at[i] < bound(frontier) ? 1 : 0;
+    frontier = std::max(frontier, at[i]);
+  }
+  if (behind > 0) {
+    arrow::Int64Builder marks(pool_);
+    FZ_TRY(marks.Reserve(rows));
+    Timestamp before = partition.frontier;
+    for (int64_t i = 0; i < rows; ++i) {
+      if (at[i] < bound(before)) {
+        marks.UnsafeAppend(bound(before));
+      } else {
+        marks.UnsafeAppendNull();
+      }
+      before = std::max(before, at[i]);
+    }
+    FZ_ASSIGN(auto array, marks.Finish());
+    SetMark(&batch, kRowWatermarkMark, std::move(array));
+  }
+  partition.frontier = frontier;
+  FZ_TRY(out.push(std::move(batch)));
+  return Progress::kDone;
+}
+
+}  // namespace frazil

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <arrow/memory_pool.h>
+#include <arrow/type.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "format/raw_batch.h"
+#include "operator/operator.h"
+
+namespace frazil {
+
+// A timestamp column as microseconds since 1970 (nanoseconds are rounded down), without a copy if it has that
+// unit. Nulls stay null. An error names a value that is out of range.
+Result<std::shared_ptr<arrow::Int64Array>> MicrosOf(const std::shared_ptr<arrow::Array>& column,
+                                                    arrow::MemoryPool* pool);
+
+// Gives the rows of one source their event time. It keeps the frontier F of every partition this worker
+// reads, the largest event time so far; a row stands at the row watermark F - D of the rows before it in its
+// partition (D: out_of_order), whatever the batches are. Rows behind theirs (out of bound) carry it in the
+// mark kRowWatermarkMark. The promise is the least F - D of all partitions; a partition without a row holds
+// it.
+//
+// A row without a time, or further ahead of the time its record was stored than max_ahead, is rejected as a
+// bad row of its source, and moves nothing.
+class EventTime : public Operator {
+ public:
+  using Reject = std::function<Status(const std::vector<RejectedRow>&)>;
+
+  // Reads {"column","out_of_order_us","max_ahead_us"?}.
+  static Result<std::unique_ptr<EventTime>> Make(const nlohmann::json& spec, const arrow::Schema& input,
+                                                 arrow::MemoryPool* pool, Reject reject);
+
+  Result<Progress> process(Batch batch, Output& out) override;
+  Timestamp promise() const override;
+
+  // A partition this worker is going to read. Its frontier is the one a checkpoint has; of one that is new in
+  // a running job it is what the promise was, so that its rows cannot contradict what is closed already.
+  void add_partition(int ordinal, const std::string& name, Timestamp frontier);
+  bool has_partition(int ordinal) const { return partitions_.contains(ordinal); }
+  // The frontier with which a partition that is found now begins.
+  Timestamp joining_frontier() const;
+  // This worker reads no partition, and never will, because others do: it holds nobody up.
+  void stand_aside() { aside_ = true; }
+  // No row will ever come.
+  void close() { closed_ = true; }
+
+  // Frontiers by name of partition, of those that have one.
+  std::map<std::string, Timestamp> frontiers() const;
+
+ private:
+  struct PartitionTime {
+    std::string name;
+    Timestamp frontier = kWatermarkMin;
+  };
+
+  EventTime(std::string column, int64_t out_of_order, int64_t max_ahead, arrow::MemoryPool* pool,
+            Reject reject)
+      : column_(std::move(column)),
+        out_of_order_(out_of_order),
+        max_ahead_(max_ahead),
+        pool_(pool),
+        reject_(std::move(reject)) {}
+  Result<Batch> without_bad(Batch batch, std::shared_ptr<arrow::Int64Array>* times,
+                            const PartitionTime& partition) const;
+  Timestamp bound(Timestamp frontier) const;
+
+  const std::string column_;
+  const int64_t out_of_order_;  // us
+  const int64_t max_ahead_;     // us; negative: no limit
+  arrow::MemoryPool* const pool_;
+  const Reject reject_;
+  std::map<int, PartitionTime> partitions_;  // by ordinal
+  bool aside_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace frazil

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <arrow/type.h>
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/batch.h"
+#include "base/status.h"
+
+namespace frazil {
+
+// How event time is cut into windows. All times are microseconds since 1970 UTC; a window is [start, end).
+struct WindowSpec {
+  enum class Kind { kTumbling, kHopping, kCumulating, kSession };
+  Kind kind = Kind::kTumbling;
+  int64_t size = 0;    // tumbling, hopping, cumulating
+  int64_t every = 0;   // between ends of windows; tumbling: size
+  int64_t offset = 0;  // starts are offset + n * every (cumulating: + n * size)
+  int64_t gap = 0;     // session: rows further apart than this are two sessions
+};
+
+// Reads the node's "window".
+Result<WindowSpec> ParseWindow(const nlohmann::json& spec);
+
+// The windows of a time but for sessions, by panes: the stretches between two neighbouring bounds of windows.
+// All rows of a pane are in the same windows.
+class Panes {
+ public:
+  explicit Panes(const WindowSpec& spec);
+
+  // Start of the pane that has `time`.
+  Timestamp pane(Timestamp time) const { return floor(time, pane_size_); }
+  // End of the first window with a pane, and of the last.
+  Timestamp first_end(Timestamp pane) const;
+  Timestamp last_end(Timestamp pane) const;
+  // Between the ends of windows.
+  int64_t every() const { return spec_.every; }
+  // Start of the window that ends then.
+  Timestamp start(Timestamp end) const;
+  // Windows of one pane.
+  int64_t windows() const { return (spec_.size) / spec_.every; }
+
+ private:
+  Timestamp floor(Timestamp time, int64_t by) const;
+
+  const WindowSpec spec_;
+  const int64_t pane_size_;
+};
+
+// Columns of rows that come too late: those of the input, then the window that was missed (null for
+// sessions), the row watermark, and where the row stands.
+std::shared_ptr<arrow::Schema> LateSchema(const arrow::Schema& input);
+
+}  // namespace frazil

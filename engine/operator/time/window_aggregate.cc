@@ -1,0 +1,448 @@
+#include "operator/time/window_aggregate.h"
+
+#include <arrow/api.h>
+#include <arrow/compute/api.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/calendar.h"
+#include "base/check.h"
+#include "base/limits.h"
+
+namespace frazil {
+namespace {
+
+// The floor under which the running table of a cumulating window's period is kept.
+constexpr Timestamp kRunning = kWatermarkMax;
+
+const auto kTime = [] { return arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"); };
+
+// Without overflow at the ends.
+Timestamp Minus(Timestamp time, int64_t by) {
+  if (time == kWatermarkMax || time < kWatermarkMin + by) return time == kWatermarkMax ? time : kWatermarkMin;
+  return time - by;
+}
+
+Result<std::shared_ptr<arrow::Array>> Constant(Timestamp time, int64_t rows, arrow::MemoryPool* pool) {
+  return arrow::MakeArrayFromScalar(arrow::TimestampScalar(time, kTime()), rows, pool);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<arrow::Schema>> WindowSchema(const nlohmann::json& spec,
+                                                    const arrow::Schema& partial) {
+  FZ_ASSIGN(const Accumulators accumulators, Accumulators::OfSaved(spec.at("aggregates"), partial));
+  arrow::FieldVector fields;
+  for (size_t i = 0; i < spec.at("keys").size(); ++i) fields.push_back(partial.field(static_cast<int>(i)));
+  fields.push_back(arrow::field("window_start", kTime(), false));
+  fields.push_back(arrow::field("window_end", kTime(), false));
+  for (auto& field : accumulators.result_fields()) fields.push_back(std::move(field));
+  return arrow::schema(std::move(fields));
+}
+
+Result<std::unique_ptr<WindowAggregate>> WindowAggregate::Make(const nlohmann::json& spec,
+                                                               const arrow::Schema& input,
+                                                               const OperatorContext& context) {
+  FZ_ASSIGN(const WindowSpec window, ParseWindow(spec.at("window")));
+  FZ_ASSIGN(Accumulators accumulators, Accumulators::OfSaved(spec.at("aggregates"), input));
+  arrow::DataTypeVector types;
+  const size_t key_count = spec.at("keys").size();
+  for (size_t i = 0; i < key_count; ++i) types.push_back(input.field(static_cast<int>(i))->type());
+  FZ_ASSIGN(KeyCodec keys, KeyCodec::Make(std::move(types)));
+  arrow::FieldVector saved = {
+      arrow::field("hash", arrow::uint64()), arrow::field("what", arrow::int8(), false),
+      arrow::field("pane", arrow::int64(), false), arrow::field("floor", arrow::int64(), false),
+      arrow::field("key", arrow::binary())};
+  for (auto& field : accumulators.saved_fields()) saved.push_back(std::move(field));
+  auto made = std::unique_ptr<WindowAggregate>(
+      new WindowAggregate(window, std::move(accumulators), std::move(keys), context));
+  FZ_ASSIGN(made->output_, WindowSchema(spec, input));
+  made->saved_schema_ = arrow::schema(std::move(saved));
+  made->key_count_ = key_count;
+  made->lateness_ = spec.value("lateness_us", int64_t{0});
+  return made;
+}
+
+WindowAggregate::~WindowAggregate() {
+  for (auto& [name, pane] : tables_) destroy(pane.table.get());
+  if (emission_.has_value() && emission_->made != nullptr) destroy(emission_->made.get());
+}
+
+void WindowAggregate::destroy(StateTable* table) {
+  StateTable::Scan scan;
+  std::vector<std::byte*> rows;
+  while (!scan.done) {
+    table->scan(&scan, limits::kBatchRows, &rows);
+    for (std::byte* row : rows) accumulators_.destroy(row);
+  }
+}
+
+Result<std::unique_ptr<StateTable>> WindowAggregate::table(bool tracked) const {
+  return StateTable::Make({.payload_bytes = accumulators_.width(), .track_changes = tracked}, pool_);
+}
+
+Result<WindowAggregate::Pane*> WindowAggregate::pane(const Name& name) {
+  Pane& pane = tables_[name];
+  if (pane.table == nullptr) {
+    FZ_ASSIGN(pane.table, table(true));
+  }
+  return &pane;
+}
+
+void WindowAggregate::count_bytes() {
+  int64_t bytes = accumulators_.heap_bytes();
+  for (const auto& [name, pane] : tables_) bytes += pane.table->bytes();
+  bytes_.store(bytes, std::memory_order_relaxed);
+}
+
+Result<Progress> WindowAggregate::process(Batch batch, Output&) {
+  const auto& columns = *batch.columns;
+  const auto& panes = static_cast<const arrow::Int64Array&>(*columns.column(static_cast<int>(key_count_)));
+  const auto& floors =
+      static_cast<const arrow::Int64Array&>(*columns.column(static_cast<int>(key_count_) + 1));
+  std::map<Name, std::vector<int32_t>> rows;
+  for (int64_t i = 0; i < batch.rows(); ++i) {
+    rows[{panes.Value(i), floors.Value(i)}].push_back(static_cast<int32_t>(i));
+  }
+  const arrow::ArrayVector keys(columns.columns().begin(),
+                                columns.columns().begin() + static_cast<std::ptrdiff_t>(key_count_));
+  const arrow::ArrayVector saved(columns.columns().begin() + static_cast<std::ptrdiff_t>(key_count_) + 2,
+                                 columns.columns().end());
+  std::span<const uint64_t> hashes;
+  if (const auto mark = MarkOf(batch, kHashMark); mark != nullptr) {
+    hashes = {static_cast<const arrow::UInt64Array&>(*mark).raw_values(), static_cast<size_t>(batch.rows())};
+  }
+  FZ_TRY(keys_.encode(keys, batch.rows(), &encoded_, hashes));
+  for (const auto& [name, selected] : rows) {
+    // The late gate lets no row through whose window may have closed.
+    if (std::max(panes_.first_end(name.first), name.second) <= closed_) {
+      return Error(ErrorKind::kInternal,
+                   "a row for a window that has closed already: pane " +
+                       IsoTimestamp(name.first, arrow::TimeUnit::MICRO, true) + ", closed up to " +
+                       IsoTimestamp(closed_, arrow::TimeUnit::MICRO, true) +
+                       "; if out_of_order was made larger, begin with a new checkpoint");
+    }
+    FZ_ASSIGN(Pane * pane, this->pane(name));
+    if (selected.size() == static_cast<size_t>(batch.rows())) {
+      FZ_TRY(merge(pane->table.get(), encoded_, selected, saved));
+      continue;
+    }
+    arrow::ArrayVector some;
+    const auto indices = std::make_shared<arrow::Int32Array>(static_cast<int64_t>(selected.size()),
+                                                             arrow::Buffer::Wrap(selected));
+    for (const auto& column : saved) {
+      FZ_ASSIGN(const arrow::Datum taken, arrow::compute::Take(column, indices));
+      some.push_back(taken.make_array());
+    }
+    FZ_TRY(merge(pane->table.get(), encoded_, selected, some));
+  }
+  count_bytes();
+  return Progress::kDone;
+}
+
+Status WindowAggregate::merge(StateTable* into, const EncodedKeys& keys, const std::vector<int32_t>& rows,
+                              const arrow::ArrayVector& saved) {
+  std::vector<std::byte*> payloads(rows.size());
+  std::vector<uint8_t> inserted(rows.size());
+  FZ_TRY(into->probe(keys, rows, payloads, inserted));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (inserted[i] != 0) accumulators_.create(payloads[i]);
+  }
+  return accumulators_.merge(payloads, saved);
+}
+
+Status WindowAggregate::merge(StateTable* into, const StateTable& from) {
+  StateTable::Scan scan;
+  std::vector<std::byte*> rows;
+  std::vector<std::string_view> names;
+  std::vector<int32_t> all;
+  EncodedKeys keys(pool_);
+  while (!scan.done) {
+    from.scan(&scan, limits::kBatchRows, &rows);
+    if (rows.empty()) continue;
+    names.clear();
+    for (const std::byte* row : rows) names.push_back(from.key(row));
+    FZ_TRY(keys.assign(names));
+    all.resize(rows.size());
+    std::iota(all.begin(), all.end(), 0);
+    FZ_ASSIGN(const auto saved, accumulators_.save(rows, pool_));
+    FZ_TRY(merge(into, keys, all, saved));
+  }
+  return Status::OK();
+}
+
+Result<Progress> WindowAggregate::advance(int, Timestamp to, Output& out) {
+  due_ = std::max(due_, Minus(to, lateness_));
+  return emit(out);
+}
+
+// Closes windows in the order of their ends, a batch at a time.
+Result<Progress> WindowAggregate::emit(Output& out) {
+  std::vector<std::byte*> rows;
+  while (true) {
+    if (!emission_.has_value()) {
+      const auto end = next_end();
+      if (!end.has_value()) break;
+      FZ_TRY(begin(*end));
+    }
+    while (!emission_->scan.done) {
+      if (out.full()) return Progress::kMore;
+      emission_->table->scan(&emission_->scan, limits::kBatchRows, &rows);
+      if (rows.empty()) continue;
+      FZ_ASSIGN(Batch batch, slice(rows));
+      FZ_TRY(out.push(std::move(batch)));
+    }
+    finish_window();
+  }
+  closed_ = std::max(closed_, due_);
+  promise_ = closed_;
+  count_bytes();
+  return Progress::kDone;
+}
+
+// The end of the first window that is due and not closed.
+std::optional<Timestamp> WindowAggregate::next_end() const {
+  std::optional<Timestamp> next;
+  if (closed_ == kWatermarkMax) return next;
+  for (const auto& [name, pane] : tables_) {
+    const auto [start, floor] = name;
+    if (next.has_value() && panes_.first_end(start) > *next) break;  // panes are in order
+    Timestamp end = std::max(panes_.first_end(start), floor == kRunning ? kWatermarkMin : floor);
+    if (end <= closed_) end += ((closed_ - end) / panes_.every() + 1) * panes_.every();
+    if (end > due_ || end > panes_.last_end(start)) continue;
+    if (!next.has_value() || end < *next) next = end;
+  }
+  return next;
+}
+
+Status WindowAggregate::begin(Timestamp end) {
+  switch (window_.kind) {
+    case WindowSpec::Kind::kHopping:
+      return begin_hopping(end);
+    case WindowSpec::Kind::kCumulating:
+      return begin_cumulating(end);
+    default: {
+      const auto found = tables_.find({panes_.start(end), kWatermarkMin});
+      FZ_CHECK(found != tables_.end());
+      emission_.emplace(Emission{end, found->second.table.get(), nullptr, {}});
+      return Status::OK();
+    }
+  }
+}
+
+Status WindowAggregate::begin_hopping(Timestamp end) {
+  emission_.emplace();
+  emission_->end = end;
+  FZ_ASSIGN(emission_->made, table(false));
+  emission_->table = emission_->made.get();
+  for (auto at = tables_.lower_bound({panes_.start(end), kWatermarkMin});
+       at != tables_.end() && at->first.first < end; ++at) {
+    if (at->first.second <= end) FZ_TRY(merge(emission_->table, *at->second.table));
+  }
+  return Status::OK();
+}
+
+// The running table is that of the period, under its start; panes that end by now go into it.
+Status WindowAggregate::begin_cumulating(Timestamp end) {
+  FZ_ASSIGN(Pane * running, pane({panes_.start(end), kRunning}));
+  for (auto at = tables_.lower_bound({panes_.start(end), kWatermarkMin});
+       at != tables_.end() && at->first.first < end;) {
+    if (at->first.second == kRunning) {
+      ++at;
+      continue;
+    }
+    FZ_TRY(merge(running->table.get(), *at->second.table));
+    drop(at++);
+  }
+  emission_.emplace(Emission{end, running->table.get(), nullptr, {}});
+  return Status::OK();
+}
+
+Result<Batch> WindowAggregate::slice(const std::vector<std::byte*>& rows) const {
+  std::vector<std::string_view> names;
+  arrow::Int64Builder marks(pool_);
+  for (const std::byte* row : rows) {
+    names.push_back(emission_->table->key(row));
+    FZ_TRY(marks.Append(static_cast<int64_t>(emission_->table->hash(row))));
+  }
+  FZ_ASSIGN(arrow::ArrayVector columns, keys_.decode(names, pool_));
+  const auto count = static_cast<int64_t>(rows.size());
+  FZ_ASSIGN(auto start, Constant(panes_.start(emission_->end), count, pool_));
+  FZ_ASSIGN(auto end, Constant(emission_->end, count, pool_));
+  columns.push_back(std::move(start));
+  columns.push_back(std::move(end));
+  FZ_ASSIGN(auto results, accumulators_.finish(rows, pool_));
+  columns.insert(columns.end(), results.begin(), results.end());
+  Batch batch{arrow::RecordBatch::Make(output_, count, std::move(columns)), {}, nullptr};
+  // What tells the rows of one time apart, for aggregates of these that need an order.
+  FZ_ASSIGN(auto mark, marks.Finish());
+  SetMark(&batch, kPositionMark, std::move(mark));
+  return batch;
+}
+
+void WindowAggregate::finish_window() {
+  const Timestamp end = emission_->end;
+  if (emission_->made != nullptr) destroy(emission_->made.get());
+  emission_.reset();
+  closed_ = std::max(closed_, end);
+  emitted_ = true;
+  for (auto at = tables_.begin(); at != tables_.end() && at->first.first < end;) {
+    if (panes_.last_end(at->first.first) <= end) {
+      drop(at++);
+    } else {
+      ++at;
+    }
+  }
+}
+
+void WindowAggregate::drop(std::map<Name, Pane>::iterator pane) {
+  destroy(pane->second.table.get());
+  if (pane->second.saved) dropped_.push_back(pane->first);
+  tables_.erase(pane);
+}
+
+Result<StateRows> WindowAggregate::snapshot(bool full) {
+  StateRows rows;
+  for (auto& [name, pane] : tables_) FZ_TRY(save_pane(name, &pane, full, &rows));
+  if (!rows.empty() || !dropped_.empty() || emitted_ || (full && closed_ != kWatermarkMin)) {
+    FZ_ASSIGN(auto noted, notes());
+    rows.push_back(std::move(noted));
+  }
+  dropped_.clear();
+  emitted_ = false;
+  return rows;
+}
+
+Status WindowAggregate::save_pane(const Name& name, Pane* pane, bool full, StateRows* out) {
+  std::vector<std::byte*> payloads;
+  if (full) {
+    StateTable::Scan scan;
+    while (!scan.done) {
+      pane->table->scan(&scan, limits::kBatchRows, &payloads);
+      FZ_TRY(save(name, payloads, out));
+    }
+  } else if (pane->table->changes() > 0) {
+    StateTable::ChangeScan scan;
+    std::vector<StateTable::Change> changes;
+    while (!scan.done) {
+      pane->table->scan_changes(&scan, limits::kBatchRows, &changes);
+      payloads.clear();
+      for (const StateTable::Change& change : changes) payloads.push_back(change.payload);
+      FZ_TRY(save(name, payloads, out));
+    }
+  }
+  pane->table->clear_changes();
+  pane->saved = pane->saved || pane->table->size() > 0;
+  return Status::OK();
+}
+
+Status WindowAggregate::save(const Name& name, const std::vector<std::byte*>& payloads,
+                             StateRows* out) const {
+  if (payloads.empty()) return Status::OK();
+  const auto count = static_cast<int64_t>(payloads.size());
+  // The pane's table is where the rows are: names are looked up there.
+  const StateTable& table = *tables_.at(name).table;
+  arrow::UInt64Builder hashes(pool_);
+  arrow::BinaryBuilder keys(pool_);
+  for (const std::byte* payload : payloads) {
+    FZ_TRY(hashes.Append(table.hash(payload)));
+    FZ_TRY(keys.Append(table.key(payload)));
+  }
+  arrow::ArrayVector columns(5);
+  FZ_TRY(hashes.Finish(&columns[0]));
+  FZ_ASSIGN(columns[1], arrow::MakeArrayFromScalar(arrow::Int8Scalar(0), count, pool_));
+  FZ_ASSIGN(columns[2], arrow::MakeArrayFromScalar(arrow::Int64Scalar(name.first), count, pool_));
+  FZ_ASSIGN(columns[3], arrow::MakeArrayFromScalar(arrow::Int64Scalar(name.second), count, pool_));
+  FZ_TRY(keys.Finish(&columns[4]));
+  FZ_ASSIGN(auto saved, accumulators_.save(payloads, pool_));
+  columns.insert(columns.end(), saved.begin(), saved.end());
+  out->push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
+  return Status::OK();
+}
+
+// Tables that are gone, and how far windows are closed.
+Result<std::shared_ptr<arrow::RecordBatch>> WindowAggregate::notes() const {
+  arrow::Int8Builder what(pool_);
+  arrow::Int64Builder panes(pool_), floors(pool_);
+  for (const auto& [pane, floor] : dropped_) {
+    FZ_TRY(what.Append(1));
+    FZ_TRY(panes.Append(pane));
+    FZ_TRY(floors.Append(floor));
+  }
+  FZ_TRY(what.Append(2));
+  FZ_TRY(panes.Append(closed_));
+  FZ_TRY(floors.Append(0));
+  const auto count = static_cast<int64_t>(dropped_.size()) + 1;
+  arrow::ArrayVector columns(5);
+  FZ_ASSIGN(columns[0], arrow::MakeArrayOfNull(arrow::uint64(), count, pool_));
+  FZ_TRY(what.Finish(&columns[1]));
+  FZ_TRY(panes.Finish(&columns[2]));
+  FZ_TRY(floors.Finish(&columns[3]));
+  for (int i = 4; i < saved_schema_->num_fields(); ++i) {
+    FZ_ASSIGN(auto nulls, arrow::MakeArrayOfNull(saved_schema_->field(i)->type(), count, pool_));
+    columns.resize(static_cast<size_t>(i) + 1);
+    columns[static_cast<size_t>(i)] = std::move(nulls);
+  }
+  return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
+}
+
+Status WindowAggregate::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
+  if (!rows->schema()->Equals(*saved_schema_, /*check_metadata=*/false)) {
+    return Error(ErrorKind::kState,
+                 "restoring a window: the state has other columns: " + rows->schema()->ToString() +
+                     ", expected " + saved_schema_->ToString());
+  }
+  const auto& what = static_cast<const arrow::Int8Array&>(*rows->column(1));
+  const auto& panes = static_cast<const arrow::Int64Array&>(*rows->column(2));
+  const auto& floors = static_cast<const arrow::Int64Array&>(*rows->column(3));
+  const auto& keys = static_cast<const arrow::BinaryArray&>(*rows->column(4));
+  for (int64_t from = 0; from < rows->num_rows();) {
+    const Name name{panes.Value(from), floors.Value(from)};
+    if (what.Value(from) == 2) {
+      closed_ = std::max(closed_, name.first);
+      ++from;
+      continue;
+    }
+    if (what.Value(from) == 1) {
+      if (const auto found = tables_.find(name); found != tables_.end()) drop(found);
+      ++from;
+      continue;
+    }
+    int64_t to = from;
+    std::vector<std::string_view> names;
+    while (to < rows->num_rows() && what.Value(to) == 0 && panes.Value(to) == name.first &&
+           floors.Value(to) == name.second && !keys.IsNull(to)) {
+      names.push_back(keys.GetView(to++));
+    }
+    if (to == from) return Error(ErrorKind::kState, "restoring a window: a row without a key");
+    arrow::ArrayVector saved;
+    for (int i = 5; i < rows->num_columns(); ++i) saved.push_back(rows->column(i)->Slice(from, to - from));
+    FZ_ASSIGN(Pane * pane, this->pane(name));
+    FZ_TRY(overwrite(pane->table.get(), names, saved));
+    pane->saved = true;
+    from = to;
+  }
+  due_ = std::max(due_, closed_);
+  dropped_.clear();
+  count_bytes();
+  return Status::OK();
+}
+
+Status WindowAggregate::overwrite(StateTable* into, const std::vector<std::string_view>& keys,
+                                  const arrow::ArrayVector& saved) {
+  EncodedKeys encoded(pool_);
+  FZ_TRY(encoded.assign(keys));
+  std::vector<std::byte*> payloads(keys.size());
+  std::vector<uint8_t> inserted(keys.size());
+  FZ_TRY(into->probe(encoded, payloads, inserted));
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    if (inserted[i] == 0) accumulators_.destroy(payloads[i]);
+    accumulators_.create(payloads[i]);
+  }
+  FZ_TRY(accumulators_.merge(payloads, saved));
+  into->clear_changes();
+  return Status::OK();
+}
+
+}  // namespace frazil

@@ -1,0 +1,83 @@
+"""What the coordinator is given: a pipeline made ready, with the outside halves of its sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from frazil.run.commit_loop import Committer
+
+if TYPE_CHECKING:
+    from frazil import _engine
+    from frazil.checkpoint import CheckpointLog, Entry, Plan, Store
+
+
+class SinkTarget(Committer, Protocol):
+    """A sink's outside half: prepared before the log is taken, committing afterwards."""
+
+    name: str
+
+    @property
+    def missing(self) -> bool:
+        """Whether what is written to has to be made first."""
+        ...
+
+    def make(self, log: Sequence[Entry]) -> None:
+        """Make it, unless the log says that it was there: then it was removed, and that is refused.
+
+        Parameters
+        ----------
+        log
+            What counts of the log, oldest slot first; empty if there is none.
+        """
+        ...
+
+    def options(self, log: CheckpointLog) -> Mapping[str, Any]:
+        """What the engine's half needs to know to write, for files of this attempt."""
+        ...
+
+    def recover(self, log: CheckpointLog) -> None:
+        """After the fence: tie what is committed to this log, remove what dead attempts left."""
+        ...
+
+    def place(self) -> TablePlace | None:
+        """Where its table is kept, if it is one."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and threads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlace:
+    """Where a catalog keeps tables, and how that is reached; holds secrets."""
+
+    warehouse: str | None
+    s3: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runnable:
+    """A pipeline made ready to run: nothing of the user's program is needed beyond it."""
+
+    name: str
+    plan: Mapping[str, Any]  # the JSON plan; sinks' options are filled in by their targets
+    functions: Mapping[str, Callable[[_engine.ArrowBatch], object]]
+    targets: Mapping[str, SinkTarget]  # by sink id
+    store: Store
+    checkpoint_plan: Plan
+    source_names: Mapping[str, str]  # by source id
+    diverting: frozenset[str]  # sources whose `.rejected` is written
+    commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
+
+    def with_sink_options(self, log: CheckpointLog) -> dict[str, Any]:
+        """The plan with the options that targets know."""
+        nodes = []
+        for node in self.plan["nodes"]:
+            target = self.targets.get(node["id"])
+            if target is not None:
+                node = {**node, "options": {**node["options"], **target.options(log)}}
+            nodes.append(node)
+        return {**self.plan, "nodes": nodes}
