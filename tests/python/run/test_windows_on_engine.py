@@ -1,0 +1,108 @@
+"""Random windows: what the engine computes is what plain Python says, by any number of workers."""
+
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import frazil as fz
+from frazil import col
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+ROWS = [
+    {"a": i % 2, "b": i * 3 % 7, "c": i % 3, "at": BEGIN + timedelta(seconds=i * 17 % 130)}
+    for i in range(20)
+]
+
+
+def mark(batch: Any) -> Any:
+    return batch
+
+
+def aggregates(draw: Callable) -> tuple[dict[str, Any], Callable[[list[dict]], dict[str, Any]]]:
+    """Aggregates, and how plain Python computes them of the rows of a window."""
+    x, y = draw(st.sampled_from("abc")), draw(st.sampled_from("abc"))
+    least = draw(st.integers(0, 3))
+    known: dict[str, tuple[Any, Callable[[list[dict]], Any]]] = {
+        "n": (fz.count(), len),
+        "s": (col(x).sum(), lambda rows: sum(row[x] for row in rows)),
+        "two": ((col(x) + col(y)).max(), lambda rows: max(row[x] + row[y] for row in rows)),
+        "some": (
+            fz.count().filter(col(y) >= least),
+            lambda rows: sum(row[y] >= least for row in rows),
+        ),
+        "more": (
+            col(x).sum() + fz.count() * 2,
+            lambda rows: sum(row[x] for row in rows) + 2 * len(rows),
+        ),
+    }
+    names = draw(st.lists(st.sampled_from(list(known)), min_size=1, unique=True))
+
+    def compute(rows: list[dict]) -> dict[str, Any]:
+        return {name: known[name][1](rows) for name in names}
+
+    return {name: known[name][0] for name in names}, compute
+
+
+def grouped(rows: list[dict], keys: list[str], compute: Callable[[list[dict]], Any]) -> list[dict]:
+    groups: dict[Any, list[dict]] = {}
+    for row in rows:
+        start = row["at"].replace(second=0)
+        groups.setdefault((*(row[key] for key in keys), start), []).append(row)
+    return [
+        {
+            **dict(zip(keys, by, strict=False)),
+            "window_start": by[-1],
+            "window_end": by[-1] + MINUTE,
+            **compute(members),
+        }
+        for by, members in groups.items()
+    ]
+
+
+def in_order(rows: list[dict]) -> list[str]:
+    return sorted(str([(name, str(value)) for name, value in row.items()]) for row in rows)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_the_engine_computes_what_windows_say(data: st.DataObject) -> None:
+    # The last row closes the windows of all others, and its own stays open.
+    far = [{"a": 1, "b": 6, "c": 2, "at": BEGIN + timedelta(hours=3)}]
+    stream, rows = fz.read_memory(ROWS + far, name="rows"), ROWS
+    workers = data.draw(st.integers(1, 3))
+    if mapped := data.draw(st.booleans()):
+        stream = stream.map_batches(mark, schema=stream.schema)
+    stream = stream.event_time("at", out_of_order="1h")
+    if data.draw(st.booleans()):
+        least = data.draw(st.integers(0, 4))
+        stream, rows = stream.filter(col("b") > least), [row for row in rows if row["b"] > least]
+    if data.draw(st.booleans()):
+        stream, rows = (
+            stream.with_columns(c=col("c") + col("a")),
+            [{**row, "c": row["c"] + row["a"]} for row in rows],
+        )
+    if data.draw(st.booleans()):
+        stream = stream.rename(at="when").select("b", "when", "c", "a").rename(when="at")
+    sinks, expected = [], {}
+    for number in range(data.draw(st.integers(1, 3))):
+        keys = data.draw(st.lists(st.sampled_from("abc"), unique=True, max_size=2))
+        asked, compute = aggregates(data.draw)
+        made = stream.group_by(*keys).window(fz.tumbling("1m")).agg(asked).named(f"w{number}")
+        result = grouped(rows, keys, compute)
+        names = data.draw(
+            st.lists(st.sampled_from(made.schema.names), min_size=1, unique=True), label="names"
+        )
+        sinks.append(made.select(*names).write_memory(name=str(number)))
+        expected[str(number)] = [{name: row[name] for name in names} for row in result]
+        if not mapped and data.draw(st.booleans()):
+            sinks.append(made.late.write_memory(name=f"late {number}"))
+            expected[f"late {number}"] = []
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = fz.Pipeline("p", *sinks, checkpoint=folder, workers=workers)
+        pipeline.run(until="now", quiet=True)
+    for sink in sinks:
+        assert in_order(sink.table().to_pylist()) == in_order(expected[sink.name])
