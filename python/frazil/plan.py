@@ -34,7 +34,7 @@ from frazil.node import (
     WindowAggregateNode,
     WindowPartialNode,
 )
-from frazil.plan_state import needs_positions, state_of
+from frazil.plan_state import compared_with_broker, state_of
 
 PLAN_VERSION = 1
 NODES_MAX = 10_000
@@ -100,7 +100,7 @@ class _Compiler:
         self.emitted: dict[str, list[str]] = {}
         self.aside_used: set[str] = set()  # whose rejected or late rows somebody takes
         self.functions: dict[str, Function] = {}
-        self.positioned: set[str] = set()  # sources whose rows need their positions
+        self.compared: set[str] = set()  # sources whose rows need the broker's time
         self.json_nodes: list[Json] = []
 
     def compile(self, pipeline: str) -> Plan:
@@ -108,7 +108,7 @@ class _Compiler:
             self.add(sink)
         for node_id, node in reversed(self.nodes.items()):
             self.need_inputs(node_id, node)
-        self.positioned = needs_positions(self.nodes, self.aside_used)
+        self.compared = compared_with_broker(self.nodes)
         for node_id, node in self.nodes.items():
             self.emit(node_id, node)
         return Plan(
@@ -343,6 +343,8 @@ class _Compiler:
         options = dict(node.options)
         if "metadata" in options:
             options["metadata"] = [name for name in options["metadata"] if f"_{name}" in names]
+        if node_id in self.compared and "timestamp" not in options.get("metadata", ()):
+            options["metadata"] = [*options.get("metadata", ()), "timestamp"]
         on_bad_row = node.on_bad_row
         if node_id in self.aside_used:
             if on_bad_row in ("fail", "drop"):
@@ -356,8 +358,6 @@ class _Compiler:
         made["format"] = node.format
         made["schema"] = schema_text(pa.schema([node.schema.field(name) for name in names]))
         made["on_bad_row"] = on_bad_row or "fail"
-        if node_id in self.positioned:
-            made["positions"] = True
 
     def emit_window(self, node_id: str, node: WindowPartialNode, made: Json) -> None:
         self.emitted[node_id] = list(node.keys)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from frazil.duration import duration_text
-from frazil.node import EventTimeNode, Node, SourceNode, WindowAggregateNode, WindowPartialNode
+from frazil.node import EventTimeNode, Node, WindowAggregateNode
 from frazil.types import type_name
 from frazil.udf import as_written, call_texts
 
@@ -35,33 +35,21 @@ def state_of(node: EventTimeNode | WindowAggregateNode) -> dict[str, str]:
     }
 
 
-def needs_positions(nodes: Mapping[str, Node], aside_used: Collection[str]) -> set[str]:
-    """Find the sources whose rows have to know their position in the partition.
-
-    Late rows are written with it, and aggregates that depend on the order of rows put them in
-    order by it.
+def compared_with_broker(nodes: Mapping[str, Node]) -> set[str]:
+    """Find the sources whose rows are compared with the time at which the broker stored them.
 
     Parameters
     ----------
     nodes
         The steps by id.
-    aside_used
-        Steps whose late or rejected rows somebody takes.
     """
     ids = {id(node): node_id for node_id, node in nodes.items()}
     found: set[str] = set()
-    seen: set[int] = set()
-    open_nodes: list[Node] = [
-        node
-        for node_id, node in nodes.items()
-        if isinstance(node, WindowPartialNode) and (node_id in aside_used or node.ordered)
-    ]
-    while open_nodes:
-        node = open_nodes.pop()
-        if id(node) in seen or isinstance(node, WindowAggregateNode):
-            continue  # what a window gives has an order of its own
-        seen.add(id(node))
-        if isinstance(node, SourceNode):
-            found.add(ids[id(node)])
-        open_nodes += [port.node for port in node.inputs]
+    for node in nodes.values():
+        if not isinstance(node, EventTimeNode) or node.max_ahead_ms is None:
+            continue
+        source: Node = node
+        while source.inputs:
+            source = source.inputs[0].node
+        found.add(ids[id(source)])
     return found

@@ -122,7 +122,6 @@ def test_plan() -> None:
     assert exchange["transforms"] == [{"name": "identity", "param": 0}]
     assert aggregate["emit"] == "on_close"
     assert names_in(aggregate) == ["user", "window_start", "window_end", "orders", "revenue"]
-    assert "positions" not in nodes["source"]
 
 
 def test_all_aggregates_are_kept_whoever_reads_them() -> None:
@@ -184,7 +183,6 @@ def test_late_rows() -> None:
     plan = fz.Pipeline("p", made.write_memory(name="a"), made.late.write_memory(name="b")).plan
     by_kind = {node["kind"]: node for node in plan.json["nodes"]}
     assert names_in(by_kind["source"]) == list(SCHEMA)
-    assert by_kind["source"]["positions"] is True
     assert by_kind["sink"]["input"] == [by_kind["window_partial"]["id"], "late"]
     assert names_in(by_kind["sink"]) == made.late.schema.names
 
@@ -202,14 +200,6 @@ def test_late_rows_have_just_their_columns() -> None:
         if node["kind"] == "window_partial":
             upstream = by_id[node["input"][0]]
             assert [name for name, _ in upstream["columns"]] in (["user", "at"], ["n", "at"])
-
-
-def test_rows_know_their_position_if_order_matters() -> None:
-    first = by_user().agg(a=col("n").first())
-    assert nodes_of(first.write_memory())["source"]["positions"] is True
-    hours = by_user().agg(n=fz.count()).group_by().window(fz.tumbling("1h"))
-    plan = fz.Pipeline("p", hours.agg(a=col("n").first()).write_memory()).plan
-    assert all("positions" not in node for node in plan.json["nodes"])
 
 
 def test_what_map_batches_returns_has_no_position() -> None:

@@ -119,8 +119,9 @@ Result<Batch> EventTime::without_bad(Batch batch, std::shared_ptr<arrow::Int64Ar
     }
     good.UnsafeAppend(reason.empty());
     if (reason.empty()) continue;
-    FZ_CHECK(positions != nullptr);
-    const int64_t position = positions->Value(i) - batch.origin.position_base;
+    // Rows that a function made have no position of their own: that of the batch they are from.
+    const int64_t position =
+        positions == nullptr ? batch.origin.position_begin : positions->Value(i) - batch.origin.position_base;
     rejected.push_back({partition.name, position, std::move(reason), column_, "", 0});
   }
   if (rejected.empty()) return batch;

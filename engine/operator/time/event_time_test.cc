@@ -1,0 +1,172 @@
+#include "operator/time/event_time.h"
+
+#include <arrow/api.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <random>
+
+namespace frazil {
+namespace {
+
+using Times = std::vector<std::optional<int64_t>>;
+
+const auto kSchema = arrow::schema({arrow::field("at", arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"))});
+
+class Collect : public Output {
+ public:
+  Status push(Batch batch) override {
+    batches.push_back(std::move(batch));
+    return Status::OK();
+  }
+  bool full() const override { return false; }
+  std::vector<Batch> batches;
+};
+
+std::shared_ptr<arrow::Array> Ints(const Times& values) {
+  arrow::Int64Builder builder;
+  for (const auto& value : values) EXPECT_TRUE((value ? builder.Append(*value) : builder.AppendNull()).ok());
+  return builder.Finish().ValueOrDie();
+}
+
+Batch Rows(const Times& times, int partition = 0, int64_t position = 0) {
+  const auto rows = static_cast<int64_t>(times.size());
+  Batch batch{
+      arrow::RecordBatch::Make(kSchema, rows, {Ints(times)->View(kSchema->field(0)->type()).ValueOrDie()}),
+      Origin{partition, position, position + rows}, nullptr};
+  Times positions;
+  for (int64_t i = 0; i < rows; ++i) positions.push_back(position + i);
+  SetMark(&batch, kPositionMark, Ints(positions));
+  return batch;
+}
+
+struct Timed {
+  explicit Timed(const nlohmann::json& more = nlohmann::json::object()) {
+    nlohmann::json spec = {{"column", "at"}, {"out_of_order_us", 10}};
+    spec.update(more);
+    time = EventTime::Make(spec, *kSchema, arrow::default_memory_pool(), [this](const auto& rows) {
+             rejected.insert(rejected.end(), rows.begin(), rows.end());
+             return Status::OK();
+           }).ValueOrDie();
+  }
+  void give(const Batch& batch) { EXPECT_EQ(time->process(batch, out).ValueOrDie(), Progress::kDone); }
+  // Row watermarks of all rows so far, as text; "-" for rows in bound.
+  std::string marks() const {
+    std::string text;
+    for (const Batch& batch : out.batches) {
+      const auto mark = MarkOf(batch, kRowWatermarkMark);
+      for (int64_t i = 0; i < batch.rows(); ++i) {
+        const bool none = mark == nullptr || mark->IsNull(i);
+        text += (none ? "-" : std::to_string(static_cast<const arrow::Int64Array&>(*mark).Value(i))) + " ";
+      }
+    }
+    return text;
+  }
+
+  std::unique_ptr<EventTime> time;
+  Collect out;
+  std::vector<RejectedRow> rejected;
+};
+
+TEST(EventTime, MarksRowsBehindTheirOwnWatermark) {
+  Timed timed;
+  timed.time->add_partition(0, "p", kWatermarkMin);
+  timed.give(Rows({100, 90, 89, 120, 110, 109}));
+  EXPECT_EQ(timed.marks(), "- - 90 - - 110 ");
+  EXPECT_EQ(timed.time->promise(), 110);
+}
+
+TEST(EventTime, IsTheSameHoweverRowsAreSplit) {
+  std::mt19937 random(7);
+  Times times;
+  for (int i = 0; i < 500; ++i) times.push_back(i + static_cast<int>(random() % 40));
+  Timed whole;
+  whole.time->add_partition(0, "p", kWatermarkMin);
+  whole.give(Rows(times));
+  Timed split;
+  split.time->add_partition(0, "p", kWatermarkMin);
+  for (size_t from = 0; from < times.size();) {
+    const size_t to = std::min(times.size(), from + 1 + random() % 9);
+    split.give(Rows({times.begin() + static_cast<int64_t>(from), times.begin() + static_cast<int64_t>(to)}, 0,
+                    static_cast<int64_t>(from)));
+    from = to;
+  }
+  EXPECT_EQ(split.marks(), whole.marks());
+  EXPECT_NE(whole.marks().find_first_of("0123456789"), std::string::npos);
+  EXPECT_EQ(split.time->frontiers(), whole.time->frontiers());
+}
+
+TEST(EventTime, WaitsForTheSlowestPartition) {
+  Timed timed;
+  timed.time->add_partition(0, "a", kWatermarkMin);
+  timed.time->add_partition(1, "b", kWatermarkMin);
+  timed.give(Rows({100}, 0));
+  EXPECT_EQ(timed.time->promise(), kWatermarkMin);
+  timed.give(Rows({50}, 1));
+  EXPECT_EQ(timed.time->promise(), 40);
+  EXPECT_EQ(timed.time->frontiers(), (std::map<std::string, Timestamp>{{"a", 100}, {"b", 50}}));
+}
+
+TEST(EventTime, APartitionThatJoinsCannotContradictWhatWasPromised) {
+  Timed timed;
+  timed.time->add_partition(0, "a", kWatermarkMin);
+  timed.give(Rows({100}, 0));
+  timed.time->add_partition(1, "b", timed.time->joining_frontier());
+  timed.give(Rows({200}, 0));
+  EXPECT_EQ(timed.time->promise(), 90);  // held until b has rows
+  timed.give(Rows({89, 90}, 1));
+  EXPECT_EQ(timed.marks(), "- - 90 - ");
+}
+
+TEST(EventTime, AWorkerWithoutPartitionsHoldsNobodyUpIfOthersHaveThem) {
+  Timed timed;
+  EXPECT_EQ(timed.time->promise(), kWatermarkMin);
+  timed.time->stand_aside();
+  EXPECT_EQ(timed.time->promise(), kWatermarkMax);
+}
+
+TEST(EventTime, RejectsRowsWithoutATime) {
+  Timed timed;
+  timed.time->add_partition(0, "p", kWatermarkMin);
+  timed.give(Rows({100, std::nullopt, 95}, 0, 7));
+  ASSERT_EQ(timed.rejected.size(), 1u);
+  EXPECT_EQ(timed.rejected[0].position, 8);
+  EXPECT_EQ(timed.rejected[0].place, "p");
+  EXPECT_EQ(timed.rejected[0].column, "at");
+  EXPECT_EQ(timed.out.batches.at(0).rows(), 2);
+}
+
+TEST(EventTime, RejectsRowsTooFarAheadAndIsNotMovedByThem) {
+  Timed timed(nlohmann::json{{"max_ahead_us", 1000}});
+  timed.time->add_partition(0, "p", kWatermarkMin);
+  Batch batch = Rows({100, 5000, 1100, 50});
+  SetMark(&batch, kRecordTimeMark, Ints({100, 100, 100, std::nullopt}));
+  timed.give(batch);
+  ASSERT_EQ(timed.rejected.size(), 1u);
+  EXPECT_NE(timed.rejected[0].reason.find("max_ahead"), std::string::npos);
+  EXPECT_EQ(timed.marks(), "- - 1090 ");
+  EXPECT_EQ(timed.time->promise(), 1090);
+}
+
+TEST(EventTime, KeepsItsBoundsAtTheEndsOfTime) {
+  Timed timed;
+  timed.time->add_partition(0, "p", kWatermarkMin);
+  timed.give(Rows({kWatermarkMin + 3, kWatermarkMin + 3}));
+  EXPECT_EQ(timed.time->promise(), kWatermarkMin);
+  EXPECT_EQ(timed.marks(), "- - ");
+}
+
+TEST(Micros, ComeFromEveryUnit) {
+  const auto micros = [](arrow::TimeUnit::type unit, int64_t value) {
+    const auto column = Ints({value, std::nullopt})->View(arrow::timestamp(unit)).ValueOrDie();
+    return MicrosOf(column, arrow::default_memory_pool());
+  };
+  EXPECT_EQ(micros(arrow::TimeUnit::SECOND, -2).ValueOrDie()->Value(0), -2'000'000);
+  EXPECT_EQ(micros(arrow::TimeUnit::MILLI, 3).ValueOrDie()->Value(0), 3'000);
+  EXPECT_EQ(micros(arrow::TimeUnit::NANO, -1).ValueOrDie()->Value(0), -1);
+  EXPECT_TRUE(micros(arrow::TimeUnit::MILLI, 3).ValueOrDie()->IsNull(1));
+  EXPECT_EQ(KindOf(micros(arrow::TimeUnit::SECOND, INT64_MAX / 10).status()), ErrorKind::kUser);
+}
+
+}  // namespace
+}  // namespace frazil
