@@ -13,6 +13,7 @@ from frazil import _engine, col
 from frazil.checkpoint.plan_fit import compare, plan_of
 from frazil.expr_aggregate import Aggregate
 from frazil.expr_group import AggregateMethods
+from frazil.node import WindowAggregateNode
 from frazil.types import type_name
 
 MINUTE = fz.tumbling("1m")
@@ -259,8 +260,9 @@ def test_every_aggregate_of_the_engine_is_a_method() -> None:
 def test_types(aggregate: Aggregate, type_: str, ordered: bool) -> None:
     made = by_user().agg(a=aggregate)
     assert type_name(made.schema.field("a").type) == type_
-    source = nodes_of(made.write_memory())["source"]
-    assert source.get("positions", False) is ordered
+    node = made._port.node
+    assert isinstance(node, WindowAggregateNode)
+    assert node.partial.ordered is ordered
 
 
 def test_what_the_engine_does_not_know_is_refused() -> None:
