@@ -1,0 +1,116 @@
+"""Windows over a topic: rows by their own partition's watermark, over restarts, exactly once."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import frazil as fz
+import pytest
+from frazil import col
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.services.kafka import Kafka
+
+pytestmark = pytest.mark.service
+
+START = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+DISORDER_S = 10
+
+
+class Click(fz.Schema):
+    page: str
+    at: datetime
+    n: int
+
+
+def click(page: str, seconds: float, n: int) -> bytes:
+    at = START + timedelta(seconds=seconds)
+    return json.dumps({"page": page, "at": at.isoformat(), "n": n}).encode()
+
+
+def clicks(seed: int, count: int) -> list[tuple[str, float, int]]:
+    """Rows of a partition; some come up to two minutes late."""
+    drawn = random.Random(seed)
+    rows = []
+    time = 0.0
+    for number in range(count):
+        time += drawn.random() * 2
+        late = drawn.choice([0, 0, 0, 0, 3, 9, 70, 120])
+        rows.append((f"/{drawn.randint(0, 5)}", max(0.0, time - late), number))
+    return rows
+
+
+def expected(partitions: list[list[tuple[str, float, int]]]) -> tuple[Counter[Any], Counter[Any]]:
+    """Rows of windows of a minute, and late rows, by the definition of the row's watermark."""
+    windows: Counter[Any] = Counter()
+    late: Counter[Any] = Counter()
+    for rows in partitions:
+        front = float("-inf")
+        for page, time, n in rows:
+            window = int(time // 60)
+            if (window + 1) * 60 <= front - DISORDER_S:
+                late[(page, n)] += 1
+            else:
+                windows[(page, window)] += n
+            front = max(front, time)
+    return windows, late
+
+
+def pipeline(kafka: Kafka, topic: str, folder: Path) -> fz.Pipeline:
+    rows = fz.read_kafka(topic, servers=kafka.bootstrap, format="json", schema=Click)
+    timed = rows.event_time("at", out_of_order=f"{DISORDER_S}s")
+    minutes = timed.group_by("page").window(fz.tumbling("1m")).agg(total=col("n").sum())
+    return fz.Pipeline(
+        "clicks",
+        minutes.write_files(str(folder / "minutes"), format="json"),
+        minutes.late.write_files(str(folder / "late"), format="json"),
+        rows.rejected.write_files(str(folder / "rejected"), format="json"),
+        checkpoint=str(folder / "checkpoint"),
+        checkpoint_every="100ms",
+        workers=2,
+    )
+
+
+def written(folder: Path) -> list[dict[str, Any]]:
+    files = sorted(folder.rglob("*.jsonl")) if folder.exists() else []
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_windows_over_runs(kafka: Kafka, tmp_path: Path) -> None:
+    topic = kafka.create_topic(partitions=3)
+    partitions = [clicks(seed, 400) for seed in range(3)]
+    far = click("/0", 400 * 24 * 3600, 1_000_000)  # would close every window
+    for begin, end in ((0, 150), (150, 151), (151, 400)):
+        for number, rows in enumerate(partitions):
+            values = [click(*row) for row in rows[begin:end]]
+            if begin == 151 and number == 1:
+                values.insert(7, far)
+            kafka.produce(topic, values, partition=number)
+        last = end == 400
+        pipeline(kafka, topic, tmp_path).run(until="now", quiet=True, close_windows=last)
+
+    windows, late = expected(partitions)
+    assert late, "some rows have to be late"
+    rows = written(tmp_path / "minutes")
+    found = {
+        (
+            row["page"],
+            int((datetime.fromisoformat(row["window_start"]) - START).total_seconds()) // 60,
+        ): row["total"]
+        for row in rows
+    }
+    assert len(found) == len(rows)
+    assert found == dict(windows)
+    assert Counter((row["page"], row["n"]) for row in written(tmp_path / "late")) == late
+    (bad,) = written(tmp_path / "rejected")
+    assert bad["partition"] == f"{topic}-1"
+    assert "max_ahead" in bad["reason"]
+
+    with pytest.raises(fz.PlanError, match="close_windows"):
+        pipeline(kafka, topic, tmp_path).run(until="now", quiet=True)
