@@ -387,7 +387,8 @@ class Coordinator:
             if self._cutting:
                 continue
             if self._ended or self._stop.is_set():
-                if self._finishing or not self._has_news():
+                closing = self._settings.close_windows and self._ended
+                if self._finishing or not (closing or self._has_news()):
                     return
                 self._finishing = True
                 self._barrier()
@@ -399,7 +400,8 @@ class Coordinator:
                 elif now >= next_verify:
                     next_verify = now + self._settings.verify_every_s
                     self._commits.verify()
-            self._take_partitions()
+            if not self._cutting:  # an epoch that is being cut would admit what it does not know of
+                self._take_partitions()
             if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
                 self._discovery.begin(bounded=False, known=self._partitions.positions())
