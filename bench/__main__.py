@@ -1,4 +1,4 @@
-"""python -m bench w1|freshness; see bench/README.md."""
+"""python -m bench w1|w2|freshness; see bench/README.md."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
+
+WORKLOADS = {
+    "w1": "events -> filter -> project -> table",
+    "w2": "events -> count and sum of each page and minute -> table",
+}
 
 
 def _positive(text: str) -> int:
@@ -18,14 +23,13 @@ def _positive(text: str) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench")
     commands = parser.add_subparsers(dest="command", required=True)
-    w1 = commands.add_parser(
-        "w1", help="CPU, speed and memory: events -> filter -> project -> table"
-    )
-    w1.add_argument("--events", type=_positive, default=1_000_000, help="N; also 3 N are read")
-    w1.add_argument("--source", choices=("file", "kafka"), default="file")
-    w1.add_argument("--peers", default="", help="bare,duckdb,bytewax")
-    w1.add_argument("--runs", type=_positive, default=3)
-    w1.add_argument("--json", type=Path, metavar="OUT")
+    for name, does in WORKLOADS.items():
+        one = commands.add_parser(name, help=f"CPU, speed and memory: {does}")
+        one.add_argument("--events", type=_positive, default=1_000_000, help="N; also 3 N are read")
+        one.add_argument("--source", choices=("file", "kafka"), default="file")
+        one.add_argument("--peers", default="", help="bare,duckdb,bytewax")
+        one.add_argument("--runs", type=_positive, default=3)
+        one.add_argument("--json", type=Path, metavar="OUT")
     fresh = commands.add_parser("freshness", help="seconds from an event to its commit, from Kafka")
     fresh.add_argument("--rates", default="1000,10000,100000", help="events per second")
     fresh.add_argument("--seconds", type=_positive, default=20, help="for each rate")
@@ -36,16 +40,18 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, write."""
     given = _arguments()
-    if given.command == "w1":
-        from bench import w1
+    if given.command in WORKLOADS:
+        from bench import comparison
 
         peers = [peer for peer in given.peers.split(",") if peer]
         try:
-            results = w1.measure_w1(given.events, given.source, peers, runs=given.runs)
+            results = comparison.measure_workload(
+                given.command, given.events, given.source, peers, runs=given.runs
+            )
         except (ValueError, FileNotFoundError) as error:
             print(f"bench: {error}", file=sys.stderr)
             return 2
-        text, plain = w1.table(results), w1.as_json(results)
+        text, plain = comparison.table(results), comparison.as_json(results)
         right = all(each.rows_ok for each in results)
     else:
         from bench import freshness

@@ -28,7 +28,7 @@ from bench import events
 from bench.broker import Broker, broker
 from bench.cache import scratch_dir
 from bench.systems.system import PROGRAMS
-from bench.truth import THRESHOLD
+from bench.truth.w1 import THRESHOLD
 
 TICK_S = 0.001
 WATCH_S = 0.005
@@ -63,8 +63,8 @@ def measure_freshness(rates: Sequence[int], seconds: int) -> list[Freshness]:
 def _measure(running: Broker, rate: int, seconds: int) -> Freshness:
     topic = running.create(f"fresh-{rate}", partitions=PARTITIONS)
     out = scratch_dir("fresh")
-    program = str(PROGRAMS / "frazil_w1.py")
-    argv = [sys.executable, program, "--servers", running.servers, "--topic", topic]
+    program = [str(PROGRAMS / "run_frazil.py"), "--workload", "w1"]
+    argv = [sys.executable, *program, "--servers", running.servers, "--topic", topic]
     process = subprocess.Popen([*argv, "--out", str(out), "--forever"], stdout=subprocess.DEVNULL)
     watcher = _Watcher(out / "catalog.db")
     try:

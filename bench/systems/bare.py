@@ -1,4 +1,4 @@
-"""The limit: a C++ loop on the libraries that Frazil uses, without an engine (bench/bare/w1.cc)."""
+"""The limit: a C++ loop on the libraries that Frazil uses, without an engine (bench/bare)."""
 
 from __future__ import annotations
 
@@ -11,34 +11,37 @@ BUILD = "FRAZIL_BUILD"
 """Environment variable: the build folder; default build/release."""
 
 
-def _program() -> Path:
+def _program(workload: str) -> str:
     root = Path(__file__).parents[2]
-    return root / os.environ.get(BUILD, "build/release") / "bare_w1"
+    program = root / os.environ.get(BUILD, "build/release") / f"bare_{workload}"
+    if not program.exists():
+        raise FileNotFoundError(
+            f"looking for {program}: not built; cmake --build build/release --target bare"
+        )
+    return str(program)
 
 
 class Bare:
-    """Decodes, filters, projects and writes one Parquet file."""
+    """Decodes, computes and writes one Parquet file."""
 
     name = "bare"
     sources = frozenset({"file", "kafka"})
+    workloads = frozenset({"w1", "w2"})
+    exact = False
 
     def prepare(self) -> None:
         """The build makes it."""
-        if not _program().exists():
-            raise FileNotFoundError(
-                f"looking for {_program()}: not built; cmake --build build/release --target bare_w1"
-            )
 
-    def command(self, given: Input, out: Path) -> Command:
+    def command(self, workload: str, given: Input, out: Path) -> Command:
         """Run the loop over all rows."""
-        target = str(out / "w1.parquet")
+        target = str(out / f"{workload}.parquet")
         if given.path is not None:
-            return Command([str(_program()), "file", str(given.path), target])
+            return Command([_program(workload), "file", str(given.path), target])
         servers, topic = given.kafka()
         kafka = [servers, topic, str(given.rows)]
-        return Command([str(_program()), "kafka", *kafka, target])
+        return Command([_program(workload), "kafka", *kafka, target])
 
-    def outputs(self, out: Path) -> list[Path]:
+    def outputs(self, workload: str, out: Path) -> list[Path]:
         """One file."""
         return sorted(out.glob("*.parquet"))
 
@@ -49,10 +52,10 @@ class Consume(Bare):
     name = "consume"
     sources = frozenset({"kafka"})
 
-    def command(self, given: Input, out: Path) -> Command:
+    def command(self, workload: str, given: Input, out: Path) -> Command:
         """Run the loop that does nothing with a message."""
         servers, topic = given.kafka()
-        argv = [str(_program()), "consume", servers, topic, str(given.rows)]
+        argv = [_program(workload), "consume", servers, topic, str(given.rows)]
         return Command(argv, result="count")
 
 

@@ -16,17 +16,19 @@ class Bytewax:
 
     name = "bytewax"
     sources = frozenset({"file", "kafka"})
+    workloads = frozenset({"w1"})  # its watermark is per key: other rows of a window are late
+    exact = False
 
     def prepare(self) -> None:
         """Make its venv."""
         self._python = make_venv(self.name, PACKAGES)
 
-    def command(self, given: Input, out: Path) -> Command:
+    def command(self, _workload: str, given: Input, out: Path) -> Command:
         """Run the dataflow with recovery on, a snapshot each second."""
-        program = str(PROGRAMS / "bytewax_w1.py")
+        program = str(PROGRAMS / "run_bytewax.py")
         return Command([str(self._python), program, *given.arguments(), "--out", str(out)])
 
-    def outputs(self, out: Path) -> list[Path]:
+    def outputs(self, _workload: str, out: Path) -> list[Path]:
         """The files that its sink has written."""
         return sorted(out.glob("*.parquet"))
 

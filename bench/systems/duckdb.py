@@ -15,17 +15,19 @@ class Duckdb:
 
     name = "duckdb"
     sources = frozenset({"file"})
+    workloads = frozenset({"w1", "w2"})
+    exact = False
 
     def prepare(self) -> None:
         """Make its venv."""
         self._python = make_venv(self.name, PACKAGES)
 
-    def command(self, given: Input, out: Path) -> Command:
+    def command(self, workload: str, given: Input, out: Path) -> Command:
         """Run COPY (SELECT ... FROM read_json) TO a Parquet file."""
-        program = str(PROGRAMS / "duckdb_w1.py")
-        return Command([str(self._python), program, *given.arguments(), "--out", str(out)])
+        program = [str(PROGRAMS / "run_duckdb.py"), "--workload", workload]
+        return Command([str(self._python), *program, *given.arguments(), "--out", str(out)])
 
-    def outputs(self, out: Path) -> list[Path]:
+    def outputs(self, workload: str, out: Path) -> list[Path]:
         """One file."""
         return sorted(out.glob("*.parquet"))
 

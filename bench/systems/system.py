@@ -45,15 +45,17 @@ class System(Protocol):
 
     name: str
     sources: frozenset[str]  # "file", "kafka"
+    workloads: frozenset[str]
+    exact: bool  # its sums of floats are correctly rounded; else they are compared in cents
 
     def prepare(self) -> None:
         """Install it if need be; nothing of this is measured."""
         ...
 
-    def command(self, given: Input, out: Path) -> Command:
-        """How to run workload W1 into an empty folder."""
+    def command(self, workload: str, given: Input, out: Path) -> Command:
+        """How to run a workload into an empty folder."""
         ...
 
-    def outputs(self, out: Path) -> list[Path]:
+    def outputs(self, workload: str, out: Path) -> list[Path]:
         """The Parquet files that make up its result."""
         ...

@@ -1,8 +1,10 @@
 """The benchmark's harness, at a size that measures nothing."""
 
 import json
+import math
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,11 +23,16 @@ def run_bench(tmp_path, monkeypatch):
     return run
 
 
-def test_w1_writes_a_checked_result(run_bench, tmp_path, capsys):
-    out = tmp_path / "w1.json"
-    assert run_bench("w1", "--events", "2000", "--runs", "1", "--json", str(out)) == 0
+@pytest.mark.parametrize("workload", ["w1", "w2"])
+def test_a_workload_writes_a_checked_result(workload, run_bench, tmp_path, capsys):
+    out = tmp_path / "result.json"
+    assert run_bench(workload, "--events", "2000", "--runs", "1", "--json", str(out)) == 0
     (result,) = json.loads(out.read_text())
-    assert (result["system"], result["workload"], result["events"]) == ("frazil", "w1-file", 2000)
+    assert (result["system"], result["workload"], result["events"]) == (
+        "frazil",
+        f"{workload}-file",
+        2000,
+    )
     assert result["rows_ok"] is True
     assert result["peak_mb"] > 0
     assert {"cpu_s_per_million", "events_per_s"} <= result.keys()
@@ -37,22 +44,46 @@ def test_unfit_peers_are_refused(run_bench, capsys):
     assert run_bench("w1", "--peers", "flink") == 2
     assert "no peer is called flink" in capsys.readouterr().err
     assert run_bench("w1", "--source", "kafka", "--peers", "duckdb") == 2
+    assert run_bench("w2", "--peers", "bytewax") == 2
+    assert "bytewax does not run w2" in capsys.readouterr().err
 
 
 def test_a_changed_row_is_noticed(tmp_path, monkeypatch):
     """The check of results must be able to fail."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    from bench import events, truth
+    from bench import events
+    from bench.truth import TRUTHS
 
     path = events.event_file(500)
-    rows = pa.Table.from_batches(truth.kept_rows(path))
-    times = (rows["ts"].to_numpy() * 1000).astype("datetime64[us]")
-    rows = rows.set_column(1, "ts", pa.array(times))
-    good, lost, doubled = (tmp_path / f"{name}.parquet" for name in ("good", "lost", "doubled"))
-    pq.write_table(rows, good)
-    pq.write_table(rows.slice(1), lost)
-    pq.write_table(rows.slice(0, 1), doubled)
-    assert truth.found([good]) == truth.expected(path)
-    assert truth.found([lost]) != truth.expected(path)
-    assert truth.found([good, doubled]) != truth.expected(path)
-    assert truth.found([lost, doubled]) == truth.expected(path)
+    for truth in TRUTHS.values():
+        rows = pa.Table.from_batches(truth.rows(path, 1))
+        good, lost, doubled = (tmp_path / f"{name}.parquet" for name in ("good", "lost", "doubled"))
+        pq.write_table(rows, good)
+        pq.write_table(rows.slice(1), lost)
+        pq.write_table(rows.slice(0, 1), doubled)
+        for exact in (True, False):
+            right = truth.expected(path, exact=exact)
+            assert truth.found([good], exact=exact) == right
+            assert truth.found([lost], exact=exact) != right
+            assert truth.found([good, doubled], exact=exact) != right
+            assert truth.found([lost, doubled], exact=exact) == right
+
+
+def test_late_rows_and_sums_of_the_truth(tmp_path):
+    """Of two partitions, and where plain sums of doubles are not exact."""
+    from bench.truth.w2 import MINUTE_MS, NEVER, W2, exact_sums, watermarks
+
+    time = np.array([5_000, 1_000, 4_000, 9_000, 20_000, 1_000])
+    assert watermarks(time, 1).tolist() == [NEVER, 3_000, 3_000, 3_000, 7_000, 18_000]
+    assert watermarks(time, 2).tolist() == [NEVER, NEVER, 3_000, -1_000, 3_000, 7_000]
+    tenths = np.array([0.1] * 10 + [1e9, 0.05, 0.03])
+    assert exact_sums(tenths, np.array([0, 10])) == [math.fsum(tenths[:10]), math.fsum(tenths[10:])]
+
+    path = tmp_path / "events.jsonl"
+    rows = [(1_000, 0.1), (MINUTE_MS + 2_000, 0.2), (MINUTE_MS - 1, 0.4), (MINUTE_MS, 0.8)]
+    path.write_text(
+        "".join(f'{{"ts": {ts}, "page": "a", "amount": {amount}}}\n' for ts, amount in rows)
+    )
+    for partitions, expected in ((1, [1, 2]), (2, [2, 2]), (4, [2, 2])):
+        (batch,) = W2().rows(path, partitions)
+        assert batch["events"].to_pylist() == expected

@@ -1,4 +1,4 @@
-"""Workload W1: events -> filter -> project -> table, for Frazil and the peers named, in turn."""
+"""A workload on the same events: Frazil and the peers named, in turn, their rows checked."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import events, measure, truth
+from bench import events, measure
 from bench.cache import scratch_dir
 from bench.systems import SYSTEMS, Input, System
+from bench.truth import TRUTHS, Truth
 
 FACTOR = 3
 """The larger input is this many times the smaller one; what lies between them has no start-up."""
@@ -59,16 +60,17 @@ class Result:
     rows_ok: bool
 
 
-def measure_w1(
-    rows: int, source: str, peers: Sequence[str], *, runs: int, seed: int = 42
+def measure_workload(
+    workload: str, rows: int, source: str, peers: Sequence[str], *, runs: int, seed: int = 42
 ) -> list[Result]:
     """Run Frazil and its peers on the same events and compare their rows with the truth."""
-    systems = _systems(source, peers)
+    systems = _systems(workload, source, peers)
+    truth = TRUTHS[workload]
     warm = events.event_file(WARM_EVENTS, seed)
     for system in systems:
         system.prepare()
         if runs > 1 and "file" in system.sources:
-            _run(system, Input(WARM_EVENTS, path=warm), warm)
+            _run(system, truth, Input(WARM_EVENTS, path=warm), warm)
     measured: dict[str, list[tuple[measure.Measured, measure.Measured]]] = {}
     right = dict.fromkeys((system.name for system in systems), True)
     with _inputs(rows, source, seed) as inputs:
@@ -76,16 +78,17 @@ def measure_w1(
             for system in systems:
                 pair = []
                 for given, path in inputs:
-                    taken, ok = _run(system, given, path)
+                    taken, ok = _run(system, truth, given, path)
                     pair.append(taken)
                     right[system.name] &= ok
                 measured.setdefault(system.name, []).append((pair[0], pair[1]))
     return [
-        _result(name, f"w1-{source}", rows, pairs, right[name]) for name, pairs in measured.items()
+        _result(name, f"{workload}-{source}", rows, pairs, right[name])
+        for name, pairs in measured.items()
     ]
 
 
-def _systems(source: str, peers: Sequence[str]) -> list[System]:
+def _systems(workload: str, source: str, peers: Sequence[str]) -> list[System]:
     names = ["frazil", *peers]
     if source == "kafka" and "bare" in names:  # the target from Kafka is made of both
         names.append("consume")
@@ -96,6 +99,9 @@ def _systems(source: str, peers: Sequence[str]) -> list[System]:
     unfit = [system.name for system in systems if source not in system.sources]
     if unfit:
         raise ValueError(f"{', '.join(unfit)} cannot read from {source}; leave it out of --peers")
+    unfit = [system.name for system in systems if workload not in system.workloads]
+    if unfit:
+        raise ValueError(f"{', '.join(unfit)} does not run {workload}; leave it out of --peers")
     return systems
 
 
@@ -111,20 +117,24 @@ def _inputs(rows: int, source: str, seed: int) -> Iterator[list[tuple[Input, Pat
     with broker() as running:
         inputs = []
         for count, path in paths.items():
-            topic = running.fill(f"w1-{count}", path, partitions=PARTITIONS)
+            topic = running.fill(f"events-{count}", path, partitions=PARTITIONS)
             inputs.append((Input(count, servers=running.servers, topic=topic), path))
         yield inputs
 
 
-def _run(system: System, given: Input, path: Path) -> tuple[measure.Measured, bool]:
+def _run(system: System, truth: Truth, given: Input, path: Path) -> tuple[measure.Measured, bool]:
     out = scratch_dir(system.name)
     try:
-        command = system.command(given, out)
+        command = system.command(truth.workload, given, out)
         env = {name: value for name, value in os.environ.items() if name not in UNUSUAL}
         taken = measure.run(command.argv, env=env)
         if command.result == "count":
             return taken, int(taken.output) == given.rows
-        return taken, truth.found(system.outputs(out)) == truth.expected(path)
+        partitions = PARTITIONS if given.path is None else 1
+        files = system.outputs(truth.workload, out)
+        return taken, truth.found(files, exact=system.exact) == truth.expected(
+            path, partitions, exact=system.exact
+        )
     finally:
         shutil.rmtree(out, ignore_errors=True)
 

@@ -1,0 +1,83 @@
+"""The workloads in Frazil."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime
+
+import frazil as fz
+
+
+class Event(fz.Schema):
+    """The columns that W1 reads."""
+
+    id: int
+    ts: datetime = fz.field(time_unit="ms")
+    user: str
+    page: str
+    country: str
+    amount: float
+    quantity: int
+
+
+class View(fz.Schema):
+    """The columns that W2 reads."""
+
+    ts: datetime = fz.field(time_unit="ms")
+    page: str
+    amount: float
+
+
+def w1(events: fz.Stream) -> fz.Stream:
+    """Filter and project."""
+    return events.filter(Event.amount > 10).with_columns(total=Event.amount * Event.quantity)
+
+
+def w2(events: fz.Stream) -> fz.Stream:
+    """Count and sum of each page and minute."""
+    return (
+        events.event_time("ts", out_of_order="2s")
+        .group_by("page")
+        .window(fz.tumbling("1m"))
+        .agg(events=fz.count(), revenue=View.amount.sum())
+    )
+
+
+WORKLOADS = {"w1": (Event, w1), "w2": (View, w2)}
+
+
+def main() -> None:
+    """Read what is there, write a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--workload", choices=WORKLOADS, required=True)
+    parser.add_argument("--path")
+    parser.add_argument("--servers")
+    parser.add_argument("--topic")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--forever", action="store_true", help="run until SIGTERM")
+    given = parser.parse_args()
+    schema, compute = WORKLOADS[given.workload]
+    if given.path:
+        events = fz.read_files(given.path, format="json", schema=schema)
+    else:
+        events = fz.read_kafka(given.topic, servers=given.servers, schema=schema)
+    catalog = {
+        "type": "sql",
+        "uri": f"sqlite:///{given.out}/catalog.db",
+        "warehouse": f"file://{given.out}",
+    }
+    pipeline = fz.Pipeline(
+        given.workload,
+        compute(events).write_iceberg(f"bench.{given.workload}", catalog=catalog),
+        checkpoint=f"{given.out}/checkpoint",
+        checkpoint_every="1s",
+    )
+    if given.forever:
+        report = pipeline.run(quiet=True)
+    else:
+        report = pipeline.run(until="now", close_windows=given.workload != "w1", quiet=True)
+    print(report)
+
+
+if __name__ == "__main__":
+    main()
