@@ -2,10 +2,12 @@
 
 #include <arrow/record_batch.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -51,6 +53,8 @@ struct Poll {
 struct Budget {
   int64_t rows = 0;
   int64_t bytes = 0;
+  std::span<const int32_t> held = {};  // ordinals of partitions that are not to be read now, rising
+  bool holds(int32_t ordinal) const { return std::binary_search(held.begin(), held.end(), ordinal); }
 };
 
 // Reads partitions in one worker. Every method is called by that worker's thread, except where it is said.
@@ -66,6 +70,9 @@ class Source {
   // Gives the next rows of some assigned partition, about as much as `budget`; never blocks for more than a
   // read of local data or one object request. Errors end the run; waiting for a broker that is away is kIdle.
   virtual Result<Poll> poll(const Budget& budget) = 0;
+
+  // True if rows of the partition are known to be there that poll() has not given yet.
+  virtual bool behind(int32_t ordinal) const = 0;
 
   // Positions next to read, of every assigned partition, after what poll() has given.
   virtual std::vector<PartitionPosition> positions() const = 0;

@@ -41,6 +41,7 @@ class SourceTask {
   // Takes back rows that were given as good, by the source's policy for bad rows: an error, or the batch for
   // its `rejected` stream (no rows if they are dropped).
   Result<Batch> reject(const std::vector<RejectedRow>& rows);
+  bool behind(int32_t ordinal) const { return source_->behind(ordinal); }
   Status committed(const std::vector<PartitionPosition>& positions) { return source_->committed(positions); }
 
   EpochPart::SourceState state() const { return {source_->positions(), counts()}; }

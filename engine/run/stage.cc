@@ -236,7 +236,15 @@ Status Stage::take_state(const StageNode& node, EpochPart* part) {
 
 Result<Poll::Kind> Stage::poll(int source, const Budget& budget) {
   StageNode* node = sources_[static_cast<size_t>(source)];
-  FZ_ASSIGN(SourceTask::Step step, node->source()->poll(budget));
+  Budget aligned = budget;
+  std::vector<int32_t> held;
+  for (const Timed& timed : times_) {
+    if (timed.source != node) continue;
+    held = timed.time->too_far_ahead([&](int ordinal) { return node->source()->behind(ordinal); });
+    aligned.held = held;
+    break;
+  }
+  FZ_ASSIGN(SourceTask::Step step, node->source()->poll(aligned));
   step.rows.origin.source = source_numbers_[static_cast<size_t>(source)];
   FZ_TRY(node->push(std::move(step.rows)));
   FZ_TRY(node->aside()->push(std::move(step.rejected)));

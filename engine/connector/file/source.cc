@@ -75,6 +75,7 @@ class FileSource : public Source {
         Open& lane = lanes_[turn_++ % lanes_.size()];
         if (!lane.reader.left()) continue;
         left = true;
+        if (budget.holds(lane.ordinal)) continue;
         if (!lane.reader.open() && OpenLanes() >= kOpenLanes) continue;
         FZ_ASSIGN(auto read, lane.reader.read(budget, wait));
         if (read.kind == Read::Kind::kRows) return Given(lane, std::move(read));
@@ -85,6 +86,11 @@ class FileSource : public Source {
     Poll poll;
     poll.kind = left ? Poll::Kind::kIdle : Poll::Kind::kEnd;
     return poll;
+  }
+
+  bool behind(int32_t ordinal) const override {
+    return std::any_of(lanes_.begin(), lanes_.end(),
+                       [&](const Open& lane) { return lane.ordinal == ordinal && lane.reader.left(); });
   }
 
   std::vector<PartitionPosition> positions() const override {

@@ -150,11 +150,16 @@ class GeneratorSource : public Source {
       Open& open = open_[turn_++ % open_.size()];
       left = left || open.next < open.end;
       const int64_t rows = std::min({open.end - open.next, due(open), budget.rows, limits::kBatchRows});
-      if (rows <= 0) continue;
+      if (rows <= 0 || budget.holds(open.assignment.ordinal)) continue;
       return make(open, rows);
     }
     poll.kind = left ? Poll::Kind::kIdle : Poll::Kind::kEnd;
     return poll;
+  }
+
+  bool behind(int32_t ordinal) const override {
+    return std::any_of(open_.begin(), open_.end(),
+                       [&](const Open& open) { return open.assignment.ordinal == ordinal && due(open) > 0; });
   }
 
   std::vector<PartitionPosition> positions() const override {

@@ -24,6 +24,7 @@ class KafkaSource : public Source {
 
   Status assign(const std::vector<Assignment>& partitions, std::function<void()> waker) override;
   Result<Poll> poll(const Budget& budget) override;
+  bool behind(int32_t ordinal) const override;
   std::vector<PartitionPosition> positions() const override;
   Status committed(const std::vector<PartitionPosition>& positions) override;
   std::string condition() const override;
@@ -106,14 +107,31 @@ Result<Poll> KafkaSource::poll(const Budget& budget) {
     commit();
   }
   Poll poll;
+  std::vector<PartitionReader*> held;
+  const auto put_back = [&] {
+    for (PartitionReader* partition : held) ready_->put_back(partition);
+  };
   while (PartitionReader* partition = ready_->pop()) {
+    if (budget.holds(partition->ordinal())) {
+      held.push_back(partition);
+      continue;
+    }
     FZ_ASSIGN(const bool rows, read(partition, budget, &poll));
-    if (rows) return poll;
+    if (!rows) continue;
+    put_back();
+    return poll;
   }
+  put_back();
   const bool ended =
       std::all_of(partitions_.begin(), partitions_.end(), [](const auto& p) { return p->ended(); });
   poll.kind = ended ? Poll::Kind::kEnd : Poll::Kind::kIdle;
   return poll;
+}
+
+bool KafkaSource::behind(int32_t ordinal) const {
+  return std::any_of(partitions_.begin(), partitions_.end(), [&](const auto& partition) {
+    return partition->ordinal() == ordinal && !partition->ended() && partition->lag() > 0;
+  });
 }
 
 // True if the partition gave rows, good or rejected, or moved on without any.

@@ -42,10 +42,15 @@ class MemorySource : public Source {
 
   Result<Poll> poll(const Budget& budget) override {
     Poll poll;
+    bool held = false;
     for (size_t tries = 0; tries < open_.size(); ++tries) {
       Open& open = open_[turn_++ % open_.size()];
-      const int64_t left = open.table->num_rows() - open.next;
+      const int64_t left = open.left();
       if (left <= 0) continue;
+      if (budget.holds(open.assignment.ordinal)) {
+        held = true;
+        continue;
+      }
       const int64_t rows = std::min({left, batch_rows_, budget.rows});
       poll.kind = Poll::Kind::kRows;
       poll.columns = open.table->Slice(open.next, rows);
@@ -53,8 +58,14 @@ class MemorySource : public Source {
       open.next += rows;
       return poll;
     }
-    poll.kind = Poll::Kind::kEnd;
+    poll.kind = held ? Poll::Kind::kIdle : Poll::Kind::kEnd;
     return poll;
+  }
+
+  bool behind(int32_t ordinal) const override {
+    return std::any_of(open_.begin(), open_.end(), [&](const Open& open) {
+      return open.assignment.ordinal == ordinal && open.left() > 0;
+    });
   }
 
   std::vector<PartitionPosition> positions() const override {
@@ -70,6 +81,7 @@ class MemorySource : public Source {
     Assignment assignment;
     std::shared_ptr<arrow::RecordBatch> table;
     int64_t next = 0;
+    int64_t left() const { return table->num_rows() - next; }
   };
   const std::vector<std::shared_ptr<arrow::RecordBatch>> tables_;
   const int64_t batch_rows_;

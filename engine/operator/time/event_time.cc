@@ -12,6 +12,9 @@
 namespace frazil {
 namespace {
 
+// Event time that a chunk counts for at most when partitions are aligned (us): 30 days.
+constexpr int64_t kChunkSpan = int64_t{30} * 24 * 3600 * 1'000'000;
+
 std::string TimeText(Timestamp us) { return IsoTimestamp(us, arrow::TimeUnit::MICRO, true); }
 
 }  // namespace
@@ -85,6 +88,21 @@ std::map<std::string, Timestamp> EventTime::frontiers() const {
     if (partition.frontier != kWatermarkMin) known[partition.name] = partition.frontier;
   }
   return known;
+}
+
+std::vector<int32_t> EventTime::too_far_ahead(const std::function<bool(int)>& behind) const {
+  std::vector<int32_t> held;
+  if (partitions_.size() < 2) return held;
+  Timestamp least = kWatermarkMax;
+  for (const auto& [ordinal, partition] : partitions_) {
+    if (partition.frontier < least && behind(ordinal)) least = partition.frontier;
+  }
+  const int64_t ahead = std::max(out_of_order_, 2 * chunk_span_);
+  if (least > kWatermarkMax - ahead) return held;
+  for (const auto& [ordinal, partition] : partitions_) {
+    if (partition.frontier > least + ahead) held.push_back(ordinal);
+  }
+  return held;
 }
 
 Timestamp EventTime::promise() const {
@@ -166,6 +184,10 @@ Result<Progress> EventTime::process(Batch batch, Output& out) {
     }
     FZ_ASSIGN(auto array, marks.Finish());
     SetMark(&batch, kRowWatermarkMark, std::move(array));
+  }
+  int64_t span = 0;
+  if (partition.frontier != kWatermarkMin && !__builtin_sub_overflow(frontier, partition.frontier, &span)) {
+    chunk_span_ = (7 * chunk_span_ + std::min(span, kChunkSpan)) / 8;
   }
   partition.frontier = frontier;
   FZ_TRY(out.push(std::move(batch)));

@@ -45,6 +45,10 @@ class EventTime : public Operator {
   bool has_partition(int ordinal) const { return partitions_.contains(ordinal); }
   // The frontier with which a partition that is found now begins.
   Timestamp joining_frontier() const;
+  // Ordinals, rising, of the partitions that are to wait for others: those further ahead than out_of_order,
+  // or two chunks, of the least frontier of a partition that has rows to be read (`behind`). So the rows kept
+  // until the slowest has come along do not grow with a backlog. The slowest is never among them.
+  std::vector<int32_t> too_far_ahead(const std::function<bool(int)>& behind) const;
   // This worker reads no partition, and never will, because others do: it holds nobody up.
   void stand_aside() { aside_ = true; }
   // No row will ever come.
@@ -76,6 +80,7 @@ class EventTime : public Operator {
   arrow::MemoryPool* const pool_;
   const Reject reject_;
   std::map<int, PartitionTime> partitions_;  // by ordinal
+  int64_t chunk_span_ = 0;                   // us of event time in a chunk, a running mean
   bool aside_ = false;
   bool closed_ = false;
 };

@@ -125,6 +125,25 @@ TEST(EventTime, AWorkerWithoutPartitionsHoldsNobodyUpIfOthersHaveThem) {
   EXPECT_EQ(timed.time->promise(), kWatermarkMax);
 }
 
+TEST(EventTime, PartitionsFarAheadWaitForTheSlowestThatHasRows) {
+  Timed timed;
+  for (int i = 0; i < 3; ++i)
+    timed.time->add_partition(i, std::string(1, static_cast<char>('a' + i)), kWatermarkMin);
+  const auto held = [&](std::vector<bool> behind) {
+    return timed.time->too_far_ahead([&](int ordinal) { return behind[static_cast<size_t>(ordinal)]; });
+  };
+  EXPECT_EQ(held({true, true, true}), std::vector<int32_t>());
+  timed.give(Rows({100}, 0));
+  EXPECT_EQ(held({true, true, true}), std::vector<int32_t>({0}));  // nothing is known of the others
+  EXPECT_EQ(held({true, false, false}), std::vector<int32_t>());   // which have nothing
+  timed.give(Rows({90}, 1));
+  timed.give(Rows({80}, 2));
+  EXPECT_EQ(held({true, true, true}), std::vector<int32_t>({0}));
+  EXPECT_EQ(held({true, true, false}), std::vector<int32_t>());
+  timed.give(Rows({180}, 2));  // a chunk covers more time: a little more is allowed
+  EXPECT_EQ(held({true, true, true}), std::vector<int32_t>({2}));
+}
+
 TEST(EventTime, RejectsRowsWithoutATime) {
   Timed timed;
   timed.time->add_partition(0, "p", kWatermarkMin);
