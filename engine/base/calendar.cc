@@ -25,6 +25,16 @@ CivilDay CivilFromDays(int64_t days) {
           static_cast<int>(day_of_year - (153 * shifted + 2) / 5 + 1)};
 }
 
+int64_t DaysFromCivil(int64_t year, int month, int64_t day) {
+  const int64_t shifted_year = month <= 2 ? year - 1 : year;
+  const int64_t era = FloorDivide(shifted_year, 400);
+  const int64_t year_of_era = shifted_year - era * 400;
+  const int64_t months_since_march = month > 2 ? month - 3 : month + 9;
+  const int64_t day_of_year = (153 * months_since_march + 2) / 5 + day - 1;
+  const int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+  return era * 146097 + day_of_era - 719468;
+}
+
 int64_t PerSecond(arrow::TimeUnit::type unit) {
   switch (unit) {
     case arrow::TimeUnit::SECOND:

@@ -17,6 +17,8 @@ struct CivilDay {
 // The day that is `days` after 1970-01-01; exact for all days an int32 holds, and for all an int64 of
 // microseconds has.
 CivilDay CivilFromDays(int64_t days);
+// Its inverse; the day may be any number: 0 is the day before the month.
+int64_t DaysFromCivil(int64_t year, int month, int64_t day);
 
 // Rounds towards minus infinity; `by` > 0.
 constexpr int64_t FloorDivide(int64_t value, int64_t by) {

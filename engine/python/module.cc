@@ -37,6 +37,7 @@ NB_MODULE(_engine, m) {
   init_iceberg(m);
   init_job(m);
   init_sink(m);
+  init_time(m);
   m.def("versions", &Versions);
   m.def("finalize", [] {
     if (arrow::fs::IsS3Initialized()) (void)arrow::fs::FinalizeS3();

@@ -13,5 +13,6 @@ void init_expr(nb::module_& m);
 void init_iceberg(nb::module_& m);
 void init_job(nb::module_& m);
 void init_sink(nb::module_& m);
+void init_time(nb::module_& m);
 
 }  // namespace frazil::python

@@ -93,7 +93,7 @@ class Grouped:
         if window.kind not in RUN_KINDS:
             raise PlanError(
                 f"window {window!r} is not offered yet: the engine does not run it",
-                "offered are tumbling, hopping and cumulating windows, without a zone",
+                "offered are tumbling, hopping and cumulating windows",
             )
         if emit != "on_close" or early is not None:
             asked = f"emit={emit!r}" if early is None else f"early={early!r}"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from frazil import _engine
 from frazil.duration import duration_text
 from frazil.node import EventTimeNode, Node, WindowAggregateNode
 from frazil.types import type_name
 from frazil.udf import as_written, call_texts
+
+TIME_ZONES = "time zones"
+"""What a step's state depends on, and may change all the same: the version of the time zones."""
 
 
 def state_of(node: EventTimeNode | WindowAggregateNode) -> dict[str, str]:
@@ -27,12 +31,15 @@ def state_of(node: EventTimeNode | WindowAggregateNode) -> dict[str, str]:
         f"{name}={as_written(repr(one), calls)}: {type_name(node.schema.field(name).type)}"
         for name, one in partial.aggregates
     ]
-    return {
+    state = {
         "keys": ", ".join(f"{field.name}: {type_name(field.type)}" for field in partial.schema),
         "window": str(partial.window),
         "lateness": duration_text(partial.lateness_ms),
         "aggregates": ", ".join(aggregates),
     }
+    if isinstance(zone := dict(partial.window.options).get("zone"), str):
+        state[TIME_ZONES] = _engine.time_zone_version(zone)
+    return state
 
 
 def compared_with_broker(nodes: Mapping[str, Node]) -> set[str]:

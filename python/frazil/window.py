@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import pyarrow as pa
+from frazil import _engine
 from frazil.duration import MILLISECONDS, Duration, duration_ms, duration_text
-from frazil.errors import PlanError, on_user_line
-from frazil.expr import bind, col
+from frazil.errors import ConfigError, PlanError, on_user_line
 
 if TYPE_CHECKING:
     from frazil.node import Json
@@ -21,7 +20,7 @@ PANES_MAX = 10_000
 CALENDAR_COUNT_MAX = 1_000
 """Calendar units of one window."""
 
-RUN_KINDS = frozenset({"tumbling", "hopping", "cumulating"})
+RUN_KINDS = frozenset({"tumbling", "hopping", "cumulating", "calendar"})
 """Kinds of windows that the engine runs; the others are refused by `Grouped.window`."""
 
 CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
@@ -76,7 +75,7 @@ def tumbling(size: Duration, *, offset: Duration | None = None, zone: str | None
 
     They begin at multiples of their size after 1970-01-01 00:00 UTC, or with a zone at the
     beginnings of its days, weeks (Mondays), months, quarters or years: days of 23 and 25 hours are
-    days then.
+    days then. Windows of several are counted from 1970-01-01, weeks from Monday 1970-01-05.
 
     Parameters
     ----------
@@ -273,15 +272,14 @@ def _calendar(size: Duration, offset: Duration | None, zone: str) -> Window:
 
 def _check_zone(zone: object) -> None:
     """Ask the engine, whose time zones are those that count."""
-    if isinstance(zone, str) and zone:
-        at = pa.schema([("at", pa.timestamp("us", "UTC"))])
-        try:
-            bind(col("at").dt.convert_time_zone(zone), at, "a window")
-        except PlanError:
-            pass
-        else:
-            return
-    raise PlanError(f"no time zone {zone!r}", 'write a name like "Europe/Berlin" or "UTC"')
+    if not isinstance(zone, str):
+        raise PlanError(f"no time zone {zone!r}", 'write a name like "Europe/Berlin" or "UTC"')
+    try:
+        _engine.time_zone_version(zone)
+    except ConfigError as error:
+        raise PlanError(
+            f"no time zone {zone!r}", str(error), 'write a name like "Europe/Berlin" or "UTC"'
+        ) from None
 
 
 def _no_calendar(size: Duration) -> None:

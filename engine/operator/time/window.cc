@@ -7,8 +7,34 @@
 namespace frazil {
 namespace {
 
+constexpr int64_t kCalendarCountMax = 1000;  // units of a window
+
 Status WindowError(const std::string& text) {
   return Error(ErrorKind::kConfig, "reading the plan: a window: " + text);
+}
+
+Result<WindowSpec> ParseCalendar(const nlohmann::json& json) {
+  WindowSpec spec;
+  spec.kind = WindowSpec::Kind::kCalendar;
+  const auto unit = json.at("unit").get<std::string>();
+  const auto found = CalendarUnitOf(unit);
+  if (!found.has_value()) return WindowError("no unit \"" + unit + "\"");
+  spec.unit = *found;
+  spec.count = json.at("count").get<int64_t>();
+  if (spec.count < 1 || spec.count > kCalendarCountMax) {
+    return WindowError("count " + std::to_string(spec.count) + " of a calendar window");
+  }
+  // A pane is a window, so nothing is between its windows' ends.
+  spec.size = spec.every = 1;
+  auto zone = TimeZone::Load(json.at("zone").get<std::string>());
+  if (!zone.ok()) return Prefixed(zone.status(), "reading the plan: a window");
+  spec.zone = std::move(*zone);
+  return spec;
+}
+
+std::optional<CalendarWindows> CalendarOf(const WindowSpec& spec) {
+  if (spec.kind != WindowSpec::Kind::kCalendar) return std::nullopt;
+  return CalendarWindows(spec.unit, spec.count, spec.zone);
 }
 
 int64_t PaneSize(const WindowSpec& spec) {
@@ -26,6 +52,7 @@ Result<WindowSpec> ParseWindow(const nlohmann::json& json) {
     if (spec.gap <= 0) return WindowError("a session's gap is at least a microsecond");
     return spec;
   }
+  if (kind == "calendar") return ParseCalendar(json);
   spec.size = json.at("size_us").get<int64_t>();
   spec.offset = json.value("offset_us", int64_t{0});
   spec.every = kind == "tumbling" ? spec.size : json.at("every_us").get<int64_t>();
@@ -46,7 +73,7 @@ Result<WindowSpec> ParseWindow(const nlohmann::json& json) {
   return spec;
 }
 
-Panes::Panes(const WindowSpec& spec) : spec_(spec), pane_size_(PaneSize(spec)) {}
+Panes::Panes(const WindowSpec& spec) : spec_(spec), pane_size_(PaneSize(spec)), calendar_(CalendarOf(spec)) {}
 
 Timestamp Panes::floor(Timestamp time, int64_t by) const {
   return FloorDivide(time - spec_.offset, by) * by + spec_.offset;
@@ -57,6 +84,8 @@ Timestamp Panes::first_end(Timestamp pane) const {
     case WindowSpec::Kind::kHopping:
       // Ends stand at offset + size + n * every; the first one behind the pane.
       return floor(pane - spec_.size, spec_.every) + spec_.every + spec_.size;
+    case WindowSpec::Kind::kCalendar:
+      return calendar_->of(pane).end;
     default:
       return pane + pane_size_;
   }
@@ -68,12 +97,15 @@ Timestamp Panes::last_end(Timestamp pane) const {
       return floor(pane, spec_.every) + spec_.size;
     case WindowSpec::Kind::kCumulating:
       return floor(pane, spec_.size) + spec_.size;
+    case WindowSpec::Kind::kCalendar:
+      return calendar_->of(pane).end;
     default:
       return pane + pane_size_;
   }
 }
 
 Timestamp Panes::start(Timestamp end) const {
+  if (calendar_.has_value()) return calendar_->of(end - 1).start;
   return spec_.kind == WindowSpec::Kind::kCumulating ? floor(end - 1, spec_.size) : end - spec_.size;
 }
 

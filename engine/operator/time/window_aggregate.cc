@@ -416,6 +416,16 @@ Status WindowAggregate::restore(const std::shared_ptr<arrow::RecordBatch>& rows)
       names.push_back(keys.GetView(to++));
     }
     if (to == from) return Error(ErrorKind::kState, "restoring a window: a row without a key");
+    if (name.second != kRunning && panes_.pane(name.first) != name.first) {
+      // Of a calendar, by another version of the time zones.
+      return Error(ErrorKind::kState,
+                   "restoring a window: one is open that began at " +
+                       IsoTimestamp(name.first, arrow::TimeUnit::MICRO, true) +
+                       ", and now that one begins at " +
+                       IsoTimestamp(panes_.pane(name.first), arrow::TimeUnit::MICRO, true) +
+                       "; if the system's time zones were updated, go back to what they were, let the window "
+                       "close, and update then");
+    }
     arrow::ArrayVector saved;
     for (int i = 5; i < rows->num_columns(); ++i) saved.push_back(rows->column(i)->Slice(from, to - from));
     FZ_ASSIGN(Pane * pane, this->pane(name));

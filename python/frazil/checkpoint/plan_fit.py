@@ -20,6 +20,9 @@ _POSITION_OPTIONS = {
     "generator": ("partitions", "seed"),
     "memory": ("partitions",),
 }
+# Parts of a state that may change, which is worth saying.
+_STATE_NOTES = ("time zones",)
+
 _SHOWN_CHARS = 60  # of an identity; a longer option goes by its digest
 
 
@@ -119,7 +122,7 @@ def _removed(
     elif operator.state:
         same_kind = [other for other in added if other.kind == operator.kind and other.state]
         changed = ""
-        if len(same_kind) == 1 and (what := _what_changed(operator.state, same_kind[0].state)):
+        if len(same_kind) == 1 and (what := _what_changed(operator.state, same_kind[0].state)[0]):
             changed = f" (if {same_kind[0].id} is meant to be it: {what})"
         fit.refusals.append(
             f"{_say(operator)} was removed or renamed{changed}, its state would be lost"
@@ -131,23 +134,28 @@ def _removed(
 def _changed(old: OperatorPlan, new: OperatorPlan, fit: Fit) -> None:
     if old.identity != new.identity:
         fit.refusals.append(f"{_say(old)} was {old.identity}, is now {new.identity}")
-    if old.state != new.state:
-        fit.refusals.append(f"{_say(old)} keeps other state: {_what_changed(old.state, new.state)}")
+    refused, noted = _what_changed(old.state, new.state)
+    if refused:
+        fit.refusals.append(f"{_say(old)} keeps other state: {refused}")
+    if noted:
+        fit.notes.append(f"{_say(old)} goes by others than before: {noted}")
     if old.function != new.function:
         fit.notes.append(
             f"the Python function of {_say(old)} was edited: rows from here on use the new one"
         )
 
 
-def _what_changed(old: str, new: str) -> str:
-    """The parts in which two states differ."""
+def _what_changed(old: str, new: str) -> tuple[str, str]:
+    """The parts in which two states differ: those that must not, and those that may."""
     before, after = (json.loads(state) if state else {} for state in (old, new))
-    said = []
+    refused: list[str] = []
+    noted: list[str] = []
     for part in dict.fromkeys([*before, *after]):
         was, now = before.get(part, ""), after.get(part, "")
         if was != now:
+            said = noted if part in _STATE_NOTES else refused
             said.append(f"{part}: was {was or 'none'}, is now {now or 'none'}")
-    return ", ".join(said)
+    return ", ".join(refused), ", ".join(noted)
 
 
 def _say(operator: OperatorPlan) -> str:

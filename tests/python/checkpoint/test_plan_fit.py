@@ -85,6 +85,17 @@ def test_what_is_only_said() -> None:
     assert compare(None, new).notes == []
 
 
+def test_time_zones_may_be_newer() -> None:
+    def with_zones(version: str) -> Plan:
+        return plan_of(plan(STATEFUL | {"state": {"total": "int64", "time zones": version}}))
+
+    fit = compare(with_zones("2025a"), with_zones("2025b"))
+    assert fit.refusals == []
+    assert fit.notes == [
+        "aggregate 'sums' (k1) goes by others than before: time zones: was 2025a, is now 2025b"
+    ]
+
+
 def test_a_refused_plan_does_not_disturb_the_one_that_runs(
     open_log: Callable[..., CheckpointLog], epoch: Callable[..., Epoch], store: MemoryStore
 ) -> None:
