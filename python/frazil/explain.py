@@ -33,7 +33,6 @@ EXPRESSION_CHARS = 100
 """Characters of a step's expressions that are shown."""
 
 _WHY_CONSISTENT = "consistent: pure=False"
-_WHY_IDLE_CONSISTENT = "consistent: idle_after goes by the clock"
 
 
 def explain(pipeline: Pipeline) -> str:
@@ -175,8 +174,6 @@ def _exactness(sinks: Sequence[SinkNode]) -> str:
 def _pure(node: Node) -> bool:
     if isinstance(node, UdfNode | MapBatchesNode) and not node.function.pure:
         return False
-    if isinstance(node, EventTimeNode) and node.idle_after_ms is not None:
-        return False
     return all(_pure(port.node) for port in node.inputs)
 
 
@@ -184,9 +181,6 @@ def _time_detail(node: EventTimeNode) -> str:
     said = [f"{duration_text(node.out_of_order_ms)} out of order"]
     if node.max_ahead_ms is not None:
         said.append(f"up to {duration_text(node.max_ahead_ms)} ahead of the broker's clock")
-    if node.idle_after_ms is not None:
-        idle = f"a partition rests after {duration_text(node.idle_after_ms)}"
-        said.append(f"{idle}; {_WHY_IDLE_CONSISTENT}")
     return ", ".join(said)
 
 

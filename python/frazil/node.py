@@ -154,7 +154,6 @@ class EventTimeNode(OneInput):
     column: str
     out_of_order_ms: int
     max_ahead_ms: int | None
-    idle_after_ms: int | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -408,7 +408,6 @@ def _times(node: EventTimeNode) -> Json:
         "column": node.column,
         "out_of_order_us": microseconds(node.out_of_order_ms),
         "max_ahead_us": microseconds(node.max_ahead_ms),
-        "idle_after_us": microseconds(node.idle_after_ms),
     }
 
 

@@ -48,8 +48,8 @@ class TimeMethods:
             beyond it the row is bad, so that one clock that is wrong does not close all windows.
             "auto" is "1d" for rows of `read_kafka` and off elsewhere; None is off.
         idle_after
-            After how long a partition that has nothing more to read does not hold time back any
-            longer. Makes results depend on the clock: the pipeline is consistent, not exact.
+            Not offered yet: after how long a partition that has nothing more to read does not
+            hold time back any longer.
 
         Returns
         -------

@@ -140,6 +140,7 @@ def minutes() -> fz.Stream:
         (lambda: rows().event_time("at", out_of_order="400d"), "up to 366d"),
         (lambda: rows().event_time("at", out_of_order="1s", max_ahead="1d"), "its rows have no"),
         (lambda: rows().event_time("at", out_of_order="1s", idle_after="0s"), "idle_after='0s'"),
+        (lambda: rows().event_time("at", out_of_order="1s", idle_after="1m"), "not offered yet"),
         (lambda: minutes().late.event_time("at", out_of_order="1s"), "event_time on late rows"),
     ],
 )
@@ -177,15 +178,12 @@ def test_advice_by_type(type_: pa.DataType, advice: str) -> None:
 
 def test_plan() -> None:
     stream = (
-        rows()
-        .filter(col("id") > 0)
-        .event_time("at", out_of_order=timedelta(milliseconds=1500), idle_after="1m")
+        rows().filter(col("id") > 0).event_time("at", out_of_order=timedelta(milliseconds=1500))
     )
     node = event_time_node(stream)
     assert node["column"] == "at"
     assert node["out_of_order_us"] == 1_500_000
     assert node["max_ahead_us"] is None
-    assert node["idle_after_us"] == 60_000_000
     assert event_time_node(rows().event_time("at", out_of_order="0s"))["out_of_order_us"] == 0
 
 
@@ -233,12 +231,3 @@ def test_rows_without_a_time_can_be_taken_of_every_reader() -> None:
     ).plan
     (source,) = [node for node in plan.json["nodes"] if node["kind"] == "source"]
     assert source["on_bad_row"] == "divert"
-
-
-def test_partitions_that_rest_make_it_consistent() -> None:
-    resting = rows().event_time("at", out_of_order="10s", idle_after="1m").write_memory(name="a")
-    text = fz.Pipeline("p", resting, timed("b").write_memory(name="b")).explain()
-    assert "10s out of order, a partition rests after 1m; consistent: idle_after" in text
-    assert text.splitlines()[2].endswith("consistent")
-    (other,) = [line for line in text.splitlines() if "write_memory b" in line]
-    assert other.endswith("exact")
