@@ -131,13 +131,16 @@ Status Accumulators::merge(std::span<std::byte* const> payloads, const arrow::Ar
   return Status::OK();
 }
 
-Result<arrow::ArrayVector> Accumulators::finish(std::span<std::byte* const> payloads,
-                                                arrow::MemoryPool* pool) const {
+Result<arrow::ArrayVector> Accumulators::finish(std::span<std::byte* const> payloads, arrow::MemoryPool* pool,
+                                                int64_t* failed) const {
   arrow::ArrayVector columns;
   for (const Each& each : all_) {
     AggregateEffects effects;
     auto column = each.aggregate->finish(Const(payloads), each.offset, pool, &effects);
-    if (!column.ok()) return Prefixed(column.status(), "aggregate " + each.name);
+    if (!column.ok()) {
+      *failed = effects.failed;
+      return Prefixed(column.status(), "aggregate " + each.name);
+    }
     columns.push_back(std::move(*column));
   }
   return columns;

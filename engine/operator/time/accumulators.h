@@ -38,7 +38,9 @@ class Accumulators {
   // One column per aggregate, and back.
   Result<arrow::ArrayVector> save(std::span<std::byte* const> payloads, arrow::MemoryPool* pool) const;
   Status merge(std::span<std::byte* const> payloads, const arrow::ArrayVector& saved);
-  Result<arrow::ArrayVector> finish(std::span<std::byte* const> payloads, arrow::MemoryPool* pool) const;
+  // An error that is about one accumulator sets `failed` to its number.
+  Result<arrow::ArrayVector> finish(std::span<std::byte* const> payloads, arrow::MemoryPool* pool,
+                                    int64_t* failed) const;
 
   // Fields of save(), which know the types of the arguments; and of finish().
   arrow::FieldVector saved_fields() const;

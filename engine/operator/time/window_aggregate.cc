@@ -259,6 +259,17 @@ Status WindowAggregate::begin_cumulating(Timestamp end) {
   return Status::OK();
 }
 
+// "window 2026-01-31T12:00:00Z of user=u7": for errors.
+std::string WindowAggregate::group_text(const arrow::ArrayVector& columns, int64_t row) const {
+  std::string text = "window " + IsoTimestamp(panes_.start(emission_->end), arrow::TimeUnit::MICRO, true);
+  for (size_t i = 0; i < key_count_; ++i) {
+    const auto value = columns[i]->GetScalar(row);
+    text += (i == 0 ? " of " : ", ") + output_->field(static_cast<int>(i))->name() + "=" +
+            (value.ok() ? (*value)->ToString() : "?");
+  }
+  return text;
+}
+
 Result<Batch> WindowAggregate::slice(const std::vector<std::byte*>& rows) const {
   std::vector<std::string_view> names;
   arrow::Int64Builder marks(pool_);
@@ -272,8 +283,13 @@ Result<Batch> WindowAggregate::slice(const std::vector<std::byte*>& rows) const 
   FZ_ASSIGN(auto end, Constant(emission_->end, count, pool_));
   columns.push_back(std::move(start));
   columns.push_back(std::move(end));
-  FZ_ASSIGN(auto results, accumulators_.finish(rows, pool_));
-  columns.insert(columns.end(), results.begin(), results.end());
+  int64_t failed = -1;
+  auto results = accumulators_.finish(rows, pool_, &failed);
+  if (!results.ok()) {
+    if (failed < 0) return results.status();
+    return NamedError("DataError", MessageOf(Prefixed(results.status(), group_text(columns, failed))));
+  }
+  columns.insert(columns.end(), results->begin(), results->end());
   Batch batch{arrow::RecordBatch::Make(output_, count, std::move(columns)), {}, nullptr};
   // What tells the rows of one time apart, for aggregates of these that need an order.
   FZ_ASSIGN(auto mark, marks.Finish());

@@ -81,6 +81,7 @@ class WindowAggregate : public Operator {
   Status begin_hopping(Timestamp end);
   Status begin_cumulating(Timestamp end);
   Result<Batch> slice(const std::vector<std::byte*>& rows) const;
+  std::string group_text(const arrow::ArrayVector& columns, int64_t row) const;
   void finish_window();
   void drop(std::map<Name, Pane>::iterator pane);
   void destroy(StateTable* table);

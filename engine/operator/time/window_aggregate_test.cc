@@ -1,0 +1,217 @@
+#include "operator/time/window_aggregate.h"
+
+#include <arrow/api.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "operator/time/window_partial.h"
+
+namespace frazil {
+namespace {
+
+using nlohmann::json;
+
+const auto kTime = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");
+const auto kInput = arrow::schema(
+    {arrow::field("k", arrow::int64()), arrow::field("at", kTime, false), arrow::field("v", arrow::int64())});
+
+struct Row {
+  int64_t k, at, v;
+};
+
+// Full after every batch, if `slow`.
+class Collect : public Output {
+ public:
+  explicit Collect(bool slow = false) : slow_(slow) {}
+  Status push(Batch batch) override {
+    full_ = slow_;
+    batches.push_back(std::move(batch));
+    return Status::OK();
+  }
+  bool full() const override { return full_; }
+  void drain() { full_ = false; }
+  std::vector<Batch> batches;
+
+ private:
+  const bool slow_;
+  bool full_ = false;
+};
+
+Batch Rows(const std::vector<Row>& rows) {
+  arrow::Int64Builder keys, values;
+  arrow::TimestampBuilder times(kTime, arrow::default_memory_pool());
+  for (const Row& row : rows) {
+    EXPECT_TRUE(keys.Append(row.k).ok() && times.Append(row.at).ok() && values.Append(row.v).ok());
+  }
+  return {arrow::RecordBatch::Make(
+              kInput, static_cast<int64_t>(rows.size()),
+              {keys.Finish().ValueOrDie(), times.Finish().ValueOrDie(), values.Finish().ValueOrDie()}),
+          Origin{0, 0, static_cast<int64_t>(rows.size())}, nullptr};
+}
+
+json Spec(json window) {
+  return {
+      {"keys", {"k"}},
+      {"time", {{"column", "at"}, {"minus_us", 0}}},
+      {"window", std::move(window)},
+      {"lateness_us", 0},
+      {"aggregates", {{{"name", "total"}, {"fn", "sum"}, {"args", {{{"col", "v"}}}}, {"filter", nullptr}}}}};
+}
+
+// Both halves, without an exchange.
+struct Windowed {
+  explicit Windowed(const json& spec) {
+    partial = WindowPartial::Make(spec, *kInput, {}).ValueOrDie();
+    aggregate = WindowAggregate::Make(spec, *PartialSchema(spec, *kInput).ValueOrDie(), {}).ValueOrDie();
+  }
+  void give(const std::vector<Row>& rows) {
+    Collect between, none;
+    EXPECT_EQ(partial->process(Rows(rows), between).ValueOrDie(), Progress::kDone);
+    for (Batch& batch : between.batches) {
+      const auto done = aggregate->process(std::move(batch), none);
+      EXPECT_TRUE(done.ok()) << done.status().ToString();
+    }
+  }
+  std::unique_ptr<WindowPartial> partial;
+  std::unique_ptr<WindowAggregate> aggregate;
+};
+
+using Results = std::map<std::pair<int64_t, int64_t>, int64_t>;  // (key, end of window) -> total
+
+Results Of(const std::vector<Batch>& batches) {
+  Results results;
+  for (const Batch& batch : batches) {
+    const auto column = [&](const char* name) {
+      const auto found = batch.columns->GetColumnByName(name)->View(arrow::int64()).ValueOrDie();
+      return std::static_pointer_cast<arrow::Int64Array>(found);
+    };
+    for (int64_t i = 0; i < batch.rows(); ++i) {
+      const auto [at, is_new] = results.emplace(
+          std::pair(column("k")->Value(i), column("window_end")->Value(i)), column("total")->Value(i));
+      EXPECT_TRUE(is_new) << "a window twice";
+    }
+  }
+  return results;
+}
+
+const json kTumbling = {{"kind", "tumbling"}, {"size_us", 10}, {"offset_us", 0}};
+const json kHopping = {{"kind", "hopping"}, {"size_us", 20}, {"every_us", 10}, {"offset_us", 0}};
+const json kCumulating = {{"kind", "cumulating"}, {"size_us", 20}, {"every_us", 10}, {"offset_us", 0}};
+
+TEST(WindowAggregate, GivesAWindowOnceWhenTheWatermarkReachesItsEnd) {
+  Windowed windowed(Spec(kTumbling));
+  Collect out;
+  windowed.give({{1, 3, 5}, {1, 9, 6}, {2, 10, 7}});
+  EXPECT_EQ(windowed.aggregate->advance(0, 9, out).ValueOrDie(), Progress::kDone);
+  EXPECT_TRUE(out.batches.empty());
+  EXPECT_EQ(windowed.aggregate->advance(0, 10, out).ValueOrDie(), Progress::kDone);
+  EXPECT_EQ(Of(out.batches), (Results{{{1, 10}, 11}}));
+  EXPECT_EQ(windowed.aggregate->promise(), 10);
+  EXPECT_EQ(windowed.aggregate->advance(0, kWatermarkMax, out).ValueOrDie(), Progress::kDone);
+  EXPECT_EQ(Of(out.batches), (Results{{{1, 10}, 11}, {{2, 20}, 7}}));
+}
+
+TEST(WindowAggregate, OverlappingAndGrowingWindows) {
+  const std::vector<Row> rows = {{1, 3, 1}, {1, 13, 10}, {1, 23, 100}};
+  Windowed hopping(Spec(kHopping));
+  Collect hops;
+  hopping.give(rows);
+  EXPECT_TRUE(hopping.aggregate->advance(0, kWatermarkMax, hops).ok());
+  EXPECT_EQ(Of(hops.batches), (Results{{{1, 10}, 1}, {{1, 20}, 11}, {{1, 30}, 110}, {{1, 40}, 100}}));
+  Windowed growing(Spec(kCumulating));
+  Collect steps;
+  growing.give(rows);
+  EXPECT_TRUE(growing.aggregate->advance(0, kWatermarkMax, steps).ok());
+  EXPECT_EQ(Of(steps.batches), (Results{{{1, 10}, 1}, {{1, 20}, 11}, {{1, 30}, 100}, {{1, 40}, 100}}));
+}
+
+TEST(WindowAggregate, GoesOnWhereAFullOutputStoppedIt) {
+  Windowed windowed(Spec(kTumbling));
+  std::vector<Row> rows;
+  for (int64_t i = 0; i < 50'000; ++i) rows.push_back({i % 20'000, (i % 3) * 10, 1});
+  windowed.give(rows);
+  Collect out(/*slow=*/true);
+  int stops = 0;
+  Progress progress = windowed.aggregate->advance(0, 30, out).ValueOrDie();
+  while (progress == Progress::kMore) {
+    ++stops;
+    EXPECT_LT(windowed.aggregate->promise(), 30);  // not before everything is out
+    out.drain();
+    progress = windowed.aggregate->resume(out).ValueOrDie();
+  }
+  EXPECT_GT(stops, 2);
+  EXPECT_EQ(windowed.aggregate->promise(), 30);
+  int64_t total = 0;
+  for (const auto& [window, sum] : Of(out.batches)) total += sum;
+  EXPECT_EQ(total, 50'000);
+}
+
+// Snapshots of changes, put together in another operator, are the state; for each kind of window and
+// watermark.
+TEST(WindowAggregate, IsRestoredFromChanges) {
+  for (const json& window : {kTumbling, kHopping, kCumulating}) {
+    Windowed first(Spec(window));
+    Collect before, after, straight;
+    StateRows chain;
+    const auto save = [&](bool full) {
+      for (auto& rows : first.aggregate->snapshot(full).ValueOrDie()) chain.push_back(std::move(rows));
+    };
+    first.give({{1, 3, 1}, {2, 4, 2}});
+    save(true);
+    first.give({{1, 5, 4}, {1, 12, 8}});
+    EXPECT_TRUE(first.aggregate->advance(0, 11, before).ok());
+    save(false);
+    first.give({{3, 15, 16}});
+    EXPECT_TRUE(first.aggregate->advance(0, 12, before).ok());
+    save(false);
+    EXPECT_TRUE(first.aggregate->snapshot(false).ValueOrDie().empty());  // nothing has changed since
+
+    Windowed second(Spec(window));
+    for (const auto& rows : chain) EXPECT_TRUE(second.aggregate->restore(rows).ok());
+    for (Windowed* each : {&first, &second}) {
+      each->give({{1, 16, 32}, {4, 21, 64}});
+      EXPECT_TRUE(each->aggregate->advance(0, kWatermarkMax, each == &first ? straight : after).ok());
+    }
+    EXPECT_EQ(Of(after.batches), Of(straight.batches)) << window;
+    EXPECT_FALSE(after.batches.empty());
+    EXPECT_EQ(Of(before.batches).count({1, 10}), 1u);
+    EXPECT_EQ(Of(after.batches).count({1, 10}), 0u);  // given before the checkpoint, and not again
+  }
+}
+
+TEST(WindowAggregate, RefusesStateOfOtherColumns) {
+  Windowed windowed(Spec(kTumbling));
+  const Status status = windowed.aggregate->restore(Rows({{1, 2, 3}}).columns);
+  EXPECT_EQ(KindOf(status), ErrorKind::kState);
+}
+
+TEST(WindowAggregate, NamesTheGroupOfAResultThatIsTooLarge) {
+  Windowed windowed(Spec(kTumbling));
+  Collect out;
+  windowed.give({{7, 3, INT64_MAX}, {7, 4, INT64_MAX}});
+  const Status status = windowed.aggregate->advance(0, 10, out).status();
+  EXPECT_EQ(NameOf(status), "DataError");
+  EXPECT_NE(MessageOf(status).find("of k=7: aggregate total"), std::string::npos) << status.ToString();
+}
+
+TEST(WindowPartial, RowsLateForSomeWindowsCountInTheOthers) {
+  Windowed windowed(Spec(kHopping));
+  Collect late, between, none, out;
+  windowed.partial->set_aside(&late);
+  Batch rows = Rows({{1, 3, 1}, {1, 3, 10}, {1, 3, 100}});
+  arrow::Int64Builder marks;
+  EXPECT_TRUE(marks.AppendNull().ok() && marks.Append(15).ok() && marks.Append(20).ok());
+  SetMark(&rows, kRowWatermarkMark, marks.Finish().ValueOrDie());
+  EXPECT_TRUE(windowed.partial->process(rows, between).ok());
+  for (Batch& batch : between.batches) EXPECT_TRUE(windowed.aggregate->process(std::move(batch), none).ok());
+  EXPECT_TRUE(windowed.aggregate->advance(0, kWatermarkMax, out).ok());
+  EXPECT_EQ(Of(out.batches), (Results{{{1, 10}, 1}, {{1, 20}, 11}}));
+  EXPECT_EQ(windowed.partial->late_rows(), 3);  // the second for one window, the third for both
+  ASSERT_EQ(late.batches.size(), 1u);
+  EXPECT_EQ(late.batches[0].rows(), 3);
+  EXPECT_TRUE(late.batches[0].columns->schema()->Equals(*LateSchema(*kInput)));
+}
+
+}  // namespace
+}  // namespace frazil
