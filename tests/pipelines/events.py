@@ -101,16 +101,21 @@ IN_ORDER: Mapping[str, tuple[Any, str]] = {
 }
 
 
-def draw_partitions(rng: Random, *, most: int = 4, rows: int = 40) -> list[list[Event]]:
-    """Partitions with times that rise at a speed of each its own, and rows behind that."""
+def draw_partitions(
+    rng: Random, *, most: int = 4, rows: int = 40, whole: bool = False
+) -> list[list[Event]]:
+    """Partitions with times that rise at a speed of each its own, and rows behind that.
+
+    `whole`: all have so many rows, and each row a time.
+    """
     partitions = []
     number = 0
     apart = rng.random() < 0.5  # no two partitions have the same time
-    nulls = rng.random() < 0.3
+    nulls = rng.random() < 0.3 and not whole
     for p in range(rng.randint(1, most)):
         seconds, speed = rng.choice([0, 0, 0, 30]), rng.choice([3, 6, 6, 9])
         events: list[Event] = []
-        for _ in range(rng.choice([1, rows // 4, *[rows] * 8])):
+        for _ in range(rows if whole else rng.choice([1, rows // 4, *[rows] * 8])):
             seconds += rng.randint(0, speed)
             back = rng.choice([0, 0, 0, 0, 1, 5, 8, 20, 25, 60])
             at = BEGIN + timedelta(seconds=max(0, seconds - back), microseconds=p * apart)
@@ -126,6 +131,14 @@ def draw_partitions(rng: Random, *, most: int = 4, rows: int = 40) -> list[list[
             number += 1
         partitions.append(events)
     return partitions
+
+
+def events_at(*seconds: int, user: str = "ada") -> list[Event]:
+    """A partition with rows at these seconds."""
+    return [
+        {"id": n, "at": BEGIN + timedelta(seconds=s), "user": user, "n": n, "x": n / 8}
+        for n, s in enumerate(seconds)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +168,21 @@ class Query:
             .agg({name: known[name][0] for name in self.aggregates})
         )
 
-    def oracle(self, partitions: Sequence[Sequence[Event]]) -> Oracle:
-        """What DuckDB says."""
+    def streams(self, events: fz.Stream) -> dict[str, fz.Stream]:
+        """Everything to be kept of a stream of events."""
+        windows = self.stream(events)
+        return {"results": windows, "late": windows.late, "bad": events.rejected}
+
+    def oracle(
+        self, partitions: Sequence[Sequence[Event]], starts: Mapping[int, int] | None = None
+    ) -> Oracle:
+        """What DuckDB says.
+
+        Parameters
+        ----------
+        starts
+            Of partitions that came later: where event time stood then, plus out_of_order (us).
+        """
         known = {**AGGREGATES, **IN_ORDER}
         keys = "".join(f'"{key}", ' for key in self.keys)
         values = ", ".join(f"{known[name][1]} AS {name}" for name in self.aggregates)
@@ -178,16 +204,18 @@ class Query:
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.register("given", self._table(partitions))
-            connection.register("parts", pa.table({"p": pa.array(range(len(partitions)))}))
+            given = [(starts or {}).get(p) for p in range(len(partitions))]
+            parts = {"p": pa.array(range(len(partitions))), "begin": pa.array(given, pa.int64())}
+            connection.register("parts", pa.table(parts))
             connection.execute(f"CREATE TABLE events AS SELECT * FROM given {before}")
             connection.execute(
-                "CREATE TABLE frontiers AS SELECT p, max(us) AS f "
-                "FROM parts LEFT JOIN events USING (p) GROUP BY p"
+                "CREATE TABLE frontiers AS SELECT p, greatest(max(us), begin) AS f "
+                "FROM parts LEFT JOIN events USING (p) GROUP BY p, begin"
             )
             connection.execute(
-                "CREATE TABLE marked AS SELECT *, max(us) OVER (PARTITION BY p ORDER BY pos "
-                "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) "
-                f"- {self.out_of_order * SECOND} AS rw FROM events"
+                "CREATE TABLE marked AS SELECT *, greatest(begin, max(us) OVER (PARTITION BY p "
+                "ORDER BY pos ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) "
+                f"- {self.out_of_order * SECOND} AS rw FROM events JOIN parts USING (p)"
             )
             connection.execute(
                 f"DELETE FROM marked WHERE us IS NULL OR NOT ({after[6:] or 'true'})"

@@ -231,7 +231,8 @@ class Coordinator:
             restored,
             workers=settings.workers,
             diverting=set(self._runnable.diverting),
-            frontiers=newest.frontiers,
+            frontiers={} if newest.closed else newest.frontiers,
+            times=self._runnable.event_times(),
         )
         self._reopen()
         self._states = StateChains(
@@ -292,7 +293,7 @@ class Coordinator:
             scout.stop()
         if found is not None and self._settings.bounded and not self._settings.stopped:
             self._check_ends(found)
-        if found is not None and self._partitions.admit(found):
+        if found is not None and self._partitions.begin(found):
             self._append(self._epoch())
         return found
 
@@ -312,6 +313,7 @@ class Coordinator:
         newest = self._log.newest.manifest
         self._closed = newest.closed and not self._settings.reopen
         if self._closed:
+            self._commits.drain(self._settings.drain_s, self._abort.is_set)
             raise PlanError(
                 f"{self._runnable.name} was finished with close_windows=True: every window is "
                 "closed, and rows that come now would be in windows that are written already",
@@ -386,6 +388,8 @@ class Coordinator:
             now = self._clock.now()
             if self._cutting:
                 continue
+            # Before the barrier: the epoch that admits them has to know where event time stands.
+            self._take_partitions()
             if self._ended or self._stop.is_set():
                 closing = self._settings.close_windows and self._ended
                 if self._finishing or not (closing or self._has_news()):
@@ -400,8 +404,6 @@ class Coordinator:
                 elif now >= next_verify:
                     next_verify = now + self._settings.verify_every_s
                     self._commits.verify()
-            if not self._cutting:  # an epoch that is being cut would admit what it does not know of
-                self._take_partitions()
             if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
                 self._discovery.begin(bounded=False, known=self._partitions.positions())
@@ -484,11 +486,13 @@ class Coordinator:
             return
         known = self._partitions.state()
         for source, partitions in found.items():
-            names = known[source].positions() if source in known else {}
+            names = set(known[source].positions()) if source in known else set()
+            expected = self._admitted.get(source, [])  # in this order the engine numbers them
+            names |= {each.name for each in expected}
             new = [each for each in partitions if each.name not in names]
             if new:
                 log_.info("partitions", source=source, new=[each.name for each in new])
-                self._admitted[source] = new
+                self._admitted[source] = [*expected, *new]
         if self._admitted:
             self._job.expect(self._partitions.assign_new(self._admitted))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from frazil.checkpoint import Partition, Rows, SourceState
@@ -42,6 +42,8 @@ class Partitions:
         Sources whose rejected rows go to `.rejected`; those of the others are dropped, and counted.
     frontiers
         Largest event time by event_time step and partition, of the newest manifest.
+    times
+        Ids of event_time steps by source.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Partitions:
         workers: int,
         diverting: set[str],
         frontiers: Mapping[str, Mapping[str, int]],
+        times: Mapping[str, Collection[str]],
     ) -> None:
         self._sources = {
             source: SourcePartitions(dict(state.positions())) for source, state in restored.items()
@@ -58,6 +61,31 @@ class Partitions:
         self._workers = workers
         self._diverting = diverting
         self._frontiers = {step: dict(known) for step, known in frontiers.items()}
+        self._times = times
+        self._away: dict[str, set[str]] = {}  # partitions that this run does not read, by source
+
+    def begin(self, found: Mapping[str, Sequence[Found]]) -> bool:
+        """Take the partitions that a run begins with; True if some are new to the log.
+
+        A new one begins where event time stood, as one that comes while a job is running does:
+        its rows must not contradict windows that are closed.
+        """
+        for source, partitions in found.items():
+            known = self._sources.setdefault(source, SourcePartitions()).positions
+            new = [each.name for each in partitions if each.name not in known]
+            for step in self._times.get(source, ()):
+                frontier = self._least(step, known)
+                if frontier is not None:
+                    self._frontiers[step].update(dict.fromkeys(new, frontier))
+            self._away[source] = set(known) - {each.name for each in partitions}
+        return bool(self.admit(found))
+
+    def _least(self, step: str, partitions: Collection[str]) -> int | None:
+        """The least frontier of partitions, if there are any and each has one."""
+        known = self._frontiers.get(step, {})
+        if not partitions or any(name not in known for name in partitions):
+            return None
+        return min(known[name] for name in partitions)
 
     def admit(self, found: Mapping[str, Sequence[Found]]) -> dict[str, list[Found]]:
         """Take what was found and is new, by source."""
@@ -110,9 +138,20 @@ class Partitions:
         )
 
     def passed(self, frontiers: Mapping[str, Mapping[str, int]]) -> None:
-        """Take the frontiers of an epoch."""
+        """Take the frontiers of an epoch.
+
+        Partitions that are away do not hold event time: they come back where it stands.
+        """
         for step, known in frontiers.items():
             self._frontiers.setdefault(step, {}).update(known)
+        for source, away in self._away.items():
+            here = self._sources[source].positions.keys() - away
+            for step in self._times.get(source, ()):
+                least = self._least(step, here)
+                if least is None:
+                    continue
+                stood = self._frontiers[step]
+                stood.update({name: max(stood.get(name, least), least) for name in away})
 
     def frontiers(self) -> dict[str, dict[str, int]]:
         """Largest event time by event_time step and partition; microseconds."""

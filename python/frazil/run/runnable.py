@@ -72,6 +72,19 @@ class Runnable:
     diverting: frozenset[str]  # sources whose `.rejected` is written
     commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
 
+    def event_times(self) -> dict[str, list[str]]:
+        """Ids of the event_time steps by the source whose rows they are given."""
+        nodes = {node["id"]: node for node in self.plan["nodes"]}
+        found: dict[str, list[str]] = {}
+        for node in nodes.values():
+            if node["kind"] != "event_time":
+                continue
+            at = node
+            while at["kind"] != "source":
+                at = nodes[at["input"][0]]
+            found.setdefault(at["id"], []).append(node["id"])
+        return found
+
     def with_sink_options(self, log: CheckpointLog) -> dict[str, Any]:
         """The plan with the options that targets know."""
         nodes = []

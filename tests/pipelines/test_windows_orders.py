@@ -1,0 +1,242 @@
+"""Whoever does the work, in any order, cut off anywhere: the same rows, to the last bit."""
+
+from __future__ import annotations
+
+import math
+import os
+from datetime import timedelta
+from random import Random
+
+import frazil as fz
+import pytest
+from frazil import col
+from frazil.errors import PlanError
+
+from tests.pipelines.events import (
+    BEGIN,
+    CUTS,
+    SECOND,
+    Cut,
+    Event,
+    Query,
+    counted,
+    draw_partitions,
+    draw_query,
+    events_at,
+    us_of,
+)
+from tests.pipelines.harness import Crash, CrashAt
+from tests.pipelines.processes import Processes
+
+# FRAZIL_SEEDS=500 draws more orders.
+SEEDS = int(os.environ.get("FRAZIL_SEEDS", "12"))
+
+ALL = (
+    "rows",
+    "total",
+    "share",
+    "least",
+    "average",
+    "kinds",
+    "some",
+    "name",
+    "first",
+    "last",
+    "last_id",
+)
+
+
+def rough(rng: Random, partitions: list[list[Event]]) -> list[list[Event]]:
+    """Doubles whose plain sums depend on the order."""
+    return [
+        [
+            {**event, "x": round(math.exp(3 + rng.gauss(0, 1)), 2) * rng.choice([1, -1, 1e6, 1e-6])}
+            for event in events
+        ]
+        for events in partitions
+    ]
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_any_order_and_crashes(seed: int) -> None:
+    """Five processes end at drawn steps, each with its own number of workers; then one lives."""
+    rng = Random(seed)
+    partitions = rough(rng, draw_partitions(rng))
+    query = draw_query(rng, partitions, cut=CUTS[seed % len(CUTS)], aggregates=ALL)
+    straight = Processes(partitions, query.streams)
+    straight.run(close_windows=True)
+    processes = Processes(partitions, query.streams)
+    crashes = 0
+    for _ in range(5):
+        try:
+            hook = CrashAt(rng.randrange(3, 40))
+            processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
+        except Crash:
+            crashes += 1
+    processes.run_drawn(rng, close_windows=True)
+    for name in ("results", "late", "bad"):
+        assert processes.rows(name) == straight.rows(name), query
+    assert crashes > 0
+
+
+@pytest.mark.parametrize("cut", [CUTS[0], CUTS[2], CUTS[5]], ids=lambda cut: cut.kind)
+def test_crashed_at_every_step(cut: Cut) -> None:
+    """Each step of one run, at each checkpoint; then with another number of workers."""
+    rng = Random(5)
+    partitions = rough(rng, draw_partitions(rng, most=2, rows=20, whole=True))
+    query = draw_query(rng, partitions, cut=cut, aggregates=ALL)
+    straight = Processes(partitions, query.streams)
+    counter = CrashAt()
+    straight.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=counter)
+    straight.run(close_windows=True)
+    assert counter.steps > 30
+    for step in range(1, counter.steps + 1):
+        processes = Processes(partitions, query.streams)
+        with pytest.raises(Crash):
+            processes.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=CrashAt(step))
+        processes.run(seed=step, workers=1 + step % 3, close_windows=True)
+        assert processes.rows("results") == straight.rows("results"), step
+        assert processes.rows("late") == straight.rows("late"), step
+
+
+def test_crashed_when_all_is_closed() -> None:
+    """What the last manifest has comes into its tables, though the pipeline is not run again."""
+    query = Query(cut=CUTS[0], out_of_order=5)
+    straight = Processes([events_at(1, 30, 50)], query.streams)
+    counter = CrashAt()
+    straight.run(close_windows=True, hook=counter)
+    refused = 0
+    for step in range(1, counter.steps + 1):
+        processes = Processes([events_at(1, 30, 50)], query.streams)
+        with pytest.raises(Crash):
+            processes.run(close_windows=True, hook=CrashAt(step))
+        if processes.manifests()[-1:] and processes.manifests()[-1].closed:
+            refused += 1
+            with pytest.raises(PlanError, match="close_windows"):
+                processes.run(close_windows=True)
+        else:
+            processes.run(close_windows=True)
+        assert processes.rows("results") == straight.rows("results"), step
+    assert refused > 2
+
+
+@pytest.mark.parametrize("cut", CUTS, ids=lambda cut: f"{cut.kind}-{cut.size}-{cut.every}")
+@pytest.mark.parametrize("stalled", [[], [0], [0, 100]], ids=["empty", "begun", "stopped"])
+def test_one_partition_stands_still(cut: Cut, stalled: list[int]) -> None:
+    """It holds windows open while others go on; what is late there is late all the same."""
+    rng = Random(1)
+    partitions = [*draw_partitions(rng, most=3, rows=60), events_at(*stalled)]
+    query = Query(cut=cut, out_of_order=5, aggregates=("rows", "total"))
+    expected = query.oracle(partitions)
+    for workers in (1, 2, 4):
+        processes = Processes(partitions, query.streams)
+        processes.run(workers=workers, seed=workers, batch_rows=3, every_s=0.02)
+        assert processes.rows("results") == counted(expected.results(all_closed=False))
+        assert processes.rows("late") == counted(expected.late)
+        processes.run(workers=3 - workers // 2, close_windows=True)
+        assert processes.rows("results") == counted(expected.results(all_closed=True))
+    closed = expected.results(all_closed=False)
+    assert bool(closed) == (stalled == [0, 100])
+    assert expected.late
+
+
+def test_rows_at_the_bounds() -> None:
+    """At the row watermark, at the end of a window, a microsecond before it."""
+    query = Query(cut=Cut("tumbling", 20, 20), out_of_order=5)
+    rows = events_at(0, 25, 20, 19, 40, 45, 39, 20)
+    rows[1]["at"] -= timedelta(microseconds=1)  # the watermark is a microsecond before 20
+    processes = Processes([rows], query.streams)
+    processes.run(batch_rows=1)
+    expected = query.oracle([rows])
+    assert processes.rows("results") == counted(expected.results(all_closed=False))
+    assert processes.rows("late") == counted(expected.late)
+    # 19 s: the watermark, 19.999999, is before the end. 39 and 20 s: it is 40 s, the end.
+    assert [row["id"] for row in expected.late] == [6, 7]
+    found = {us_of(row["window_start"]) - us_of(BEGIN): row["rows"] for row in processes.table()}
+    assert found == {0: 2, 20 * SECOND: 2}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("seed", range(4))
+def test_late_for_some_windows_while_another_lags(seed: int, workers: int) -> None:
+    """A row is in the later ones of its windows, though the first are still open for others."""
+    query = Query(cut=Cut("hopping", 40, 10), out_of_order=0, keys=())
+    ahead, behind = events_at(5, 34, 5, 90), events_at(1, 2, 3, 4, 6, 7, 8, 9, 34, 90)
+    processes = Processes([ahead, behind], query.streams)
+    processes.run(seed=seed, workers=workers, batch_rows=2)
+    expected = query.oracle([ahead, behind])
+    assert processes.rows("results") == counted(expected.results(all_closed=False))
+    assert processes.rows("late") == counted(expected.late)
+    # Row 2 of `ahead` is late for the windows that end at 10, 20 and 30 s, and in that to 40 s.
+    assert len([row for row in expected.late if row["partition"] == "memory-0"]) == 3
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_filter_before_and_behind_event_time(seed: int) -> None:
+    """Rows that are left out behind event_time have moved it."""
+    rng = Random(seed)
+    partitions = draw_partitions(rng, rows=80, whole=True)
+    found = {}
+    for where in ("before", "after"):
+        query = Query(cut=CUTS[2], out_of_order=5, filter=where)
+        processes = Processes(partitions, query.streams)
+        processes.run_drawn(rng)
+        expected = query.oracle(partitions)
+        assert processes.rows("results") == counted(expected.results(all_closed=False))
+        found[where] = processes.rows("late")
+        assert found[where] == counted(expected.late)
+    assert found["before"] != found["after"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_minutes_into_hours(seed: int) -> None:
+    """A window of windows gives what the large window gives directly, of the rows it has."""
+    rng = Random(seed)
+    partitions = rough(rng, draw_partitions(rng, rows=80, whole=True))
+    on_time = [sorted(events, key=lambda event: us_of(event["at"])) for events in partitions]
+
+    def streams(events: fz.Stream) -> dict[str, fz.Stream]:
+        timed = events.event_time("at", out_of_order="5s")
+        small = timed.group_by("user").window(fz.tumbling("10s"))
+        minutes = small.agg(
+            rows=fz.count(),
+            total=col("n").sum(),
+            most=col("n").max(),
+            last=col("n").last(),
+            share=col("x").sum(),
+        )
+        large = minutes.group_by("user").window(fz.tumbling("60s"))
+        hours = large.agg(
+            rows=col("rows").sum(),
+            total=col("total").sum(),
+            most=col("most").max(),
+            last=col("last").last(),
+        )
+        direct = timed.group_by("user").window(fz.tumbling("60s"))
+        return {
+            "minutes": minutes,
+            "hours": hours,
+            "direct": direct.agg(
+                rows=fz.count(),
+                total=col("n").sum(),
+                most=col("n").max(),
+                last=col("n").last(),
+            ),
+        }
+
+    straight = Processes(on_time, streams)
+    straight.run(close_windows=True)
+    processes = Processes(on_time, streams)
+    for _ in range(4):
+        try:
+            processes.run_drawn(rng, hook=CrashAt(rng.randrange(3, 40)), every_s=0.01)
+        except Crash:
+            continue
+        assert not processes.rows("hours") - processes.rows("direct")
+    processes.run_drawn(rng, close_windows=True)
+    apart = len({e["at"] for p in on_time for e in p}) == sum(map(len, on_time))
+    for name in ("minutes", "hours", "direct"):
+        assert processes.rows(name) == straight.rows(name)
+    if apart:
+        assert processes.rows("hours") == processes.rows("direct")
+    assert processes.rows("hours").total() > 2
