@@ -52,6 +52,8 @@ _program = click.argument("program", metavar="FILE.py[:NAME]")
 @click.option("--checkpoint", help="Folder or s3:// of checkpoints, instead of the program's.")
 @click.option("--retain", type=click.IntRange(0), help="Slots kept to go back to.")
 @click.option("--takeover", is_flag=True, help="End another process that runs this pipeline.")
+@click.option("--close-windows", is_flag=True, help="The end of the sources closes all windows.")
+@click.option("--reopen", is_flag=True, help="Go on after a run that closed all windows.")
 @click.option("--metrics-port", type=int, help="Serve Prometheus metrics on 127.0.0.1.")
 @click.option("--report", is_flag=True, help="Print the run's report as JSON.")
 def run(
@@ -61,6 +63,8 @@ def run(
     checkpoint: str | None,
     retain: int | None,
     takeover: bool,
+    close_windows: bool,
+    reopen: bool,
     metrics_port: int | None,
     report: bool,
 ) -> None:
@@ -73,7 +77,11 @@ def run(
     if retain is not None:
         pipeline.retain = retain
     done = pipeline.run(
-        until="now" if until else None, takeover=takeover, metrics_port=metrics_port
+        until="now" if until else None,
+        takeover=takeover,
+        close_windows=close_windows,
+        reopen=reopen,
+        metrics_port=metrics_port,
     )
     click.echo(done.to_json() if report else str(done))
 

@@ -211,13 +211,19 @@ class Pipeline:
         )
 
     def start(
-        self, *, until: Literal["now"] | None = None, takeover: bool = False, quiet: bool = False
+        self,
+        *,
+        until: Literal["now"] | None = None,
+        takeover: bool = False,
+        close_windows: bool = False,
+        reopen: bool = False,
+        quiet: bool = False,
     ) -> Handle:
         """Run in the background, for notebooks and programs.
 
         Parameters
         ----------
-        until, takeover, quiet
+        until, takeover, close_windows, reopen, quiet
             As for `run`.
 
         Returns
@@ -235,7 +241,14 @@ class Pipeline:
         """
         from frazil.run.runner import Handle
 
-        return Handle(self, bounded=_bounded(until), takeover=takeover, quiet=quiet)
+        return Handle(
+            self,
+            bounded=_bounded(until),
+            takeover=takeover,
+            close_windows=close_windows,
+            reopen=reopen,
+            quiet=quiet,
+        )
 
     def __repr__(self) -> str:
         from frazil.stream import source_names

@@ -247,6 +247,11 @@ class Coordinator:
         self._bounded = settings.bounded or all(
             partitions and all(each.end for each in partitions) for partitions in found.values()
         )
+        if settings.close_windows and not self._bounded:
+            raise PlanError(
+                f"close_windows=True, and the sources of {self._runnable.name} have no end",
+                'run(until="now", close_windows=True) ends where they are now',
+            )
         options = JobOptions(
             workers=settings.workers,
             attempt=self._log.attempt,

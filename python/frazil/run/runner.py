@@ -155,11 +155,25 @@ class Handle:
     """A pipeline that runs in the background, for notebooks, web programs and tests."""
 
     def __init__(
-        self, pipeline: Pipeline, *, bounded: bool, takeover: bool = False, quiet: bool = False
+        self,
+        pipeline: Pipeline,
+        *,
+        bounded: bool,
+        takeover: bool = False,
+        close_windows: bool = False,
+        reopen: bool = False,
+        quiet: bool = False,
     ) -> None:
         self._coordinator = Coordinator(
             prepare(pipeline),
-            settings_of(pipeline, bounded=bounded, takeover=takeover, quiet=quiet),
+            settings_of(
+                pipeline,
+                bounded=bounded,
+                takeover=takeover,
+                close_windows=close_windows,
+                reopen=reopen,
+                quiet=quiet,
+            ),
         )
         self._report: RunReport | None = None
         self._error: BaseException | None = None
