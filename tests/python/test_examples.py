@@ -18,6 +18,7 @@ RUN = {
     "generator_to_iceberg": "shop.sales: ",
     "in_the_background": "background: epochs",
     "python_functions": "shop.words: ",
+    "revenue_by_minute": "sales.late_orders: ",
     "scheduled": "shop.flagged: ",
     "several_sinks": "file:large: ",
 }
