@@ -27,5 +27,5 @@ pipeline = fz.Pipeline(
 
 if __name__ == "__main__":
     print(pipeline.explain())
-    # The generator ends, and with it event time; else the last minute would stay open for a next run.
+    # The generator ends, and event time with it; else the last minute would wait for a next run.
     print(pipeline.run(until="now", close_windows=True))
