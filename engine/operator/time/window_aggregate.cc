@@ -102,8 +102,11 @@ Result<Progress> WindowAggregate::process(Batch batch, Output&) {
   const auto& floors =
       static_cast<const arrow::Int64Array&>(*columns.column(static_cast<int>(key_count_) + 1));
   std::map<Name, std::vector<int32_t>> rows;
+  auto at = rows.end();
   for (int64_t i = 0; i < batch.rows(); ++i) {
-    rows[{panes.Value(i), floors.Value(i)}].push_back(static_cast<int32_t>(i));
+    const Name name{panes.Value(i), floors.Value(i)};
+    if (at == rows.end() || at->first != name) at = rows.try_emplace(name).first;
+    at->second.push_back(static_cast<int32_t>(i));
   }
   const arrow::ArrayVector keys(columns.columns().begin(),
                                 columns.columns().begin() + static_cast<std::ptrdiff_t>(key_count_));
@@ -129,8 +132,13 @@ Result<Progress> WindowAggregate::process(Batch batch, Output&) {
       continue;
     }
     arrow::ArrayVector some;
-    const auto indices = std::make_shared<arrow::Int32Array>(static_cast<int64_t>(selected.size()),
-                                                             arrow::Buffer::Wrap(selected));
+    const auto count = static_cast<int64_t>(selected.size());
+    if (selected.back() - selected.front() + 1 == count) {
+      for (const auto& column : saved) some.push_back(column->Slice(selected.front(), count));
+      FZ_TRY(merge(pane->table.get(), encoded_, selected, some));
+      continue;
+    }
+    const auto indices = std::make_shared<arrow::Int32Array>(count, arrow::Buffer::Wrap(selected));
     for (const auto& column : saved) {
       FZ_ASSIGN(const arrow::Datum taken, arrow::compute::Take(column, indices));
       some.push_back(taken.make_array());

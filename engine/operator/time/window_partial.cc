@@ -2,6 +2,7 @@
 #include "operator/time/window_partial.h"
 
 #include <arrow/api.h>
+#include <arrow/compute/api.h>
 #include <xxhash.h>
 
 #include <numeric>
@@ -12,11 +13,6 @@
 
 namespace frazil {
 namespace {
-
-std::shared_ptr<arrow::Array> Wrapped(const std::vector<int64_t>& values) {
-  return std::make_shared<arrow::Int64Array>(static_cast<int64_t>(values.size()),
-                                             arrow::Buffer::Wrap(values));
-}
 
 Result<arrow::FieldVector> KeyFields(const nlohmann::json& spec, const arrow::Schema& input) {
   arrow::FieldVector fields;
@@ -58,14 +54,10 @@ Result<std::unique_ptr<WindowPartial>> WindowPartial::Make(const nlohmann::json&
   FZ_ASSIGN(const WindowSpec window, ParseWindow(spec.at("window")));
   FZ_ASSIGN(Accumulators accumulators, Accumulators::OfRows(spec.at("aggregates"), input));
   FZ_ASSIGN(const arrow::FieldVector fields, KeyFields(spec, input));
-  arrow::DataTypeVector types = TypesOf(fields);
-  FZ_ASSIGN(KeyCodec keys, KeyCodec::Make(types));
-  types.push_back(arrow::int64());
-  types.push_back(arrow::int64());
-  FZ_ASSIGN(KeyCodec groups, KeyCodec::Make(std::move(types)));
+  FZ_ASSIGN(BatchGroups groups, BatchGroups::Make(TypesOf(fields), accumulators.width(), context.pool));
   auto output = OutputSchema(fields, accumulators);
   auto made = std::unique_ptr<WindowPartial>(
-      new WindowPartial(window, std::move(accumulators), std::move(keys), std::move(groups), context));
+      new WindowPartial(window, std::move(accumulators), std::move(groups), context));
   made->output_ = std::move(output);
   for (const auto& field : fields) made->key_columns_.push_back(input.GetFieldIndex(field->name()));
   const auto& time = spec.at("time");
@@ -154,41 +146,38 @@ std::vector<OrderKey> WindowPartial::order(const Batch& batch, const arrow::Int6
 }
 
 Status WindowPartial::aggregate(const Batch& batch, const std::vector<OrderKey>& order, Output& out) {
-  arrow::ArrayVector columns;
-  for (const int column : key_columns_) columns.push_back(batch.columns->column(column));
-  columns.push_back(Wrapped(pane_));
-  columns.push_back(Wrapped(floor_));
-  FZ_TRY(groups_.encode(columns, batch.rows(), &encoded_));
-  FZ_ASSIGN(auto table, StateTable::Make({.payload_bytes = accumulators_.width()}, pool_));
-  std::vector<std::byte*> payloads(accepted_.size());
-  std::vector<uint8_t> inserted(accepted_.size());
-  FZ_TRY(table->probe(encoded_, accepted_, payloads, inserted));
-  std::vector<std::byte*> by_row(static_cast<size_t>(batch.rows()), nullptr);
-  std::vector<std::byte*> groups;
-  std::vector<std::string_view> names;
-  for (size_t i = 0; i < accepted_.size(); ++i) {
-    if (inserted[i] != 0) {
-      accumulators_.create(payloads[i]);
-      groups.push_back(payloads[i]);
-      names.push_back(table->key(payloads[i]));
-    }
-    by_row[static_cast<size_t>(accepted_[i])] = payloads[i];
-  }
-  Status status = accumulators_.add(batch, by_row, order, pool_);
-  if (status.ok()) status = emit(groups, names, out);
-  for (std::byte* group : groups) accumulators_.destroy(group);
+  arrow::ArrayVector keys;
+  for (const int column : key_columns_) keys.push_back(batch.columns->column(column));
+  FZ_TRY(groups_.group(keys, pane_, floor_, accepted_));
+  for (std::byte* group : groups_.payloads()) accumulators_.create(group);
+  Status status = accumulators_.add(batch, groups_.of_rows(), order, pool_);
+  if (status.ok()) status = emit(std::move(keys), out);
+  for (std::byte* group : groups_.payloads()) accumulators_.destroy(group);
   return status;
 }
 
-Status WindowPartial::emit(const std::vector<std::byte*>& groups, const std::vector<std::string_view>& names,
-                           Output& out) {
-  FZ_ASSIGN(arrow::ArrayVector columns, groups_.decode(names, pool_));
-  const auto rows = static_cast<int64_t>(groups.size());
-  FZ_TRY(keys_.encode({columns.begin(), columns.begin() + static_cast<std::ptrdiff_t>(key_columns_.size())},
-                      rows, &encoded_));
+// A row for each group.
+Status WindowPartial::emit(arrow::ArrayVector columns, Output& out) {
+  const auto rows = static_cast<int64_t>(groups_.rows().size());
+  const arrow::Int32Array first(rows, arrow::Buffer::Wrap(groups_.rows().data(), groups_.rows().size()));
+  arrow::compute::ExecContext context(pool_);
+  for (auto& column : columns) {
+    FZ_ASSIGN(column,
+              arrow::compute::Take(*column, first, arrow::compute::TakeOptions::NoBoundsCheck(), &context));
+  }
+  arrow::Int64Builder panes(pool_), floors(pool_);
   arrow::UInt64Builder hashes(pool_);
-  FZ_TRY(hashes.AppendValues(encoded_.hashes().data(), rows));
-  FZ_ASSIGN(auto saved, accumulators_.save(groups, pool_));
+  FZ_TRY(panes.Reserve(rows));
+  FZ_TRY(floors.Reserve(rows));
+  for (const int32_t row : groups_.rows()) {
+    panes.UnsafeAppend(pane_[static_cast<size_t>(row)]);
+    floors.UnsafeAppend(floor_[static_cast<size_t>(row)]);
+  }
+  FZ_TRY(hashes.AppendValues(groups_.hashes().data(), rows));
+  columns.resize(columns.size() + 2);
+  FZ_TRY(panes.Finish(&columns[columns.size() - 2]));
+  FZ_TRY(floors.Finish(&columns.back()));
+  FZ_ASSIGN(auto saved, accumulators_.save(groups_.payloads(), pool_));
   columns.insert(columns.end(), saved.begin(), saved.end());
   Batch partial{arrow::RecordBatch::Make(output_, rows, std::move(columns)), {}, nullptr};
   FZ_ASSIGN(auto hash, hashes.Finish());
