@@ -60,6 +60,7 @@ class Run:
     every_s: float = 0.03
     workers: int = 1
     drain_s: float = 60.0
+    close_windows: bool = False
 
 
 class Events(list[dict[str, Any]]):
@@ -137,6 +138,7 @@ def main(run: Run, number: int) -> None:
                 bounded=run.bounded,
                 takeover=run.takeover,
                 drain_s=run.drain_s,
+                close_windows=run.close_windows,
             ),
             hook=hook,
             events=Events(run.folder / f"events-{pipeline.name}.jsonl"),

@@ -84,6 +84,27 @@ def to_files(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("files", folder, ids(rate).write_files(folder / "out", format="parquet"))
 
 
+def window_streams(rate: float | None) -> tuple[fz.Stream, fz.Stream]:
+    """Windows of a quarter of a second, and the rows that are too late for theirs."""
+    rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
+    kept = rows.select("id", "country", "amount", "at")
+    windows = (
+        kept.event_time("at", out_of_order="1s")
+        .group_by("country")
+        .window(fz.hopping("500ms", every="250ms"))
+        .agg(rows=fz.count(), total=fz.col("amount").sum(), last=fz.col("id").last())
+    )
+    return windows, windows.late
+
+
+def windowed(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Windows into one table, late rows into another."""
+    windows, late = window_streams(rate)
+    sinks = [windows.write_iceberg("t.one", catalog=catalog)]
+    sinks.append(late.write_iceberg("t.late", catalog=catalog))
+    return _pipeline("windows", folder, *sinks)
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -94,5 +115,6 @@ PIPELINES: Mapping[str, Build] = {
         few_rows,
         by_country,
         to_files,
+        windowed,
     )
 }

@@ -233,8 +233,11 @@ class Scene:
 
     def ids(self, name: str = "t.one") -> list[int]:
         """The ids in a table, as DuckDB reads them."""
-        rows: pa.Table = self._reader.read_iceberg(self.table(name).metadata_location)
-        return sorted(rows.column("id").to_pylist())
+        return sorted(self.rows(name).column("id").to_pylist())
+
+    def rows(self, name: str = "t.one") -> pa.Table:
+        """The rows of a table, as DuckDB reads them."""
+        return self._reader.read_iceberg(self.table(name).metadata_location)
 
     def check(
         self,

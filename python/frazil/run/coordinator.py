@@ -308,7 +308,7 @@ class Coordinator:
             sources=self._partitions.state(),
             key_groups=self._key_groups(),
             last=last,
-            state_files=self._states.files(),
+            state_files=() if self._closed else self._states.files(),
             frontiers=self._partitions.frontiers(),
             closed=self._closed,
         )
@@ -435,8 +435,9 @@ class Coordinator:
         admitted, self._admitted = self._partitions.admit(self._admitted), {}
         self._partitions.passed(cut.frontiers)
         sources = self._partitions.cut(cut.sources)
-        self._states.take(cut.state, self._put_state)
         self._closed = self._settings.close_windows and self._finishing and self._ended
+        if not self._closed:  # else no window is open
+            self._states.take(cut.state, self._put_state)
         self._append(replace(self._epoch(last=self._finishing), sources=sources, tokens=cut.tokens))
         self._cutting = False
         self._count(cut)
