@@ -46,6 +46,8 @@ struct EpochPart {
   std::vector<PendingState> states;
   // Largest event time so far by partition, by event_time node.
   std::map<std::string, std::map<std::string, Timestamp>> frontiers;
+  // Late rows since the job started, by the node that refused them.
+  std::map<std::string, int64_t> late;
 };
 
 }  // namespace frazil

@@ -21,6 +21,48 @@ constexpr int kRestSteps = 64;
 // A simulated job has no clock: this many steps are a second.
 constexpr double kSimulatedStepsPerSecond = 1000;
 
+// Frontiers in metrics, of one event_time node; more partitions than these are only counted.
+constexpr size_t kFrontiersShown = 1000;
+
+// Adds what a node of one worker knows of time and state to its entry of the metrics.
+void NoteTime(const StageNode& node, nlohmann::json* entry) {
+  const auto add = [entry](const char* key, int64_t value) {
+    (*entry)[key] = entry->value(key, int64_t{0}) + value;
+  };
+  // The least of all workers; taken out again if nothing is known, or nothing will come.
+  const Timestamp before = entry->value("watermark", kWatermarkMax);
+  (*entry)["watermark"] = std::min(before, node.watermark());
+  if (node.plan().kind == NodeKind::kWindowPartial) add("late", node.op()->late_rows());
+  if (node.op() != nullptr && node.op()->stateful()) add("state_bytes", node.op()->state_bytes());
+  const auto* time = dynamic_cast<const EventTime*>(node.op());
+  if (time == nullptr) return;
+  for (const auto& [partition, frontier] : time->all_frontiers()) {
+    (*entry)["frontiers"][partition] = frontier;
+  }
+}
+
+// Who holds the watermark of an event_time node: the partition with the least frontier.
+void FinishTime(nlohmann::json* entry) {
+  const Timestamp watermark = (*entry)["watermark"];
+  if (watermark == kWatermarkMin || watermark == kWatermarkMax) entry->erase("watermark");
+  if (!entry->contains("frontiers")) return;
+  const auto all = entry->at("frontiers").get<std::map<std::string, Timestamp>>();
+  auto& shown = (*entry)["frontiers"] = nlohmann::json::object();
+  const auto known = [](Timestamp time) {
+    return time == kWatermarkMin ? nlohmann::json() : nlohmann::json(time);
+  };
+  auto least = all.begin(), most = all.begin();
+  for (auto at = all.begin(); at != all.end(); ++at) {
+    if (at->second < least->second) least = at;
+    if (at->second > most->second) most = at;
+    if (shown.size() < kFrontiersShown) shown[at->first] = known(at->second);
+  }
+  (*entry)["partitions"] = all.size();
+  (*entry)["held_by"] = least->first;
+  (*entry)["least"] = known(least->second);
+  (*entry)["most"] = known(most->second);
+}
+
 std::string Text(const nlohmann::json& position) {
   return position.is_string() ? position.get<std::string>() : position.dump();
 }
@@ -274,7 +316,8 @@ Status Job::barrier(Epoch epoch, std::set<std::string> full) {
                      {"epoch", epoch},
                      {"sources", nlohmann::json::object()},
                      {"tokens", nlohmann::json::object()},
-                     {"frontiers", nlohmann::json::object()}};
+                     {"frontiers", nlohmann::json::object()},
+                     {"late", nlohmann::json::object()}};
     epoch_.since = std::chrono::steady_clock::now();
   }
   for (const auto& worker : workers_) {
@@ -312,6 +355,9 @@ void Job::cut(EpochPart part) {
     for (const auto& [node, frontiers] : part.frontiers) {
       for (const auto& [partition, frontier] : frontiers)
         epoch_.answer["frontiers"][node][partition] = frontier;
+    }
+    for (const auto& [node, late] : part.late) {
+      epoch_.answer["late"][node] = epoch_.answer["late"].value(node, int64_t{0}) + late;
     }
     --epoch_.parts;
     epoch_.pending += static_cast<int>(tokens.size() + states.size());
@@ -406,6 +452,7 @@ nlohmann::json Job::metrics() const {
         if (entry.is_null()) entry = {{"name", node->plan().name}, {"rows_in", 0}, {"rows_out", 0}};
         entry["rows_in"] = entry["rows_in"].get<int64_t>() + node->rows_in();
         entry["rows_out"] = entry["rows_out"].get<int64_t>() + node->rows_out();
+        NoteTime(*node, &entry);
         if (node->source() == nullptr) continue;
         const RowCounts counts = node->source()->counts();
         if (const std::string condition = node->source()->condition(); !condition.empty()) {
@@ -424,6 +471,7 @@ nlohmann::json Job::metrics() const {
   }
   int64_t queued = 0;
   for (const auto& channel : channels_) queued += channel->bytes();
+  for (auto& entry : nodes) FinishTime(&entry);
   return {{"nodes", std::move(nodes)},
           {"memory", std::move(memory)},
           {"queue_bytes", queued},

@@ -82,7 +82,7 @@ class Job {
   // Kinds:
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
   //    "rejected"}},"tokens":{sink id:[token,...]},
-  //    "frontiers":{event_time node:{partition:us}},"seconds":s}
+  //    "frontiers":{event_time node:{partition:us}},"late":{node:n},"seconds":s}
   //   {"kind":"ended"}            every bounded source is exhausted and drained
   //   {"kind":"failed","error":kind,"name":exception,"message":text,"retryable":bool}
   std::vector<nlohmann::json> wait(double timeout_seconds);
@@ -90,7 +90,9 @@ class Job {
   // Chunks read since the start. Unchanged since the last barrier: there is nothing to checkpoint.
   int64_t polled() const;
 
-  // Rows by node, bytes by tag and in channels, lag by partition, conditions of sources.
+  // Rows by node, bytes by tag and in channels, lag by partition, conditions of sources. Of time and state,
+  // where a node has any: "watermark" (us), "late", "state_bytes"; of an event_time node also "frontiers" by
+  // partition (us, null without a row), how many "partitions", "least" and "most", and who it is "held_by".
   nlohmann::json metrics() const;
 
   // Stops and joins the workers; uncommitted work is dropped. Idempotent.

@@ -55,6 +55,9 @@ class RunReport:
         The checkpoints it made: slots of the checkpoint log; the same number and one less if none.
     sources, sinks
         By name.
+    late
+        Rows that were too late for a window, once for each window they missed, by the step that
+        refused them. Like the rows of sources they count to the last checkpoint.
     seconds
         From the start to the last commit.
     """
@@ -66,6 +69,7 @@ class RunReport:
     seconds: float
     sources: dict[str, SourceReport] = field(default_factory=dict)
     sinks: dict[str, SinkReport] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain dicts, lists, texts and numbers.
@@ -104,4 +108,5 @@ class RunReport:
             lines.append(text)
         for name, sink in self.sinks.items():
             lines.append(f"  {name}: {sink.rows} rows in {sink.epochs} commits")
+        lines += [f"  {step}: {rows} late rows" for step, rows in self.late.items() if rows]
         return "\n".join(lines)

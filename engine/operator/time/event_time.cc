@@ -72,9 +72,10 @@ Timestamp EventTime::bound(Timestamp frontier) const {
 }
 
 void EventTime::add_partition(int ordinal, const std::string& name, Timestamp frontier) {
+  std::lock_guard lock(partitions_mutex_);
   PartitionTime& partition = partitions_[ordinal];
   partition.name = name;
-  partition.frontier = std::max(partition.frontier, frontier);
+  partition.frontier = std::max(partition.frontier.load(), frontier);
 }
 
 Timestamp EventTime::joining_frontier() const {
@@ -87,6 +88,13 @@ std::map<std::string, Timestamp> EventTime::frontiers() const {
   for (const auto& [ordinal, partition] : partitions_) {
     if (partition.frontier != kWatermarkMin) known[partition.name] = partition.frontier;
   }
+  return known;
+}
+
+std::map<std::string, Timestamp> EventTime::all_frontiers() const {
+  std::lock_guard lock(partitions_mutex_);
+  std::map<std::string, Timestamp> known;
+  for (const auto& [ordinal, partition] : partitions_) known[partition.name] = partition.frontier;
   return known;
 }
 
@@ -109,7 +117,7 @@ Timestamp EventTime::promise() const {
   if (closed_) return kWatermarkMax;
   if (partitions_.empty()) return aside_ ? kWatermarkMax : kWatermarkMin;
   Timestamp least = kWatermarkMax;
-  for (const auto& [ordinal, partition] : partitions_) least = std::min(least, partition.frontier);
+  for (const auto& [ordinal, partition] : partitions_) least = std::min(least, partition.frontier.load());
   return bound(least);
 }
 
@@ -186,7 +194,8 @@ Result<Progress> EventTime::process(Batch batch, Output& out) {
     SetMark(&batch, kRowWatermarkMark, std::move(array));
   }
   int64_t span = 0;
-  if (partition.frontier != kWatermarkMin && !__builtin_sub_overflow(frontier, partition.frontier, &span)) {
+  if (partition.frontier != kWatermarkMin &&
+      !__builtin_sub_overflow(frontier, partition.frontier.load(), &span)) {
     chunk_span_ = (7 * chunk_span_ + std::min(span, kChunkSpan)) / 8;
   }
   partition.frontier = frontier;

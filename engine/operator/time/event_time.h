@@ -3,9 +3,11 @@
 #include <arrow/memory_pool.h>
 #include <arrow/type.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -56,11 +58,13 @@ class EventTime : public Operator {
 
   // Frontiers by name of partition, of those that have one.
   std::map<std::string, Timestamp> frontiers() const;
+  // The same of all partitions, kWatermarkMin for those without a row; any thread.
+  std::map<std::string, Timestamp> all_frontiers() const;
 
  private:
   struct PartitionTime {
     std::string name;
-    Timestamp frontier = kWatermarkMin;
+    std::atomic<Timestamp> frontier{kWatermarkMin};  // written by the worker's thread
   };
 
   EventTime(std::string column, int64_t out_of_order, int64_t max_ahead, arrow::MemoryPool* pool,
@@ -79,6 +83,7 @@ class EventTime : public Operator {
   const int64_t max_ahead_;     // us; negative: no limit
   arrow::MemoryPool* const pool_;
   const Reject reject_;
+  mutable std::mutex partitions_mutex_;      // other threads look at partitions_, and the worker adds some
   std::map<int, PartitionTime> partitions_;  // by ordinal
   int64_t chunk_span_ = 0;                   // us of event time in a chunk, a running mean
   bool aside_ = false;

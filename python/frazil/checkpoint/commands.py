@@ -18,6 +18,7 @@ from frazil.checkpoint.inspect import (
 )
 from frazil.checkpoint.log import PATIENCE_S
 from frazil.checkpoint.manifest import Entry, Landed, Manifest
+from frazil.checkpoint.state_files import state_by_operator
 from frazil.checkpoint.store import Store, open_store
 from frazil.errors import CheckpointError
 from rich.console import Console
@@ -66,7 +67,11 @@ def list_command(url: str, as_json: bool) -> None:
 @click.argument("url")
 @click.argument("slot", type=click.IntRange(0), required=False)
 def show_command(url: str, slot: int | None) -> None:
-    """Print one slot of the log at URL as JSON, the newest by default."""
+    """Print one slot of the log at URL as JSON, the newest by default.
+
+    `state` in it is what a start there would read of each step: files and bytes that hold
+    everything, and those that hold changes since.
+    """
     entry = show_state(_open(url), slot)
     click.echo(json.dumps(describe(entry), indent=2))
 
@@ -169,6 +174,7 @@ def describe(entry: Entry) -> dict[str, Any]:
         elif isinstance(value, tuple):
             value = [_plain(item) for item in value]
         out[field.name] = _plain(value)
+    out["state"] = state_by_operator(manifest.state_files)
     return out
 
 

@@ -14,6 +14,8 @@ from frazil.checkpoint.slot_put import Clock, put_object
 from frazil.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from frazil.checkpoint.store import Store
 
 _STATE_KEY = re.compile(r"state/([0-9]{1,18})/([0-9]{12})/[0-9a-f]{16}-[0-9]{1,5}-[0-9]{1,6}\.fzs")
@@ -29,6 +31,29 @@ def parse_state_key(key: str) -> tuple[int, int] | None:
     """Attempt and slot of a state file's key."""
     match = _STATE_KEY.fullmatch(key)
     return (int(match[1]), int(match[2])) if match else None
+
+
+def state_by_operator(files: Iterable[StateFile]) -> dict[str, dict[str, dict[str, int]]]:
+    """Count the files and bytes of each operator: those that hold everything, and changes since.
+
+    An operator writes everything at one slot, on all workers, and then changes: the files of its
+    lowest slot are the whole. A path that says no slot counts as it.
+    """
+    by_operator: dict[str, list[tuple[int, StateFile]]] = {}
+    for file in files:
+        _, slot = parse_state_key(file.path) or (0, -1)
+        by_operator.setdefault(file.operator, []).append((slot, file))
+    made = {}
+    for operator, known in by_operator.items():
+        first = min(slot for slot, _ in known)
+        made[operator] = {
+            kind: {"files": len(sizes), "bytes": sum(sizes)}
+            for kind, sizes in (
+                ("full", [file.size for slot, file in known if slot == first]),
+                ("changes", [file.size for slot, file in known if slot != first]),
+            )
+        }
+    return made
 
 
 def store_state(store: Store, key: str, operator: str, data: bytes, clock: Clock) -> StateFile:

@@ -23,6 +23,7 @@ from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions, StateCut
+from frazil.run.event_times import EventTimes, source_names
 from frazil.run.partitions import Partitions
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 from frazil.run.state_chains import StateChains
@@ -73,6 +74,8 @@ class Status:
     pending_epochs: int = 0
     trouble: dict[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    late: dict[str, int] = field(default_factory=dict)  # late rows by step, this run
+    times: EventTimes = field(default_factory=EventTimes)
 
 
 class _Clock:
@@ -119,7 +122,8 @@ class Coordinator:
         self._admitted: dict[str, list[Found]] = {}
         self._snapshots: dict[str, list[int]] = {}
         self._read: dict[str, int] = {}
-        self.status = Status(runnable.name, 0, time.monotonic())
+        times = EventTimes(source_names(runnable.plan))
+        self.status = Status(runnable.name, 0, time.monotonic(), times=times)
 
     def stop(self) -> None:
         """Ask for the end: a last checkpoint, commits, then `run` returns."""
@@ -463,6 +467,7 @@ class Coordinator:
             diverted = source in self._runnable.diverting
             (status.rejected if diverted else status.dropped)[source] = counted.rejected
             status.lag[source] = counted.lag
+        status.late.update(cut.late)
 
     def _on_landed(self, sink: str, done: Committed, seconds: float) -> None:
         status = self.status
@@ -511,6 +516,7 @@ class Coordinator:
             for sink, error in self._commits.trouble().items()
         }
         self.status.metrics = self._job.metrics()
+        self.status.times.update(self.status.metrics, time.monotonic())
         if self._observer is not None:
             self._observer.update(self.status)
 
@@ -546,6 +552,7 @@ class Coordinator:
             seconds=seconds,
             sources=sources,
             sinks=sinks,
+            late=dict(status.late),
         )
 
     def _close_log(self) -> None:

@@ -40,6 +40,7 @@ class EpochCut:
     sources: Mapping[str, SourceCut]
     tokens: Mapping[str, tuple[str, ...]]  # by sink, one part per worker that had rows
     frontiers: Mapping[str, Mapping[str, int]]  # by event_time step and partition; microseconds
+    late: Mapping[str, int]  # late rows by window step, from the start of the job
     state: tuple[StateCut, ...]
     seconds: float
 
@@ -169,7 +170,7 @@ class EngineJob:
         return self._job.polled()
 
     def metrics(self) -> dict[str, Any]:
-        """Rows by node, bytes by tag and in channels, conditions of sources."""
+        """Rows by node, bytes by tag and in channels, conditions of sources, event time."""
         metrics: dict[str, Any] = json.loads(self._job.metrics())
         return metrics
 
@@ -190,6 +191,7 @@ class EngineJob:
                     },
                     {sink: tuple(parts) for sink, parts in event["tokens"].items()},
                     event["frontiers"],
+                    event["late"],
                     tuple(StateCut(*each) for each in self._job.take_state()),
                     event["seconds"],
                 )

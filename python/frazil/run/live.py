@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
+from frazil.run.event_times import behind_text, least_watermark
 
 if TYPE_CHECKING:
     from frazil.run.coordinator import Observer, Status
@@ -24,7 +26,7 @@ def observer() -> Observer:
 
 
 def describe(status: Status, now: float) -> str:
-    """One line: rows and rate, what was set aside, the last commit, what is wrong."""
+    """One line: rows and rate, what was set aside, event time, the last commit, what is wrong."""
     seconds = max(now - status.started, 1e-9)
     read = sum(
         node.get("read", 0) for node in status.metrics.get("nodes", {}).values() if "read" in node
@@ -39,6 +41,11 @@ def describe(status: Status, now: float) -> str:
             parts.append(f"{total:,} {word}")
     if lag := sum(n for each in status.lag.values() for n in each.values() if n > 0):
         parts.append(f"lag {lag:,}")
+    watermark = least_watermark(status.metrics)
+    if watermark is not None:
+        parts.append(f"watermark {behind_text(watermark, datetime.now(UTC))}")
+    if late := sum(node.get("late", 0) for node in status.metrics.get("nodes", {}).values()):
+        parts.append(f"{late:,} late")
     if status.last_commit:
         committed = sum(status.committed_rows.values())
         parts.append(f"{committed:,} committed {now - status.last_commit:.0f} s ago")
@@ -50,9 +57,10 @@ def describe(status: Status, now: float) -> str:
 
 
 def conditions(status: Status) -> list[str]:
-    """What sources say of themselves ("broker is away")."""
+    """What sources say of themselves ("broker is away"), and who holds event time up."""
     nodes = status.metrics.get("nodes", {}).values()
-    return [f"{node['name']}: {node['condition']}" for node in nodes if node.get("condition")]
+    said = [f"{node['name']}: {node['condition']}" for node in nodes if node.get("condition")]
+    return said + status.times.conditions()
 
 
 class LiveLine:

@@ -78,6 +78,7 @@ class PrometheusEndpoint:
         for tag, size in status.metrics.get("memory", {}).items():
             memory.add_metric([tag], size)
         yield from (rows, rejected, read, lag, memory)
+        yield from self._time_metrics(status, now)
         for name, text, value in (
             (
                 "checkpoint_seconds",
@@ -95,3 +96,38 @@ class PrometheusEndpoint:
             ("epoch", "Newest accepted epoch", status.epoch),
         ):
             yield GaugeMetricFamily(f"frazil_{name}", text, value=value)
+
+    @staticmethod
+    def _time_metrics(status: Status, now: float) -> Iterator[Metric]:
+        """Event time, and what windows keep and refuse."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        watermark = GaugeMetricFamily(
+            "frazil_watermark_seconds", "Watermark of a step, since 1970", labels=["node"]
+        )
+        late = CounterMetricFamily("frazil_rows_late", "Rows late for a window", labels=["node"])
+        state = GaugeMetricFamily("frazil_state_bytes", "State in memory", labels=["node"])
+        frontier = GaugeMetricFamily(
+            "frazil_frontier_seconds",
+            "Largest event time of a partition, since 1970",
+            labels=["node", "partition"],
+        )
+        held = GaugeMetricFamily(
+            "frazil_watermark_held_seconds",
+            "How long a partition has held the watermark up while others advance",
+            labels=["node", "partition"],
+        )
+        for step, node in status.metrics.get("nodes", {}).items():
+            name = status.times.names.get(step, node["name"])
+            if "watermark" in node:
+                watermark.add_metric([node["name"]], node["watermark"] / 1e6)
+            if "late" in node:
+                late.add_metric([node["name"]], node["late"])
+            if "state_bytes" in node:
+                state.add_metric([node["name"]], node["state_bytes"])
+            for partition, at in node.get("frontiers", {}).items():
+                if at is not None:
+                    frontier.add_metric([name, partition], at / 1e6)
+        for step, (partition, since) in status.times.held().items():
+            held.add_metric([status.times.names.get(step, step), partition], now - since)
+        yield from (watermark, late, state, frontier, held)

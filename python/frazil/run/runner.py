@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError, StoreError
 from frazil.run.coordinator import Coordinator, Observer, Status
+from frazil.run.event_times import describe_time
 from frazil.run.interrupt import on_interrupt
 from frazil.run.logs import log_to_stderr
 from frazil.run.runnable import Runnable
@@ -191,6 +193,15 @@ class Handle:
     def status(self) -> Status:
         """Where the run stands: rows, lag, epochs, commits."""
         return self._coordinator.status
+
+    def describe_time(self) -> str:
+        """Say where event time stands: each partition's frontier, the watermark, who holds it.
+
+        Late rows and the state of windows too. A frontier is the largest event time of a
+        partition; the watermark is the least of them, less `out_of_order`.
+        """
+        status = self._coordinator.status
+        return describe_time(status.metrics, status.times, datetime.now(UTC))
 
     @property
     def running(self) -> bool:

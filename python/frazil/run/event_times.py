@@ -1,0 +1,144 @@
+"""How far event time has come in a run, and which partition holds it up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+HELD_AFTER_S = 10.0
+"""How long a watermark stands still while others advance until it is said (seconds)."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
+
+
+@dataclass
+class _Step:
+    """What was last seen of an event_time step."""
+
+    watermark: int | None
+    most: int | None  # largest frontier when the watermark last rose
+    risen: float  # when that was, monotonic
+    held_by: str = ""
+
+
+@dataclass
+class EventTimes:
+    """The event time of a run's sources, from the engine's metrics.
+
+    Attributes
+    ----------
+    names
+        The source of each event_time step, by its id.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    _steps: dict[str, _Step] = field(default_factory=dict)
+
+    def update(self, metrics: Mapping[str, Any], now: float) -> None:
+        """Take the newest metrics; `now` is monotonic."""
+        for step, node in metrics.get("nodes", {}).items():
+            if "held_by" not in node:
+                continue
+            watermark, most = node.get("watermark"), node["most"]
+            known = self._steps.get(step)
+            if known is None or watermark != known.watermark:
+                self._steps[step] = _Step(watermark, most, now)
+                continue
+            stands = now - known.risen >= HELD_AFTER_S
+            known.held_by = node["held_by"] if stands and most != known.most else ""
+
+    def held(self) -> dict[str, tuple[str, float]]:
+        """Who holds a watermark up, by step: the partition, and since when (monotonic)."""
+        return {
+            step: (known.held_by, known.risen)
+            for step, known in self._steps.items()
+            if known.held_by
+        }
+
+    def conditions(self) -> list[str]:
+        """What is worth saying of it, in words that do not change while it lasts."""
+        return [
+            f"{self.names.get(step, step)}: watermark held by {partition}, which has no newer rows"
+            for step, (partition, _) in self.held().items()
+        ]
+
+
+def least_watermark(metrics: Mapping[str, Any]) -> int | None:
+    """The watermark of the slowest event_time step, in microseconds; None if none is known."""
+    known = [
+        node["watermark"]
+        for node in metrics.get("nodes", {}).values()
+        if "held_by" in node and "watermark" in node
+    ]
+    return min(known, default=None)
+
+
+def describe_time(metrics: Mapping[str, Any], times: EventTimes, wall: datetime) -> str:
+    """Say where event time stands: partitions, watermark, who holds it; late rows and state."""
+    lines: list[str] = []
+    for step, node in metrics.get("nodes", {}).items():
+        if "held_by" in node:
+            lines += _of_partitions(times.names.get(step, step), node, wall)
+    for step, node in metrics.get("nodes", {}).items():
+        said = []
+        if "late" in node:
+            said.append(f"{node['late']:,} late rows")
+        if "state_bytes" in node:
+            said.append(f"{node['state_bytes']:,} bytes of state")
+            if "watermark" in node:
+                said.append(f"closed to {time_text(node['watermark'])}")
+        if said:
+            lines.append(f"{node.get('name', step)}: {', '.join(said)}")
+    return "\n".join(lines) or "no event time"
+
+
+def _of_partitions(name: str, node: Mapping[str, Any], wall: datetime) -> list[str]:
+    held = f"held by {node['held_by']}"
+    if "watermark" in node:
+        stands = time_text(node["watermark"])
+        lines = [f"{name}: watermark {stands}, {behind_text(node['watermark'], wall)}, {held}"]
+    elif node["least"] is None:
+        lines = [f"{name}: no watermark yet, {held}"]
+    else:
+        lines = [f"{name}: event time has ended"]
+    for partition, frontier in node["frontiers"].items():
+        lines.append(f"  {partition}: {'no row yet' if frontier is None else time_text(frontier)}")
+    if more := node["partitions"] - len(node["frontiers"]):
+        lines.append(f"  and {more} more")
+    return lines
+
+
+def time_text(microseconds: int) -> str:
+    """A time as ISO 8601; the number where the calendar of Python ends."""
+    try:
+        at = _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return f"{microseconds} us"
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def behind_text(microseconds: int, wall: datetime) -> str:
+    """How far a time is behind the clock, roughly: ``12s behind``."""
+    seconds = ((wall - _EPOCH) // timedelta(microseconds=1) - microseconds) // 1_000_000
+    if seconds < 0:
+        return "ahead of the clock"
+    for size, unit in _UNITS:
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit} behind"
+    return f"{seconds}s behind"
+
+
+def source_names(plan: Mapping[str, Any]) -> dict[str, str]:
+    """The name of the source of each event_time step of a plan."""
+    nodes = {node["id"]: node for node in plan["nodes"]}
+    found = {}
+    for node in plan["nodes"]:
+        if node["kind"] == "event_time":
+            at = node
+            while at["kind"] != "source":
+                at = nodes[at["input"][0]]
+            found[node["id"]] = at["name"]
+    return found
