@@ -6,6 +6,8 @@
 #include "operator/call_function.h"
 #include "operator/filter.h"
 #include "operator/project.h"
+#include "operator/time/session_aggregate.h"
+#include "operator/time/session_partial.h"
 #include "operator/time/window.h"
 #include "operator/time/window_aggregate.h"
 #include "operator/time/window_partial.h"
@@ -42,6 +44,8 @@ Result<std::unique_ptr<Operator>> MakeUdf(const PlanNode& node, const SchemaPtr&
   }
   return std::make_unique<CallUdf>(std::move(spec), context.pool);
 }
+
+bool OfSessions(const PlanNode& node) { return node.spec.at("window").at("kind") == "session"; }
 
 Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
   switch (node.kind) {
@@ -112,8 +116,10 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const Schem
     case NodeKind::kUdf:
       return MakeUdf(node, input, context);
     case NodeKind::kWindowPartial:
+      if (OfSessions(node)) return SessionPartial::Make(node.spec, *input, context);
       return WindowPartial::Make(node.spec, *input, context);
     case NodeKind::kWindowAggregate:
+      if (OfSessions(node)) return SessionAggregate::Make(node.spec, *input, context);
       return WindowAggregate::Make(node.spec, *input, context);
     default:
       return Error(ErrorKind::kInternal, "node " + node.id + ": no operator for its kind");

@@ -49,6 +49,7 @@ class PoolArray {
     return Status::OK();
   }
   void push_back(const T& value) { data_[size_++] = value; }  // after reserve
+  void pop_back() { --size_; }
   void clear() {
     if (data_ != nullptr) pool_->Free(reinterpret_cast<uint8_t*>(data_), bytes());
     data_ = nullptr;

@@ -150,7 +150,8 @@ def _made_by(port: Port, origin: str) -> EventTime | NoEventTime:
             detail = f"{duration_text(node.out_of_order_ms)} out of order"
             return EventTime(node.column, 0, detail)
         case WindowAggregateNode():
-            return EventTime("window_end", 1)
+            # A row at the end of a session belongs to it; one at that of another window does not.
+            return EventTime("window_end", 0 if node.partial.window.kind == "session" else 1)
         case MapBatchesNode():
             before = event_time_of(node.input, origin)
             if isinstance(before, NoEventTime):
@@ -244,7 +245,7 @@ def _source_of(port: Port, origin: str) -> tuple[SourceNode, bool]:
             case WindowAggregateNode():
                 raise PlanError(
                     f"event_time behind a window ({node.line})",
-                    "what a window gives has event time of its own: window_end - 1us",
+                    f"what a window gives has event time of its own: {_made_by(port, origin)}",
                 )
             case _:
                 raise AssertionError(type(node))

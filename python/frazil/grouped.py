@@ -23,7 +23,7 @@ from frazil.node import (
 from frazil.schema import checked
 from frazil.types import type_name
 from frazil.udf import as_written, call_texts, compute_calls
-from frazil.window import RUN_KINDS, Window
+from frazil.window import Window
 
 if TYPE_CHECKING:
     from frazil.duration import Duration
@@ -89,11 +89,6 @@ class Grouped:
             raise TypeMismatch(
                 f"window got {window!r}, a {type(window).__name__}",
                 'write window(fz.tumbling("1m")), or hopping, cumulating, session',
-            )
-        if window.kind not in RUN_KINDS:
-            raise PlanError(
-                f"window {window!r} is not offered yet: the engine does not run it",
-                "offered are tumbling, hopping and cumulating windows",
             )
         if emit != "on_close" or early is not None:
             asked = f"emit={emit!r}" if early is None else f"early={early!r}"
@@ -173,7 +168,7 @@ class Windowed:
         -------
         Stream
             The keys, window_start, window_end, then the aggregates; its event time is
-            window_end - 1us.
+            window_end - 1us, for sessions window_end.
 
         Raises
         ------

@@ -20,9 +20,6 @@ PANES_MAX = 10_000
 CALENDAR_COUNT_MAX = 1_000
 """Calendar units of one window."""
 
-RUN_KINDS = frozenset({"tumbling", "hopping", "cumulating", "calendar"})
-"""Kinds of windows that the engine runs; the others are refused by `Grouped.window`."""
-
 CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
 
 _CALENDAR = re.compile(r"\s*(\d+)\s*([A-Za-z]+)\s*")
@@ -188,7 +185,8 @@ def cumulating(size: Duration, *, every: Duration, offset: Duration | None = Non
 def session(*, gap: Duration) -> Window:
     """Put rows of a key together that are at most `gap` apart.
 
-    A session begins at its first row and ends a gap after its last one.
+    A session begins at its first row and ends a gap after its last one; a row at just that time
+    still belongs to it. Rows come in any order: one between two sessions makes them one.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class Cut:
-    """A kind of window; seconds."""
+    """A kind of window; seconds. The size of sessions is their gap."""
 
     kind: str
     size: int
@@ -52,11 +52,36 @@ class Cut:
             return fz.tumbling(size, **moved)
         if self.kind == "hopping":
             return fz.hopping(size, every=every, **moved)
+        if self.kind == "session":
+            return fz.session(gap=size)
         return fz.cumulating(size, every=every, **moved)
 
+    def late(self, lateness: int) -> str:
+        """Whether a row is late for its window."""
+        if self.kind == "session":
+            return f"rw IS NOT NULL AND us < rw - {lateness * SECOND}"
+        return f"rw IS NOT NULL AND we + {lateness * SECOND} <= rw"
+
     @property
-    def sql(self) -> str:
-        """Rows of `marked` with each window they are in: ws and we, in us."""
+    def closes(self) -> str:
+        """How the end of a window that is closed is to the watermark, less the lateness."""
+        return "<" if self.kind == "session" else "<="
+
+    def sql(self, keys: Sequence[str], lateness: int) -> str:
+        """Rows of `marked` with each window they are in: ws and we, in us, or null."""
+        if self.kind == "session":
+            by = "".join(f'"{key}", ' for key in keys)
+            gap, late = self.size * SECOND, self.late(lateness)
+            order = f"{'PARTITION BY ' + by[:-2] if keys else ''} ORDER BY us, p, pos"
+            return (
+                f"WITH accepted AS (SELECT * FROM marked WHERE NOT ({late})), "
+                f"begun AS (SELECT *, us - lag(us) OVER ({order}) > {gap} AS far FROM accepted), "
+                "numbered AS (SELECT *, sum(coalesce(far, true)::INT) OVER "
+                f"({order} ROWS UNBOUNDED PRECEDING) AS s FROM begun) "
+                f"SELECT * EXCLUDE (far, s), min(us) OVER (PARTITION BY {by}s) AS ws, "
+                f"max(us) OVER (PARTITION BY {by}s) + {gap} AS we FROM numbered UNION ALL BY NAME "
+                f"SELECT *, NULL::BIGINT AS ws, NULL::BIGINT AS we FROM marked WHERE {late}"
+            )
         size, every, offset = (n * SECOND for n in (self.size, self.every, self.offset))
         if self.kind == "cumulating":
             begin = f"(us - {offset}) // {size} * {size} + {offset}"
@@ -75,6 +100,8 @@ CUTS = (
     Cut("hopping", 20, 20),
     Cut("cumulating", 60, 20),
     Cut("cumulating", 40, 10, 10),
+    Cut("session", 3, 0),
+    Cut("session", 10, 0),
 )
 
 # An aggregate as a program writes it, and in SQL. Those of IN_ORDER need times that differ.
@@ -186,9 +213,9 @@ class Query:
         known = {**AGGREGATES, **IN_ORDER}
         keys = "".join(f'"{key}", ' for key in self.keys)
         values = ", ".join(f"{known[name][1]} AS {name}" for name in self.aggregates)
-        late = f"rw IS NOT NULL AND we + {self.lateness * SECOND} <= rw"
+        late = self.cut.late(self.lateness)
         ends = f"(SELECT min(f) - {(self.out_of_order + self.lateness) * SECOND} FROM frontiers)"
-        closed = f"(SELECT count(f) = count(*) FROM frontiers) AND we <= {ends}"
+        closed = f"(SELECT count(f) = count(*) FROM frontiers) AND we {self.cut.closes} {ends}"
         bounds = "make_timestamptz(ws) AS window_start, make_timestamptz(we) AS window_end"
         results = (
             f"SELECT {keys}{bounds}, {values}, {closed} AS closed FROM spread "
@@ -220,7 +247,7 @@ class Query:
             connection.execute(
                 f"DELETE FROM marked WHERE us IS NULL OR NOT ({after[6:] or 'true'})"
             )
-            connection.execute(f"CREATE TABLE spread AS {self.cut.sql}")
+            connection.execute(f"CREATE TABLE spread AS {self.cut.sql(self.keys, self.lateness)}")
             return Oracle(
                 connection.execute(results).to_arrow_table().to_pylist(),
                 connection.execute(lates).to_arrow_table().to_pylist(),

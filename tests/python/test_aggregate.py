@@ -359,7 +359,6 @@ def group(*keys: Any, **named: Any) -> fz.Grouped:
         (lambda: group(*(["user"] * 65)), "there twice"),
         (lambda: group(window_end=col("n")).window(MINUTE), "windows add it"),
         (lambda: group("user").window("1m"), "write window(fz.tumbling"),
-        (lambda: group("user").window(fz.session(gap="1m")), 'session(gap="1m") is not offered'),
         (lambda: group("user").window(MINUTE, emit="on_change"), "emit='on_close'"),
         (lambda: group("user").window(MINUTE, early="10s"), "emit='on_close'"),
         (lambda: group("user").window(MINUTE, lateness="long"), "lateness='long'"),

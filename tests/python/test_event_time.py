@@ -124,6 +124,21 @@ def minutes() -> fz.Stream:
     return timed().group_by("id").window(MINUTE).agg(n=fz.count(), m=col("id").max() + 1)
 
 
+def visits() -> fz.Stream:
+    return timed().group_by("id").window(fz.session(gap="1m")).agg(n=fz.count())
+
+
+def test_event_time_of_sessions_is_their_end() -> None:
+    assert repr(visits()).endswith("event time: window_end")
+    hours = visits().group_by("id").window(fz.tumbling("1h")).agg(n=col("n").sum())
+    nodes = fz.Pipeline("p", hours.write_memory()).plan.json["nodes"]
+    times = [node["time"] for node in nodes if node["kind"] == "window_partial"]
+    assert times == [
+        {"column": "at", "minus_us": 0},
+        {"column": "window_end", "minus_us": 0},
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -133,6 +148,7 @@ def minutes() -> fz.Stream:
             lambda: minutes().event_time("window_end", out_of_order="1s"),
             "event_time behind a window",
         ),
+        (lambda: visits().event_time("window_end", out_of_order="1s"), "of its own: window_end"),
         (lambda: rows().event_time("id", out_of_order="1s"), "which is int64"),
         (lambda: rows().event_time("at_", out_of_order="1s"), "did you mean 'at'"),
         (lambda: rows().event_time(col("at") + 1, out_of_order="1s"), "give the name of a column"),

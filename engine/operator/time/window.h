@@ -16,6 +16,16 @@
 
 namespace frazil {
 
+// Times apart from `time` by so many microseconds, without overflow. The ends of time stay what they are.
+constexpr Timestamp Earlier(Timestamp time, int64_t by) {
+  if (time == kWatermarkMax) return time;
+  return time < kWatermarkMin + by ? kWatermarkMin : time - by;
+}
+constexpr Timestamp Later(Timestamp time, int64_t by) {
+  if (time == kWatermarkMin) return time;
+  return time > kWatermarkMax - by ? kWatermarkMax : time + by;
+}
+
 // How event time is cut into windows. All times are microseconds since 1970 UTC; a window is [start, end).
 struct WindowSpec {
   enum class Kind { kTumbling, kHopping, kCumulating, kSession, kCalendar };

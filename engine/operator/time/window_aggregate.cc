@@ -16,30 +16,7 @@ namespace {
 // The floor under which the running table of a cumulating window's period is kept.
 constexpr Timestamp kRunning = kWatermarkMax;
 
-const auto kTime = [] { return arrow::timestamp(arrow::TimeUnit::MICRO, "UTC"); };
-
-// Without overflow at the ends.
-Timestamp Minus(Timestamp time, int64_t by) {
-  if (time == kWatermarkMax || time < kWatermarkMin + by) return time == kWatermarkMax ? time : kWatermarkMin;
-  return time - by;
-}
-
-Result<std::shared_ptr<arrow::Array>> Constant(Timestamp time, int64_t rows, arrow::MemoryPool* pool) {
-  return arrow::MakeArrayFromScalar(arrow::TimestampScalar(time, kTime()), rows, pool);
-}
-
 }  // namespace
-
-Result<std::shared_ptr<arrow::Schema>> WindowSchema(const nlohmann::json& spec,
-                                                    const arrow::Schema& partial) {
-  FZ_ASSIGN(const Accumulators accumulators, Accumulators::OfSaved(spec.at("aggregates"), partial));
-  arrow::FieldVector fields;
-  for (size_t i = 0; i < spec.at("keys").size(); ++i) fields.push_back(partial.field(static_cast<int>(i)));
-  fields.push_back(arrow::field("window_start", kTime(), false));
-  fields.push_back(arrow::field("window_end", kTime(), false));
-  for (auto& field : accumulators.result_fields()) fields.push_back(std::move(field));
-  return arrow::schema(std::move(fields));
-}
 
 Result<std::unique_ptr<WindowAggregate>> WindowAggregate::Make(const nlohmann::json& spec,
                                                                const arrow::Schema& input,
@@ -181,7 +158,7 @@ Status WindowAggregate::merge(StateTable* into, const StateTable& from) {
 }
 
 Result<Progress> WindowAggregate::advance(int, Timestamp to, Output& out) {
-  due_ = std::max(due_, Minus(to, lateness_));
+  due_ = std::max(due_, Earlier(to, lateness_));
   return emit(out);
 }
 
@@ -267,42 +244,13 @@ Status WindowAggregate::begin_cumulating(Timestamp end) {
   return Status::OK();
 }
 
-// "window 2026-01-31T12:00:00Z of user=u7": for errors.
-std::string WindowAggregate::group_text(const arrow::ArrayVector& columns, int64_t row) const {
-  std::string text = "window " + IsoTimestamp(panes_.start(emission_->end), arrow::TimeUnit::MICRO, true);
-  for (size_t i = 0; i < key_count_; ++i) {
-    const auto value = columns[i]->GetScalar(row);
-    text += (i == 0 ? " of " : ", ") + output_->field(static_cast<int>(i))->name() + "=" +
-            (value.ok() ? (*value)->ToString() : "?");
-  }
-  return text;
-}
-
 Result<Batch> WindowAggregate::slice(const std::vector<std::byte*>& rows) const {
-  std::vector<std::string_view> names;
-  arrow::Int64Builder marks(pool_);
-  for (const std::byte* row : rows) {
-    names.push_back(emission_->table->key(row));
-    FZ_TRY(marks.Append(static_cast<int64_t>(emission_->table->hash(row))));
+  std::vector<WindowResult> results;
+  const Timestamp start = panes_.start(emission_->end);
+  for (std::byte* row : rows) {
+    results.push_back({emission_->table->key(row), emission_->table->hash(row), start, emission_->end, row});
   }
-  FZ_ASSIGN(arrow::ArrayVector columns, keys_.decode(names, pool_));
-  const auto count = static_cast<int64_t>(rows.size());
-  FZ_ASSIGN(auto start, Constant(panes_.start(emission_->end), count, pool_));
-  FZ_ASSIGN(auto end, Constant(emission_->end, count, pool_));
-  columns.push_back(std::move(start));
-  columns.push_back(std::move(end));
-  int64_t failed = -1;
-  auto results = accumulators_.finish(rows, pool_, &failed);
-  if (!results.ok()) {
-    if (failed < 0) return results.status();
-    return NamedError("DataError", MessageOf(Prefixed(results.status(), group_text(columns, failed))));
-  }
-  columns.insert(columns.end(), results->begin(), results->end());
-  Batch batch{arrow::RecordBatch::Make(output_, count, std::move(columns)), {}, nullptr};
-  // What tells the rows of one time apart, for aggregates of these that need an order.
-  FZ_ASSIGN(auto mark, marks.Finish());
-  SetMark(&batch, kPositionMark, std::move(mark));
-  return batch;
+  return WindowRows(output_, results, keys_, accumulators_, pool_);
 }
 
 void WindowAggregate::finish_window() {

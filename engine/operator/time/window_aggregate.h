@@ -12,6 +12,7 @@
 #include "operator/operator.h"
 #include "operator/time/accumulators.h"
 #include "operator/time/window.h"
+#include "operator/time/window_rows.h"
 #include "state/key_codec.h"
 #include "state/table.h"
 
@@ -81,7 +82,6 @@ class WindowAggregate : public Operator {
   Status begin_hopping(Timestamp end);
   Status begin_cumulating(Timestamp end);
   Result<Batch> slice(const std::vector<std::byte*>& rows) const;
-  std::string group_text(const arrow::ArrayVector& columns, int64_t row) const;
   void finish_window();
   void drop(std::map<Name, Pane>::iterator pane);
   void destroy(StateTable* table);
@@ -108,8 +108,5 @@ class WindowAggregate : public Operator {
   bool emitted_ = false;              // a window, since the last snapshot
   std::atomic<int64_t> bytes_{0};
 };
-
-// Columns of the results: keys, window_start, window_end, aggregates.
-Result<std::shared_ptr<arrow::Schema>> WindowSchema(const nlohmann::json& spec, const arrow::Schema& partial);
 
 }  // namespace frazil
