@@ -61,8 +61,8 @@ class EventTimes:
     def conditions(self) -> list[str]:
         """What is worth saying of it, in words that do not change while it lasts."""
         return [
-            f"{self.names.get(step, step)}: watermark held by {partition}, which has no newer rows"
-            for step, (partition, _) in self.held().items()
+            f"{self.names.get(step, step)}: watermark held by {held_by}, which gives no newer rows"
+            for step, (held_by, _) in self.held().items()
         ]
 
 
@@ -132,13 +132,18 @@ def behind_text(microseconds: int, wall: datetime) -> str:
 
 
 def source_names(plan: Mapping[str, Any]) -> dict[str, str]:
-    """The name of the source of each event_time step of a plan."""
+    """The name of the source of each event_time step of a plan; with the step's id behind it where
+    a source has several.
+    """
     nodes = {node["id"]: node for node in plan["nodes"]}
-    found = {}
+    found: dict[str, str] = {}
     for node in plan["nodes"]:
         if node["kind"] == "event_time":
             at = node
             while at["kind"] != "source":
                 at = nodes[at["input"][0]]
             found[node["id"]] = at["name"]
-    return found
+    names = list(found.values())
+    return {
+        step: name if names.count(name) == 1 else f"{name}/{step}" for step, name in found.items()
+    }

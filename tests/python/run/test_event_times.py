@@ -133,7 +133,7 @@ def test_who_holds_a_watermark_is_said_after_a_while() -> None:
     times.update(metrics(100, a=100, b=500), HELD_AFTER_S - 1)
     assert times.conditions() == []
     times.update(metrics(100, a=100, b=600), HELD_AFTER_S)
-    said = "kafka:clicks: watermark held by a, which has no newer rows"
+    said = "kafka:clicks: watermark held by a, which gives no newer rows"
     assert times.conditions() == [said]
     times.update(metrics(100, a=100, b=700), HELD_AFTER_S + 5)
     assert times.conditions() == [said], "the same words, so that it is logged once"
@@ -172,7 +172,7 @@ def test_the_live_line_and_the_log_name_who_holds_it() -> None:
     status = held_status()
     line = describe(status, now=10.0)
     assert " behind · 3 late · kafka:clicks: watermark held by a, " in line
-    assert conditions(status) == ["kafka:clicks: watermark held by a, which has no newer rows"]
+    assert conditions(status) == ["kafka:clicks: watermark held by a, which gives no newer rows"]
     lines = LogLines()
     with structlog.testing.capture_logs() as logged:
         lines.update(status)
@@ -210,6 +210,17 @@ def test_times_in_words() -> None:
         "  a: no row yet",
         "  and 6 more",
     ]
+
+
+def test_steps_of_one_source_have_names_of_their_own(tmp_path: Path) -> None:
+    rows = fz.read_memory([{"made": BEGIN, "sent": BEGIN}], name="rows")
+    sinks = [
+        rows.event_time(column, out_of_order="1s").write_memory(name=column)
+        for column in ("made", "sent")
+    ]
+    status, _ = run(fz.Pipeline("p", *sinks, checkpoint=str(tmp_path)))
+    assert len({*status.times.names.values()}) == 2
+    assert all(name.startswith("rows/event_time-") for name in status.times.names.values())
 
 
 def test_a_handle_says_where_event_time_stands(clicks: fz.Stream, tmp_path: Path) -> None:
