@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ ROWS: list[Row] = [
 ]
 OTHERS: list[Row] = [{"id": 1000 + n, "user": None, "amount": n / 4} for n in range(31)]
 SCHEMA = {"id": int, "user": str | None, "amount": float | None}
+
+
+def _second(n: int) -> int:
+    return max(0, n - (0, 0, 2, 0, 40, 9, 0)[n % 7])
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,79 @@ def filed(catalog: Mapping[str, str]) -> Golden:
     return Golden(sinks, {"t.files": good, "t.bad": bad})
 
 
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+# A second a row, out of order by up to 40 s; dealt to three partitions in turn.
+TIMED: list[Row] = [
+    {**row, "at": BEGIN + timedelta(seconds=_second(row["id"]), microseconds=row["id"])}
+    for row in ROWS
+]
+OUT_OF_ORDER, SIZE, EVERY = timedelta(seconds=5), timedelta(seconds=20), timedelta(seconds=10)
+
+
+def _windows_of(row: Row) -> list[datetime]:
+    """Ends of the hopping windows that a row is in."""
+    first = row["at"] - (row["at"] - BEGIN) % EVERY + EVERY
+    return [first, first + EVERY]
+
+
+def windowed(catalog: Mapping[str, str]) -> Golden:
+    """Hopping windows, what is too late for them, and larger windows of the windows."""
+    timed = fz.read_memory(
+        TIMED, schema={**SCHEMA, "at": pa.timestamp("us", "UTC")}, partitions=3, name="timed"
+    ).event_time("at", out_of_order="5s")
+    windows = timed.group_by("user").window(fz.hopping("20s", every="10s"))
+    small = windows.agg(rows=fz.count(), total=fz.col("amount").sum(), last=fz.col("id").last())
+    large = small.group_by().window(fz.tumbling("40s")).agg(rows=fz.col("rows").sum())
+    groups: dict[tuple[str, datetime], list[Row]] = {}
+    late: list[Row] = []
+    frontiers = []
+    for p in range(3):
+        frontier = None
+        for position, row in enumerate(TIMED[p::3]):
+            for end in _windows_of(row):
+                if frontier is not None and end <= frontier - OUT_OF_ORDER:
+                    missed = {"window_start": end - SIZE, "window_end": end}
+                    where = {"partition": f"memory-{p}", "position": position}
+                    late.append({**row, **missed, "watermark": frontier - OUT_OF_ORDER, **where})
+                else:
+                    groups.setdefault((row["user"], end), []).append(row)
+            frontier = max(frontier or row["at"], row["at"])
+        frontiers.append(frontier)
+    reached = min(frontier for frontier in frontiers if frontier) - OUT_OF_ORDER
+    given = [
+        {
+            "user": user,
+            "window_start": end - SIZE,
+            "window_end": end,
+            "rows": len(rows),
+            "total": math.fsum(amounts) if (amounts := _known(rows)) else None,
+            "last": max(rows, key=lambda row: (row["at"], row["id"]))["id"],
+        }
+        for (user, end), rows in groups.items()
+        if end <= reached
+    ]
+    sums: dict[datetime, int] = {}
+    for row in given:
+        start = (
+            BEGIN + (row["window_end"] - timedelta(microseconds=1) - BEGIN) // (2 * SIZE) * 2 * SIZE
+        )
+        sums[start] = sums.get(start, 0) + row["rows"]
+    wide = [
+        {"window_start": start, "window_end": start + 2 * SIZE, "rows": rows}
+        for start, rows in sums.items()
+        if start + 2 * SIZE <= reached
+    ]
+    streams = {"t.w": small, "t.late": small.late, "t.wide": large}
+    return Golden(
+        {name: stream.write_iceberg(name, catalog=catalog) for name, stream in streams.items()},
+        {"t.w": given, "t.late": late, "t.wide": wide},
+    )
+
+
+def _known(rows: list[Row]) -> list[float]:
+    return [row["amount"] for row in rows if row["amount"] is not None]
+
+
 GOLDEN: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -210,5 +289,6 @@ GOLDEN: Mapping[str, Build] = {
         diamond,
         generated,
         filed,
+        windowed,
     )
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,4 +98,7 @@ def _counted(rows: list[Any]) -> Counter[tuple[tuple[str, Any], ...]]:
 
 
 def _items(row: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(name, repr(value)) for name, value in row.items()]
+    return [
+        (name, value.isoformat() if isinstance(value, datetime) else repr(value))
+        for name, value in row.items()
+    ]

@@ -49,7 +49,7 @@ class Processes:
     def run(
         self,
         *,
-        seed: int = 1,
+        seed: int | None = 1,
         workers: int = 1,
         batch_rows: int = 16_384,
         every_s: float = 10.0,
@@ -63,6 +63,8 @@ class Processes:
 
         Parameters
         ----------
+        seed
+            Of the order of work; None: with threads.
         partitions
             How many of them there are by now.
         retain

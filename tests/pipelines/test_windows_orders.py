@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from datetime import timedelta
@@ -240,3 +241,38 @@ def test_minutes_into_hours(seed: int) -> None:
     if apart:
         assert processes.rows("hours") == processes.rows("direct")
     assert processes.rows("hours").total() > 2
+
+
+@pytest.mark.parametrize(("seed", "workers"), [(None, 2), (1, 1), (2, 2), (3, 4)])
+def test_more_keys_than_a_channel_takes(seed: int | None, workers: int) -> None:
+    """Windows are given out in pieces, with barriers and deaths between them."""
+    count, long = 24_000, "x" * 200
+    rng = Random(str(seed))
+    partitions: list[list[Event]] = []
+    for first in (0, count // 2):
+        names = [f"{long}{n}" for n in range(first, first + count // 2)]
+        partitions.append(
+            [
+                {"id": n, "at": BEGIN + timedelta(seconds=n * 12 // count), "user": name, "n": 1}
+                for n, name in enumerate(rng.sample(names, len(names)))
+            ]
+        )
+    for partition in partitions:
+        end = {"id": count, "at": BEGIN + timedelta(seconds=300), "user": "end", "n": 1}
+        partition.append(end)
+
+    def streams(events: fz.Stream) -> dict[str, fz.Stream]:
+        timed = events.event_time("at", out_of_order="0s").group_by("user")
+        small = timed.window(fz.hopping("4s", every="2s")).agg(rows=fz.count())
+        large = small.group_by("user").window(fz.tumbling("60s"))
+        return {"results": large.agg(windows=fz.count(), rows=col("rows").sum())}
+
+    processes = Processes(partitions, streams)
+    for _ in range(3):
+        with contextlib.suppress(Crash):
+            hook = CrashAt(rng.randrange(4, 30))
+            processes.run(seed=seed, workers=workers, batch_rows=4_000, every_s=0.02, hook=hook)
+    processes.run(seed=seed, workers=workers, batch_rows=4_000, every_s=0.02)
+    rows = processes.table()
+    assert len({row["user"] for row in rows}) == len(rows) == count
+    assert all(row["windows"] == row["rows"] == 2 for row in rows)
