@@ -91,9 +91,10 @@ void FromFile(const char* path, F row) {
   close(file);
 }
 
-// Calls each(message) for every message, in the settings that Frazil's source uses.
-template <typename F>
-int64_t Consume(const char* servers, const char* topic, int64_t rows, F each) {
+// Calls begin(number of partitions), then each(message) for every message, in the settings that Frazil's
+// source uses.
+template <typename B, typename F>
+int64_t Consume(const char* servers, const char* topic, int64_t rows, B begin, F each) {
   char error[512];
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   const char* settings[][2] = {{"bootstrap.servers", servers},
@@ -114,6 +115,7 @@ int64_t Consume(const char* servers, const char* topic, int64_t rows, F each) {
   for (int i = 0; i < metadata->topics[0].partition_cnt; ++i) {
     rd_kafka_topic_partition_list_add(list, topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
   }
+  begin(metadata->topics[0].partition_cnt);
   rd_kafka_metadata_destroy(metadata);
   rd_kafka_assign(client, list);
   rd_kafka_queue_t* queue = rd_kafka_queue_get_consumer(client);
@@ -138,10 +140,10 @@ int64_t Consume(const char* servers, const char* topic, int64_t rows, F each) {
 }
 
 // As FromFile, of a topic.
-template <typename F>
-void FromKafka(const char* servers, const char* topic, int64_t rows, F row) {
+template <typename B, typename F>
+void FromKafka(const char* servers, const char* topic, int64_t rows, B begin, F row) {
   std::vector<char> bytes(1 << 16);
-  Consume(servers, topic, rows, [&](const rd_kafka_message_t* message) {
+  Consume(servers, topic, rows, begin, [&](const rd_kafka_message_t* message) {
     if (message->len + simdjson::SIMDJSON_PADDING > bytes.size())
       bytes.resize(2 * message->len + simdjson::SIMDJSON_PADDING);
     std::memcpy(bytes.data(), message->payload, message->len);
@@ -151,13 +153,14 @@ void FromKafka(const char* servers, const char* topic, int64_t rows, F row) {
 
 // usage: PROGRAM file EVENTS.jsonl OUT.parquet | kafka SERVERS TOPIC ROWS OUT.parquet
 //        PROGRAM consume SERVERS TOPIC ROWS    (librdkafka's own part: consumes and counts)
-// Loop: Loop(path of the result), Row(data, size, capacity, partition), Finish().
+// Loop: Loop(path of the result), Begin(partitions), Row(data, size, capacity, partition), Finish().
 template <typename Loop>
 int Main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "consume" && argc == 5) {
-    std::printf("%lld\n",
-                static_cast<long long>(Consume(argv[2], argv[3], std::atoll(argv[4]), [](const auto*) {})));
+    const int64_t rows = Consume(
+        argv[2], argv[3], std::atoll(argv[4]), [](int) {}, [](const auto*) {});
+    std::printf("%lld\n", static_cast<long long>(rows));
     return 0;
   }
   if (!(mode == "file" && argc == 4) && !(mode == "kafka" && argc == 6)) {
@@ -171,9 +174,11 @@ int Main(int argc, char** argv) {
     loop.Row(data, size, capacity, partition);
   };
   if (mode == "file") {
+    loop.Begin(1);
     FromFile(argv[2], row);
   } else {
-    FromKafka(argv[2], argv[3], std::atoll(argv[4]), row);
+    FromKafka(
+        argv[2], argv[3], std::atoll(argv[4]), [&](int partitions) { loop.Begin(partitions); }, row);
   }
   loop.Finish();
   return 0;

@@ -23,6 +23,8 @@ class Loop {
     Check(arrow::compute::Initialize());
   }
 
+  void Begin(int /*partitions*/) {}
+
   void Row(const char* data, size_t size, size_t capacity, int /*partition*/) {
     auto document = parser_.iterate(data, size, capacity);
     auto object = document.get_object();

@@ -77,13 +77,14 @@ class Loop {
  public:
   explicit Loop(const std::string& path) : out_(path, *OutputSchema(), {}, {"revenue"}) {}
 
+  void Begin(int partitions) { latest_.assign(static_cast<size_t>(partitions), kNever); }
+
   void Row(const char* data, size_t size, size_t capacity, int partition) {
     auto document = parser_.iterate(data, size, capacity);
     auto object = document.get_object();
     const int64_t ts = object["ts"].get_int64();
     const std::string_view page = object["page"].get_string();
     const double amount = object["amount"].get_double();
-    while (latest_.size() <= static_cast<size_t>(partition)) latest_.push_back(kNever);
     int64_t& latest = latest_[static_cast<size_t>(partition)];
     const int64_t start = ts - ts % kMinute;
     if (start + kMinute <= latest - kOutOfOrder) return;
