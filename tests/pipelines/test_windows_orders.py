@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections import Counter
 from datetime import timedelta
 from random import Random
 
@@ -80,7 +81,7 @@ def test_any_order_and_crashes(seed: int) -> None:
     assert crashes > 0
 
 
-@pytest.mark.parametrize("cut", [CUTS[0], CUTS[2], CUTS[5]], ids=lambda cut: cut.kind)
+@pytest.mark.parametrize("cut", [CUTS[0], CUTS[2], CUTS[5], CUTS[7]], ids=lambda cut: cut.kind)
 def test_crashed_at_every_step(cut: Cut) -> None:
     """Each step of one run, at each checkpoint; then with another number of workers."""
     rng = Random(5)
@@ -155,6 +156,72 @@ def test_rows_at_the_bounds() -> None:
     assert [row["id"] for row in expected.late] == [6, 7]
     found = {us_of(row["window_start"]) - us_of(BEGIN): row["rows"] for row in processes.table()}
     assert found == {0: 2, 20 * SECOND: 2}
+
+
+def test_rows_at_the_bounds_of_sessions() -> None:
+    """At the gap's end and a microsecond behind it, and at the row watermark, less the lateness."""
+    query = Query(cut=Cut("session", 10, 0), out_of_order=5, lateness=2, keys=())
+    rows = events_at(0, 10, 20, 40, 33, 32, 37)
+    rows[2]["at"] += timedelta(microseconds=1)
+    # Row 3 brings the watermark to 35 s: 33 s is as late as may be, 32 s is later.
+    expected = query.oracle([rows])
+    assert [row["id"] for row in expected.late] == [5]
+    begin = {us_of(row["window_start"]) - us_of(BEGIN): row for row in expected.rows}
+    assert {us: row["rows"] for us, row in begin.items()} == {
+        0: 2,
+        20 * SECOND + 1: 1,
+        33 * SECOND: 3,
+    }
+    assert [row["closed"] for row in begin.values()].count(True) == 2
+    # The session of 20.000001 s is over at 30.000001 s: closed at a watermark behind 32.000001 s.
+    for last, closed in ((37, 1), (38, 2)):
+        events = [*rows[:3], *events_at(last)]
+        processes = Processes([events], query.streams)
+        processes.run(batch_rows=1)
+        assert len(processes.table()) == closed, last
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_windows_and_sessions_of_sessions(seed: int) -> None:
+    """Sessions have event time of their own: none is late for what is computed of them."""
+    rng = Random(seed)
+    partitions = draw_partitions(rng, rows=60, whole=True)
+
+    def streams(events: fz.Stream) -> dict[str, fz.Stream]:
+        timed = events.event_time("at", out_of_order="20s")
+        visits = timed.group_by("user").window(fz.session(gap="3s")).agg(rows=fz.count())
+        total = col("rows").sum()
+        return {
+            "visits": visits,
+            "minutes": visits.group_by().window(fz.tumbling("20s")).agg(rows=total),
+            "stays": visits.group_by("user").window(fz.session(gap="9s")).agg(rows=total),
+        }
+
+    processes = Processes(partitions, streams)
+    for _ in range(3):
+        try:
+            processes.run_drawn(rng, hook=CrashAt(rng.randrange(3, 40)), every_s=0.01)
+        except Crash:
+            continue
+    processes.run_drawn(rng, close_windows=True)
+    visits = processes.table("visits")
+    minutes: Counter[int] = Counter()
+    for row in visits:
+        minutes[us_of(row["window_end"]) // (20 * SECOND) * 20 * SECOND] += row["rows"]
+    found = {us_of(row["window_start"]): row["rows"] for row in processes.table("minutes")}
+    assert found == minutes
+    stays = []
+    for row in sorted(visits, key=lambda row: (str(row["user"]), us_of(row["window_end"]))):
+        user, end = row["user"], us_of(row["window_end"])
+        if stays and stays[-1][0] == user and end <= stays[-1][2]:
+            stays[-1][2:] = [end + 9 * SECOND, stays[-1][3] + row["rows"]]
+        else:
+            stays.append([user, end, end + 9 * SECOND, row["rows"]])
+    assert Counter(map(str, stays)) == Counter(
+        str([row["user"], us_of(row["window_start"]), us_of(row["window_end"]), row["rows"]])
+        for row in processes.table("stays")
+    )
+    assert len(stays) > 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])
