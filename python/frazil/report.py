@@ -56,8 +56,9 @@ class RunReport:
     sources, sinks
         By name.
     late
-        Rows that were too late for a window, once for each window they missed, by the step that
-        refused them. Like the rows of sources they count to the last checkpoint.
+        Rows that were too late for a window, once for each window they missed, by the name of
+        the window, or the id of the step that refused them. Like the rows of sources they count to
+        the last checkpoint.
     seconds
         From the start to the last commit.
     """

@@ -23,7 +23,7 @@ from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions, StateCut
-from frazil.run.event_times import EventTimes, source_names
+from frazil.run.event_times import EventTimes, step_names
 from frazil.run.partitions import Partitions
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 from frazil.run.state_chains import StateChains
@@ -122,7 +122,7 @@ class Coordinator:
         self._admitted: dict[str, list[Found]] = {}
         self._snapshots: dict[str, list[int]] = {}
         self._read: dict[str, int] = {}
-        times = EventTimes(source_names(runnable.plan))
+        times = EventTimes(step_names(runnable.plan))
         self.status = Status(runnable.name, 0, time.monotonic(), times=times)
 
     def stop(self) -> None:
@@ -552,7 +552,7 @@ class Coordinator:
             seconds=seconds,
             sources=sources,
             sinks=sinks,
-            late=dict(status.late),
+            late={status.times.names.get(step, step): n for step, n in status.late.items()},
         )
 
     def _close_log(self) -> None:

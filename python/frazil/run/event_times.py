@@ -31,7 +31,7 @@ class EventTimes:
     Attributes
     ----------
     names
-        The source of each event_time step, by its id.
+        What steps are called, by id; see `step_names`.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -91,7 +91,8 @@ def describe_time(metrics: Mapping[str, Any], times: EventTimes, wall: datetime)
             if "watermark" in node:
                 said.append(f"closed to {time_text(node['watermark'])}")
         if said:
-            lines.append(f"{node.get('name', step)}: {', '.join(said)}")
+            name = times.names.get(step, node.get("name", step))
+            lines.append(f"{name}: {', '.join(said)}")
     return "\n".join(lines) or "no event time"
 
 
@@ -131,19 +132,30 @@ def behind_text(microseconds: int, wall: datetime) -> str:
     return f"{seconds}s behind"
 
 
-def source_names(plan: Mapping[str, Any]) -> dict[str, str]:
-    """The name of the source of each event_time step of a plan; with the step's id behind it where
-    a source has several.
+def step_names(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What people call the steps of a plan that have no name of their own, by id.
+
+    An event_time step goes by its source, with its id behind that where a source has several; one
+    that refuses late rows by the name of its window, if it has one.
     """
     nodes = {node["id"]: node for node in plan["nodes"]}
     found: dict[str, str] = {}
     for node in plan["nodes"]:
         if node["kind"] == "event_time":
-            at = node
-            while at["kind"] != "source":
-                at = nodes[at["input"][0]]
-            found[node["id"]] = at["name"]
-    names = list(found.values())
-    return {
-        step: name if names.count(name) == 1 else f"{name}/{step}" for step, name in found.items()
+            found[node["id"]] = _above(node, "source", nodes)["name"]
+    sources = list(found.values())
+    names = {
+        step: name if sources.count(name) == 1 else f"{name}/{step}" for step, name in found.items()
     }
+    for node in plan["nodes"]:
+        if node["kind"] == "window_aggregate" and node.get("name"):
+            names[_above(node, "window_partial", nodes)["id"]] = node["name"]
+    return names
+
+
+def _above(
+    node: Mapping[str, Any], kind: str, nodes: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    while node["kind"] != kind:
+        node = nodes[node["input"][0]]
+    return node

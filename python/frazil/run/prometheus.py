@@ -122,7 +122,7 @@ class PrometheusEndpoint:
             if "watermark" in node:
                 watermark.add_metric([node["name"]], node["watermark"] / 1e6)
             if "late" in node:
-                late.add_metric([node["name"]], node["late"])
+                late.add_metric([name], node["late"])
             if "state_bytes" in node:
                 state.add_metric([node["name"]], node["state_bytes"])
             for partition, at in node.get("frontiers", {}).items():
