@@ -43,7 +43,7 @@ Result<std::unique_ptr<WindowAggregate>> WindowAggregate::Make(const nlohmann::j
 
 WindowAggregate::~WindowAggregate() {
   for (auto& [name, pane] : tables_) destroy(pane.table.get());
-  if (emission_.has_value() && emission_->made != nullptr) destroy(emission_->made.get());
+  if (emission_ != nullptr && emission_->made != nullptr) destroy(emission_->made.get());
 }
 
 void WindowAggregate::destroy(StateTable* table) {
@@ -166,7 +166,7 @@ Result<Progress> WindowAggregate::advance(int, Timestamp to, Output& out) {
 Result<Progress> WindowAggregate::emit(Output& out) {
   std::vector<std::byte*> rows;
   while (true) {
-    if (!emission_.has_value()) {
+    if (emission_ == nullptr) {
       const auto end = next_end();
       if (!end.has_value()) break;
       FZ_TRY(begin(*end));
@@ -210,14 +210,14 @@ Status WindowAggregate::begin(Timestamp end) {
     default: {
       const auto found = tables_.find({panes_.start(end), kWatermarkMin});
       FZ_CHECK(found != tables_.end());
-      emission_.emplace(Emission{end, found->second.table.get(), nullptr, {}});
+      emission_ = std::make_unique<Emission>(Emission{end, found->second.table.get(), nullptr, {}});
       return Status::OK();
     }
   }
 }
 
 Status WindowAggregate::begin_hopping(Timestamp end) {
-  emission_.emplace();
+  emission_ = std::make_unique<Emission>();
   emission_->end = end;
   FZ_ASSIGN(emission_->made, table(false));
   emission_->table = emission_->made.get();
@@ -240,7 +240,7 @@ Status WindowAggregate::begin_cumulating(Timestamp end) {
     FZ_TRY(merge(running->table.get(), *at->second.table));
     drop(at++);
   }
-  emission_.emplace(Emission{end, running->table.get(), nullptr, {}});
+  emission_ = std::make_unique<Emission>(Emission{end, running->table.get(), nullptr, {}});
   return Status::OK();
 }
 

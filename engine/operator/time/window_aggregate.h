@@ -101,7 +101,7 @@ class WindowAggregate : public Operator {
   arrow::MemoryPool* const pool_;
   EncodedKeys encoded_;
   std::map<Name, Pane> tables_;
-  std::optional<Emission> emission_;
+  std::unique_ptr<Emission> emission_;
   Timestamp due_ = kWatermarkMin;     // windows that end by then are to be closed
   Timestamp closed_ = kWatermarkMin;  // and by then are
   std::vector<Name> dropped_;         // tables that a checkpoint has and that are gone
