@@ -69,9 +69,9 @@ def test_any_order_and_crashes(seed: int) -> None:
     straight.run(close_windows=True)
     processes = Processes(partitions, query.streams)
     crashes = 0
-    for _ in range(5):
+    for step in (6, *rng.sample(range(3, 40), 4)):
         try:
-            hook = CrashAt(rng.randrange(3, 40))
+            hook = CrashAt(step)
             processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
         except Crash:
             crashes += 1
@@ -343,3 +343,34 @@ def test_more_keys_than_a_channel_takes(seed: int | None, workers: int) -> None:
     rows = processes.table()
     assert len({row["user"] for row in rows}) == len(rows) == count
     assert all(row["windows"] == row["rows"] == 2 for row in rows)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_union_of_streams_with_times_of_their_own(seed: int) -> None:
+    """Each judges its rows by its own out_of_order; a window waits for both."""
+    rng, cut = Random(seed), CUTS[seed]
+    partitions = draw_partitions(rng, whole=True)
+
+    def streams(events: fz.Stream) -> dict[str, fz.Stream]:
+        even = events.filter(col("id") % 2 == 0).event_time("at", out_of_order="0s")
+        odd = events.filter(col("id") % 2 == 1).event_time("at", out_of_order="20s")
+        windows = even.union(odd).group_by("user").window(cut.window)
+        results = windows.agg(rows=fz.count(), total=col("n").sum(), last=col("id").last())
+        return {"results": results, "late": results.late}
+
+    straight, processes = Processes(partitions, streams), Processes(partitions, streams)
+    straight.run(close_windows=True)
+    for step in rng.sample(range(3, 40), 3):
+        with contextlib.suppress(Crash):
+            processes.run_drawn(rng, hook=CrashAt(step), every_s=0.01, batch_rows=1)
+    processes.run_drawn(rng, close_windows=True)
+    for name in ("results", "late"):
+        assert processes.rows(name) == straight.rows(name)
+    late: list[Event] = []
+    for rest, out_of_order in ((0, 0), (1, 20)):
+        half = [
+            [{**event, "place": n} for n, event in enumerate(events) if event["id"] % 2 == rest]
+            for events in partitions
+        ]
+        late += Query(cut=cut, out_of_order=out_of_order).oracle(half).late
+    assert straight.rows("late") == counted(late)
