@@ -12,6 +12,8 @@ import frazil as fz
 import pytest
 from frazil import col
 
+from tests.e2e.lake import CHECKPOINT, Lake
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -114,3 +116,29 @@ def test_windows_over_runs(kafka: Kafka, tmp_path: Path) -> None:
 
     with pytest.raises(fz.PlanError, match="close_windows"):
         pipeline(kafka, topic, tmp_path).run(until="now", quiet=True)
+
+
+def test_open_windows_are_kept_on_s3(kafka: Kafka, lake: Lake) -> None:
+    topic = kafka.create_topic(partitions=2)
+    partitions = [clicks(seed, 200) for seed in range(10, 12)]
+
+    def pipeline(workers: int) -> fz.Pipeline:
+        rows = fz.read_kafka(topic, servers=kafka.bootstrap, format="json", schema=Click)
+        timed = rows.event_time("at", out_of_order=f"{DISORDER_S}s")
+        minutes = timed.group_by("page").window(fz.tumbling("1m")).agg(total=col("n").sum())
+        sink = minutes.write_iceberg("clicks.minutes", catalog=lake.catalog)
+        return fz.Pipeline("clicks_s3", sink, checkpoint=CHECKPOINT, workers=workers)
+
+    for begin, end in ((0, 80), (80, 200)):
+        for number, rows in enumerate(partitions):
+            kafka.produce(topic, [click(*row) for row in rows[begin:end]], partition=number)
+        # Another number of workers has the keys of other ones.
+        pipeline(workers=1 if begin else 2).run(until="now", quiet=True, close_windows=end == 200)
+    windows, _ = expected(partitions)
+    found = Counter(
+        {
+            (row["page"], int((row["window_start"] - START).total_seconds()) // 60): row["total"]
+            for row in lake.read("clicks.minutes").to_pylist()
+        }
+    )
+    assert found == windows
