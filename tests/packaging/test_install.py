@@ -34,7 +34,7 @@ os.environ["STORE_KEY"] = "testing"
 catalog = {{
     "type": "sql",
     "uri": "sqlite:///catalog.db",
-    "warehouse": "s3://{bucket}/warehouse",
+    "warehouse": "s3://{bucket}/{folder}",
     "s3.endpoint": "{endpoint}",
     "s3.access-key-id": fz.secret("STORE_KEY"),
     "s3.secret-access-key": fz.secret("STORE_KEY"),
@@ -107,7 +107,8 @@ def test_exit_code_after_s3(
     installed: Path, tmp_path: Path, endpoint: str, bucket: str, last: str, code: int
 ) -> None:
     """Arrow's S3 must be finalised before the process ends, or it aborts after a good run."""
-    program = INTO_S3.format(bucket=bucket, endpoint=endpoint) + last
+    # A catalog of its own, so a warehouse of its own: the log of another would name another table.
+    program = INTO_S3.format(bucket=bucket, folder=f"ends-{code}", endpoint=endpoint) + last
     done = python(installed, program, tmp_path)
     assert done.returncode == code, (done.returncode, done.stderr)
     if code == 0:
