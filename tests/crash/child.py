@@ -111,8 +111,10 @@ def make_hook(run: Run) -> Callable[[str], None]:
             case "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "stop":
+                # To this thread: of a signal to the process another thread may be the first to
+                # know, and this one would go on for a while, into a transaction.
                 with _database:
-                    os.kill(os.getpid(), signal.SIGSTOP)
+                    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             case "raise":
                 raise Reached(reached)
 
