@@ -15,6 +15,8 @@ namespace {
 // Event time that a chunk counts for at most when partitions are aligned (us): 30 days.
 constexpr int64_t kChunkSpan = int64_t{30} * 24 * 3600 * 1'000'000;
 
+bool InRange(Timestamp time) { return time >= -kEventTimeMax && time <= kEventTimeMax; }
+
 std::string TimeText(Timestamp us) { return IsoTimestamp(us, arrow::TimeUnit::MICRO, true); }
 
 }  // namespace
@@ -128,7 +130,9 @@ Result<Batch> EventTime::without_bad(Batch batch, std::shared_ptr<arrow::Int64Ar
   if (max_ahead_ >= 0) {
     stored = std::static_pointer_cast<arrow::Int64Array>(MarkOf(batch, kRecordTimeMark));
   }
-  if ((*times)->null_count() == 0 && stored == nullptr) return batch;
+  const int64_t* at = (*times)->raw_values();
+  const bool in_range = std::all_of(at, at + (*times)->length(), InRange);
+  if ((*times)->null_count() == 0 && stored == nullptr && in_range) return batch;
   const auto positions = std::static_pointer_cast<arrow::Int64Array>(MarkOf(batch, kPositionMark));
   std::vector<RejectedRow> rejected;
   arrow::BooleanBuilder good(pool_);
@@ -137,6 +141,9 @@ Result<Batch> EventTime::without_bad(Batch batch, std::shared_ptr<arrow::Int64Ar
     std::string reason;
     if ((*times)->IsNull(i)) {
       reason = "a row without an event time has no place in the stream";
+    } else if (!InRange((*times)->Value(i))) {
+      reason = "event time " + std::to_string((*times)->Value(i)) +
+               " us after 1970 is out of range: at most 146,000 years from 1970";
     } else if (stored != nullptr && !stored->IsNull(i) && (*times)->Value(i) > stored->Value(i) &&
                (*times)->Value(i) - stored->Value(i) > max_ahead_) {
       reason = "event time " + TimeText((*times)->Value(i)) +

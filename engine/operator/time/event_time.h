@@ -22,14 +22,18 @@ namespace frazil {
 Result<std::shared_ptr<arrow::Int64Array>> MicrosOf(const std::shared_ptr<arrow::Array>& column,
                                                     arrow::MemoryPool* pool);
 
+// The furthest event time from 1970, about 146,000 years (us): the bounds of windows, which are of ten years
+// at most or a thousand units of a calendar, can be computed from any time up to it without overflow.
+constexpr Timestamp kEventTimeMax = Timestamp{1} << 62;
+
 // Gives the rows of one source their event time. It keeps the frontier F of every partition this worker
 // reads, the largest event time so far; a row stands at the row watermark F - D of the rows before it in its
 // partition (D: out_of_order), whatever the batches are. Rows behind theirs (out of bound) carry it in the
 // mark kRowWatermarkMark. The promise is the least F - D of all partitions; a partition without a row holds
 // it.
 //
-// A row without a time, or further ahead of the time its record was stored than max_ahead, is rejected as a
-// bad row of its source, and moves nothing.
+// A row without a time, with one beyond kEventTimeMax or before -kEventTimeMax, or further ahead of the time
+// its record was stored than max_ahead, is rejected as a bad row of its source, and moves nothing.
 class EventTime : public Operator {
  public:
   using Reject = std::function<Status(const std::vector<RejectedRow>&)>;

@@ -167,12 +167,15 @@ TEST(EventTime, RejectsRowsTooFarAheadAndIsNotMovedByThem) {
   EXPECT_EQ(timed.time->promise(), 1090);
 }
 
-TEST(EventTime, KeepsItsBoundsAtTheEndsOfTime) {
+TEST(EventTime, RejectsTimesFromWhichNoWindowCanBeComputed) {
   Timed timed;
   timed.time->add_partition(0, "p", kWatermarkMin);
-  timed.give(Rows({kWatermarkMin + 3, kWatermarkMin + 3}));
-  EXPECT_EQ(timed.time->promise(), kWatermarkMin);
-  EXPECT_EQ(timed.marks(), "- - ");
+  timed.give(Rows({kWatermarkMin + 3, -kEventTimeMax, 100, kWatermarkMax, kEventTimeMax + 1, kEventTimeMax}));
+  ASSERT_EQ(timed.rejected.size(), 3u);
+  EXPECT_NE(timed.rejected[0].reason.find("out of range"), std::string::npos);
+  EXPECT_EQ(timed.rejected[1].position, 3);
+  EXPECT_EQ(timed.out.batches.at(0).rows(), 3);
+  EXPECT_EQ(timed.time->promise(), kEventTimeMax - 10);
 }
 
 TEST(Micros, ComeFromEveryUnit) {

@@ -59,8 +59,6 @@ class Panes {
   int64_t every() const { return spec_.every; }
   // Start of the window that ends then.
   Timestamp start(Timestamp end) const;
-  // Windows of one pane.
-  int64_t windows() const { return (spec_.size) / spec_.every; }
 
  private:
   Timestamp floor(Timestamp time, int64_t by) const;
