@@ -52,15 +52,17 @@ demo: build ## a stream into a table, killed on the way: the main job, with no s
 demo-s3: build services ## the same with a real Kafka broker and a real S3 server
 	$(PY) -m demo --services
 
-bench: build ## CPU, speed and memory of W1 and W2 beside a bare loop and DuckDB (bench/README.md)
+bench: build ## CPU, speed and memory of W1 to W3 beside a bare loop and DuckDB (bench/README.md)
 	cmake --build $(BUILD) --target bare
 	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w1 --events 1000000 --peers bare,duckdb
 	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w2 --events 1000000 --peers bare,duckdb
+	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w3 --events 1000000 --peers bare,duckdb
 
 bench-quick: build ## the same once, with 100,000 events: does it run, is it right
 	cmake --build $(BUILD) --target bare
 	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w1 --events 100000 --runs 1 --peers bare,duckdb
 	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w2 --events 100000 --runs 1 --peers bare,duckdb
+	FRAZIL_BUILD=$(BUILD) $(PY) -m bench w3 --events 100000 --runs 1 --peers bare,duckdb
 
 docs: build ## write the page of expressions; check code, links and tables of the documentation
 	$(PY) scripts/expression_page.py

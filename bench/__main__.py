@@ -1,4 +1,4 @@
-"""python -m bench w1|w2|freshness; see bench/README.md."""
+"""python -m bench w1|w2|w3|freshness; see bench/README.md."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 WORKLOADS = {
     "w1": "events -> filter -> project -> table",
     "w2": "events -> count and sum of each page and minute -> table",
+    "w3": "events -> sessions of each user -> table",
 }
 
 

@@ -26,7 +26,7 @@ class Bare:
 
     name = "bare"
     sources = frozenset({"file", "kafka"})
-    workloads = frozenset({"w1", "w2"})
+    workloads = frozenset({"w1", "w2", "w3"})
     exact = False
 
     def prepare(self) -> None:

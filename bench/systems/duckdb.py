@@ -15,7 +15,7 @@ class Duckdb:
 
     name = "duckdb"
     sources = frozenset({"file"})
-    workloads = frozenset({"w1", "w2"})
+    workloads = frozenset({"w1", "w2", "w3"})
     exact = False
 
     def prepare(self) -> None:

@@ -13,7 +13,7 @@ class Frazil:
 
     name = "frazil"
     sources = frozenset({"file", "kafka"})
-    workloads = frozenset({"w1", "w2"})
+    workloads = frozenset({"w1", "w2", "w3"})
     exact = True
 
     def prepare(self) -> None:

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.json as pj
 
 BLOCK_BYTES = 16 << 20
+NEVER = np.iinfo(np.int64).min // 2
 TYPES = {
     "id": pa.int64(),
     "ts": pa.int64(),
@@ -103,3 +105,12 @@ def read(path: Path, names: Sequence[str]) -> Iterable[pa.RecordBatch]:
 def times(milliseconds: pa.Array) -> pa.Array:
     """Make timestamps of epoch milliseconds."""
     return pa.array((milliseconds.to_numpy() * 1000).astype("datetime64[us]"))
+
+
+def watermarks(time: np.ndarray, partitions: int, out_of_order: int) -> np.ndarray:
+    """Each row's watermark, of the rows before it in its partition."""
+    before = np.full(len(time), NEVER)
+    for partition in range(partitions):
+        latest = np.maximum.accumulate(time[partition::partitions])
+        before[partition::partitions][1:] = latest[:-1] - out_of_order
+    return before

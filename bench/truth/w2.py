@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from bench.truth.truth import Truth, read, times
+from bench.truth.truth import Truth, read, times, watermarks
 
 OUT_OF_ORDER_MS = 2_000
 MINUTE_MS = 60_000
-NEVER = np.iinfo(np.int64).min // 2
 
 
 class W2(Truth):
@@ -38,7 +37,7 @@ class W2(Truth):
         table = pa.Table.from_batches(read(path, ("ts", "page", "amount")))
         time = table["ts"].to_numpy()
         start = time - time % MINUTE_MS
-        kept = start + MINUTE_MS > watermarks(time, partitions)
+        kept = start + MINUTE_MS > watermarks(time, partitions, OUT_OF_ORDER_MS)
         pages = table["page"].combine_chunks().dictionary_encode()
         page = pages.indices.to_numpy().astype(np.int64)
         group = (start << 20 | page)[kept]
@@ -56,15 +55,6 @@ class W2(Truth):
             ],
             ["page", "window_start", "window_end", "events", "revenue"],
         )
-
-
-def watermarks(time: np.ndarray, partitions: int) -> np.ndarray:
-    """Each row's watermark, of the rows before it in its partition."""
-    before = np.full(len(time), NEVER)
-    for partition in range(partitions):
-        latest = np.maximum.accumulate(time[partition::partitions])
-        before[partition::partitions][1:] = latest[:-1] - OUT_OF_ORDER_MS
-    return before
 
 
 def exact_sums(values: np.ndarray, first: np.ndarray) -> list[float]:

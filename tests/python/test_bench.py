@@ -23,7 +23,7 @@ def run_bench(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("workload", ["w1", "w2"])
+@pytest.mark.parametrize("workload", ["w1", "w2", "w3"])
 def test_a_workload_writes_a_checked_result(workload, run_bench, tmp_path, capsys):
     out = tmp_path / "result.json"
     assert run_bench(workload, "--events", "2000", "--runs", "1", "--json", str(out)) == 0
@@ -71,11 +71,12 @@ def test_a_changed_row_is_noticed(tmp_path, monkeypatch):
 
 def test_late_rows_and_sums_of_the_truth(tmp_path):
     """Of two partitions, and where plain sums of doubles are not exact."""
-    from bench.truth.w2 import MINUTE_MS, NEVER, W2, exact_sums, watermarks
+    from bench.truth.truth import NEVER, watermarks
+    from bench.truth.w2 import MINUTE_MS, W2, exact_sums
 
     time = np.array([5_000, 1_000, 4_000, 9_000, 20_000, 1_000])
-    assert watermarks(time, 1).tolist() == [NEVER, 3_000, 3_000, 3_000, 7_000, 18_000]
-    assert watermarks(time, 2).tolist() == [NEVER, NEVER, 3_000, -1_000, 3_000, 7_000]
+    assert watermarks(time, 1, 2_000).tolist() == [NEVER, 3_000, 3_000, 3_000, 7_000, 18_000]
+    assert watermarks(time, 2, 2_000).tolist() == [NEVER, NEVER, 3_000, -1_000, 3_000, 7_000]
     tenths = np.array([0.1] * 10 + [1e9, 0.05, 0.03])
     assert exact_sums(tenths, np.array([0, 10])) == [math.fsum(tenths[:10]), math.fsum(tenths[10:])]
 
@@ -87,3 +88,19 @@ def test_late_rows_and_sums_of_the_truth(tmp_path):
     for partitions, expected in ((1, [1, 2]), (2, [2, 2]), (4, [2, 2])):
         (batch,) = W2().rows(path, partitions)
         assert batch["events"].to_pylist() == expected
+
+
+def test_sessions_of_the_truth(tmp_path):
+    """A gap that is just long enough, rows in another order, a user in two sessions, a late row."""
+    from bench.truth.w3 import GAP_MS, W3
+
+    path = tmp_path / "events.jsonl"
+    rows = [(9_000, "a"), (7_000, "b"), (5_000, "a"), (9_000 + GAP_MS, "a"), (70_001, "a")]
+    rows.append((65_000, "c"))  # behind by more than is allowed
+    path.write_text("".join(f'{{"ts": {ts}, "user": "{user}"}}\n' for ts, user in rows))
+    (batch,) = W3().rows(path, 1)
+    found = [(row["user"], row["events"]) for row in batch.to_pylist()]
+    assert sorted(found) == [("a", 1), ("a", 3), ("b", 1)]
+    (first,) = (row for row in batch.to_pylist() if row["events"] == 3)
+    length = first["window_end"] - first["window_start"]
+    assert length.total_seconds() == (9_000 + GAP_MS - 5_000 + GAP_MS) / 1000

@@ -306,6 +306,7 @@ def test_figures_are_those_that_were_measured() -> None:
         "from a file": ["w1-file", "w1-file-bytewax"],
         "from Kafka": ["w1-kafka"],
         "windows, from a file": ["w2-file"],
+        "sessions, from a file": ["w3-file", "w3-file-bytewax"],
     }
     results = ROOT / "bench" / "results"
     for heading, files in tables.items():

@@ -35,7 +35,24 @@ WHERE start + 60000 > watermark
 GROUP BY page, start
 """
 
-WORKLOADS = {"w1": (W1, tuple(COLUMNS)), "w2": (W2, ("ts", "page", "amount"))}
+# No row is refused: they are less than 5 s out of order. The sum's frame ends with the last row of
+# the same time, so that it does not matter which of those the session begins with.
+W3 = """
+SELECT "user", make_timestamp_ms(min(ts)) AS window_start,
+       make_timestamp_ms(max(ts) + 30000) AS window_end, count(*) AS events
+FROM (SELECT "user", ts, sum(begins) OVER (PARTITION BY "user" ORDER BY ts) AS session
+      FROM (SELECT "user", ts,
+                   CASE WHEN ts - lag(ts) OVER (PARTITION BY "user" ORDER BY ts) <= 30000
+                        THEN 0 ELSE 1 END AS begins
+            FROM {events}))
+GROUP BY "user", session
+"""
+
+WORKLOADS = {
+    "w1": (W1, tuple(COLUMNS)),
+    "w2": (W2, ("ts", "page", "amount")),
+    "w3": (W3, ("ts", "user")),
+}
 
 
 def main() -> None:

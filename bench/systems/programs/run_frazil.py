@@ -28,6 +28,13 @@ class View(fz.Schema):
     amount: float
 
 
+class Visit(fz.Schema):
+    """The columns that W3 reads."""
+
+    ts: datetime = fz.field(time_unit="ms")
+    user: str
+
+
 def w1(events: fz.Stream) -> fz.Stream:
     """Filter and project."""
     return events.filter(Event.amount > 10).with_columns(total=Event.amount * Event.quantity)
@@ -43,7 +50,17 @@ def w2(events: fz.Stream) -> fz.Stream:
     )
 
 
-WORKLOADS = {"w1": (Event, w1), "w2": (View, w2)}
+def w3(events: fz.Stream) -> fz.Stream:
+    """Sessions of each user."""
+    return (
+        events.event_time("ts", out_of_order="5s")
+        .group_by("user")
+        .window(fz.session(gap="30s"))
+        .agg(events=fz.count())
+    )
+
+
+WORKLOADS = {"w1": (Event, w1), "w2": (View, w2), "w3": (Visit, w3)}
 
 
 def main() -> None:
