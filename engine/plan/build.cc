@@ -5,6 +5,7 @@
 #include "expr/expr.h"
 #include "operator/call_function.h"
 #include "operator/filter.h"
+#include "operator/join/lookup.h"
 #include "operator/project.h"
 #include "operator/time/session_aggregate.h"
 #include "operator/time/session_partial.h"
@@ -60,6 +61,10 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return PartialSchema(node.spec, *input);
     case NodeKind::kWindowAggregate:
       return WindowSchema(node.spec, *input);
+    case NodeKind::kLookup: {
+      FZ_ASSIGN(const LookupSpec spec, ParseLookup(node.spec));
+      return LookupSchema(spec, *input);
+    }
     case NodeKind::kUdf: {
       FZ_ASSIGN(const SchemaPtr column, ParseSchema(node.spec.at("returns").get<std::string>()));
       if (column->num_fields() != 1) {
@@ -113,6 +118,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const Schem
       FZ_ASSIGN(BatchFunction function, FunctionOf(node, context));
       return std::make_unique<MapBatches>(node.spec.at("function").get<std::string>(), std::move(function));
     }
+    case NodeKind::kLookup:
+      return LookupJoin::Make(node.spec, *input, context);
     case NodeKind::kUdf:
       return MakeUdf(node, input, context);
     case NodeKind::kWindowPartial:

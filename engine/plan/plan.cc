@@ -20,7 +20,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"sink", NodeKind::kSink},
       {"event_time", NodeKind::kEventTime},
       {"window_partial", NodeKind::kWindowPartial},
-      {"window_aggregate", NodeKind::kWindowAggregate}};
+      {"window_aggregate", NodeKind::kWindowAggregate},
+      {"lookup", NodeKind::kLookup}};
   return kinds;
 }
 

@@ -23,6 +23,7 @@ enum class NodeKind {
   kWindowPartial,
   kExchange,
   kWindowAggregate,
+  kLookup,
   kSink
 };
 

@@ -117,8 +117,22 @@ class PyJob {
     }();
     ThrowIfError(restored);
   }
-  void barrier(Epoch epoch, const std::vector<std::string>& full) {
-    ThrowIfError(live().barrier(epoch, {full.begin(), full.end()}));
+  void barrier(Epoch epoch, const std::vector<std::string>& full, const std::vector<std::string>& lookups) {
+    ThrowIfError(live().barrier(epoch, {full.begin(), full.end()}, {lookups.begin(), lookups.end()}));
+  }
+  // (rows, bytes) of a lookup table, which is given as an Arrow stream.
+  nb::tuple load(const std::string& lookup, nb::handle schema, nb::handle rows) {
+    Job& job = live();
+    const auto columns = ImportSchema(schema);
+    auto batches = ImportBatches(rows);
+    auto loaded = [&] {
+      nb::gil_scoped_release release;
+      auto made = job.load(lookup, columns, batches);
+      batches.clear();
+      return made;
+    }();
+    const nlohmann::json size = ValueOrThrow(std::move(loaded));
+    return nb::make_tuple(size.at("rows").get<int64_t>(), size.at("bytes").get<int64_t>());
   }
   std::vector<std::tuple<std::string, int, bool, nb::object>> take_state() {
     std::vector<std::tuple<std::string, int, bool, nb::object>> taken;
@@ -173,7 +187,9 @@ void init_job(nb::module_& m) {
       .def("expect", &PyJob::expect)
       .def("restore", &PyJob::restore)
       .def("start", &PyJob::start)
-      .def("barrier", &PyJob::barrier)
+      .def("barrier", &PyJob::barrier, nb::arg("epoch"), nb::arg("full"),
+           nb::arg("lookups") = std::vector<std::string>{})
+      .def("load", &PyJob::load)
       .def("take_state", &PyJob::take_state)
       .def("committed", &PyJob::committed)
       .def("wait", &PyJob::wait)

@@ -12,6 +12,7 @@ void init_capsule(nb::module_& m);
 void init_expr(nb::module_& m);
 void init_iceberg(nb::module_& m);
 void init_job(nb::module_& m);
+void init_lookup(nb::module_& m);
 void init_sink(nb::module_& m);
 void init_time(nb::module_& m);
 

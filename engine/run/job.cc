@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "connector/registry.h"
+#include "operator/join/lookup.h"
 #include "state/key.h"
 #include "state/snapshot_file.h"
 
@@ -247,7 +248,41 @@ Status Job::restore(const std::string& node, const std::shared_ptr<arrow::Buffer
   return Status::OK();
 }
 
+std::vector<const PlanNode*> Job::lookup_nodes(const std::string& lookup) const {
+  std::vector<const PlanNode*> found;
+  for (const PlanNode& node : plan_.nodes) {
+    if (node.kind == NodeKind::kLookup && node.spec.at("dimension").at("name") == lookup)
+      found.push_back(&node);
+  }
+  return found;
+}
+
+Result<nlohmann::json> Job::load(const std::string& lookup, const std::shared_ptr<arrow::Schema>& schema,
+                                 const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches) {
+  Dimensions made;
+  int64_t rows = 0, bytes = 0;
+  for (const auto& batch : batches) rows += batch->num_rows();
+  for (const PlanNode* node : lookup_nodes(lookup)) {
+    FZ_ASSIGN(LookupSpec spec, ParseLookup(node->spec));
+    FZ_ASSIGN(made[node->id], Dimension::Make(std::move(spec.dimension), schema, batches));
+    bytes += made[node->id]->bytes();
+  }
+  if (made.empty()) return Error(ErrorKind::kInternal, "no step looks into " + lookup);
+  std::lock_guard lock(mutex_);
+  for (auto& [node, table] : made) loaded_[node] = std::move(table);
+  return nlohmann::json{{"rows", rows}, {"bytes", bytes}};
+}
+
 Status Job::start() {
+  for (const PlanNode& node : plan_.nodes) {
+    if (node.kind == NodeKind::kLookup && !loaded_.contains(node.id)) {
+      return Error(ErrorKind::kInternal, "lookup " + node.name + " is not loaded");
+    }
+  }
+  for (const auto& worker : workers_) {
+    for (const auto& stage : worker->stages()) stage->use(loaded_);
+  }
+  loaded_.clear();
   if (options_.simulated) return Status::OK();
   for (const auto& worker : workers_) {
     threads_.emplace_back([this, each = worker.get()] { run(each); });
@@ -304,7 +339,8 @@ void Job::simulate(int64_t steps) {
   }
 }
 
-Status Job::barrier(Epoch epoch, std::set<std::string> full) {
+Status Job::barrier(Epoch epoch, std::set<std::string> full, const std::set<std::string>& lookups) {
+  Dimensions tables;
   {
     std::lock_guard lock(mutex_);
     if (epoch_.parts > 0 || epoch_.pending > 0)
@@ -319,12 +355,18 @@ Status Job::barrier(Epoch epoch, std::set<std::string> full) {
                      {"frontiers", nlohmann::json::object()},
                      {"late", nlohmann::json::object()}};
     epoch_.since = std::chrono::steady_clock::now();
+    for (const std::string& lookup : lookups) {
+      for (const PlanNode* node : lookup_nodes(lookup)) {
+        if (auto found = loaded_.extract(node->id); !found.empty()) tables.insert(std::move(found));
+      }
+    }
   }
   for (const auto& worker : workers_) {
     Control control;
     control.kind = Control::Kind::kBarrier;
     control.epoch = epoch;
     control.full = full;
+    control.lookups = tables;
     worker->tell(std::move(control));
   }
   return Status::OK();

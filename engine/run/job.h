@@ -60,11 +60,19 @@ class Job {
   // The next epoch has their frontiers.
   Status expect(const nlohmann::json& partitions);
 
+  // Takes the rows of a lookup table, by the name it has in the plan, with all columns that steps need of it,
+  // and makes their indexes. Any thread; the flow goes on. Used from start(), or from the barrier that names
+  // it. Gives {"rows","bytes"}; errors as Dimension::Make.
+  Result<nlohmann::json> load(const std::string& lookup, const std::shared_ptr<arrow::Schema>& schema,
+                              const std::vector<std::shared_ptr<arrow::RecordBatch>>& batches);
+
+  // Every lookup table is loaded by then.
   Status start();
 
   // Cuts an epoch: answered by the event "epoch". One at a time; numbers grow by one. Operators in `full`
-  // write all of their state, the others what changed since the last epoch.
-  Status barrier(Epoch epoch, std::set<std::string> full = {});
+  // write all of their state, the others what changed since the last epoch. Rows behind the barrier are
+  // looked up in what was loaded last of `lookups`.
+  Status barrier(Epoch epoch, std::set<std::string> full = {}, const std::set<std::string>& lookups = {});
 
   // State files of the epoch that was answered last, once.
   struct StateFile {
@@ -122,6 +130,7 @@ class Job {
                    const Result<std::vector<std::shared_ptr<arrow::Buffer>>>& files);
   Result<std::vector<Control>> controls(const nlohmann::json& partitions, Control::Kind kind) const;
   int number_of(const std::string& node) const;
+  std::vector<const PlanNode*> lookup_nodes(const std::string& lookup) const;
   void answer_if_whole();
   void fail(const Status& status);
   void note_ended();
@@ -133,6 +142,7 @@ class Job {
   PartitionNames partitions_;
   std::map<std::string, std::set<size_t>> readers_;  // workers that read partitions of a source
   std::vector<StateFile> ready_state_;
+  Dimensions loaded_;  // lookup tables that are not in use yet
   std::shared_ptr<arrow::internal::ThreadPool> io_;
   std::vector<std::pair<std::string, std::unique_ptr<Enumerator>>> enumerators_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "connector/registry.h"
+#include "operator/join/lookup.h"
 #include "plan/build.h"
 #include "state/snapshot_file.h"
 
@@ -174,8 +175,15 @@ Status Stage::receive(int inbound) {
   return Status::OK();
 }
 
-void Stage::start_barrier(Epoch epoch, std::set<std::string> full) {
+void Stage::use(const Dimensions& lookups) {
+  for (const auto& [node, table] : lookups) {
+    if (auto* join = dynamic_cast<LookupJoin*>(find_operator(node))) join->use(table);
+  }
+}
+
+void Stage::start_barrier(Epoch epoch, std::set<std::string> full, Dimensions lookups) {
   full_ = std::move(full);
+  lookups_ = std::move(lookups);
   if (sources_.empty()) return;
   aligning_ = epoch;
   control_barrier_ = true;
@@ -208,6 +216,7 @@ Result<bool> Stage::cut(EpochPart* part) {
   for (Inbound& in : inbound_) in.blocked = false;
   aligning_ = 0;
   control_barrier_ = false;
+  use(std::exchange(lookups_, {}));
   return true;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "operator/join/dimension.h"
 #include "operator/time/event_time.h"
 #include "plan/stages.h"
 #include "run/epoch_part.h"
@@ -42,8 +43,9 @@ class Stage {
 
   // The control thread's barrier: sources give no row until the epoch is cut here. Stages without sources
   // ignore it.
-  // Operators in `full` write all of their state, the others what changed.
-  void start_barrier(Epoch epoch, std::set<std::string> full = {});
+  // Operators in `full` write all of their state, the others what changed. Rows behind the barrier are looked
+  // up in `lookups`, where these have a table for the step.
+  void start_barrier(Epoch epoch, std::set<std::string> full = {}, Dimensions lookups = {});
   // True while a barrier is under way here.
   bool aligning() const { return aligning_ != 0; }
   // Cuts the epoch once every input has delivered its barrier and nothing is unfinished. Gives true and fills
@@ -71,6 +73,8 @@ class Stage {
   Status end_if_drained();
 
   const std::vector<std::unique_ptr<StageNode>>& nodes() const { return nodes_; }
+  // Gives lookup steps their tables: before the first batch, and when an epoch has been cut.
+  void use(const Dimensions& lookups);
   // The operator of a node, by id; null if it is not in this stage or has none.
   Operator* find_operator(const std::string& id) const;
 
@@ -99,6 +103,7 @@ class Stage {
   std::vector<int> source_numbers_;  // their nodes of the plan
   std::vector<Timed> times_;
   std::set<std::string> full_;  // operators that write all of their state at the barrier that is under way
+  Dimensions lookups_;          // for the rows behind it
   std::vector<bool> source_ended_;
   std::vector<Inbound> inbound_;
   std::vector<Channel*> outgoing_;

@@ -132,7 +132,7 @@ Result<bool> Worker::poll(const Choice& choice) {
 Status Worker::handle(Control control) {
   switch (control.kind) {
     case Control::Kind::kBarrier:
-      for (const auto& stage : stages_) stage->start_barrier(control.epoch, control.full);
+      for (const auto& stage : stages_) stage->start_barrier(control.epoch, control.full, control.lookups);
       break;
     case Control::Kind::kExpect:
     case Control::Kind::kAssign:

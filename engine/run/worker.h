@@ -24,6 +24,7 @@ struct Control {
   Kind kind = Kind::kBarrier;
   Epoch epoch = 0;
   std::set<std::string> full;      // kBarrier: operators that write all of their state
+  Dimensions lookups;              // kBarrier: tables for the rows behind it
   std::vector<std::string> aside;  // kAssign: sources of which this worker reads nothing, and others do
   std::map<std::string, std::map<std::string, Timestamp>>
       frontiers;                                              // kAssign, by event_time node and partition

@@ -20,6 +20,7 @@ from frazil.errors import (
     Fenced,
     FrazilError,
     FunctionNotFound,
+    LookupChanged,
     ModeMismatch,
     NoTruthValue,
     PlanError,
@@ -45,6 +46,7 @@ from frazil.expr import (
 from frazil.expr_aggregate import Aggregate, count
 from frazil.grouped import Grouped, Windowed
 from frazil.infer import infer
+from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
 from frazil.pipeline import Pipeline
 from frazil.read import read_files, read_generator, read_kafka, read_memory
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
@@ -100,6 +102,8 @@ __all__ = [
     "Int16",
     "Int32",
     "Int64",
+    "Lookup",
+    "LookupChanged",
     "MemorySink",
     "ModeMismatch",
     "NoTruthValue",
@@ -139,6 +143,9 @@ __all__ = [
     "hopping",
     "infer",
     "lit",
+    "lookup_iceberg",
+    "lookup_parquet",
+    "lookup_sql",
     "max_of",
     "min_of",
     "read_files",

@@ -141,6 +141,10 @@ class PlanChanged(CheckpointError):
     """The program does not fit its checkpoint."""
 
 
+class LookupChanged(CheckpointError):
+    """A lookup table is not the one that the checkpoint names, and it was to stay the same."""
+
+
 class RewindRefused(CheckpointError):
     """An older checkpoint cannot be restored without losing or doubling rows."""
 

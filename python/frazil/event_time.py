@@ -12,6 +12,7 @@ from frazil.node import (
     EventTimeNode,
     ExchangeNode,
     FilterNode,
+    LookupNode,
     MapBatchesNode,
     Port,
     ProjectNode,
@@ -73,7 +74,7 @@ def event_time_of(port: Port, origin: str) -> EventTime | NoEventTime:
             case ProjectNode():
                 renames.append(node)
                 port = node.input
-            case FilterNode() | UdfNode() | ExchangeNode():
+            case FilterNode() | UdfNode() | ExchangeNode() | LookupNode():
                 port = node.input
             case _:
                 found = _made_by(port, origin)
@@ -229,7 +230,13 @@ def _source_of(port: Port, origin: str) -> tuple[SourceNode, bool]:
             case MapBatchesNode():
                 same_rows = False
                 port = node.input
-            case FilterNode() | ProjectNode() | UdfNode():
+            case LookupNode() if node.duplicates == "all" and node.how in ("inner", "left"):
+                raise PlanError(
+                    f'event_time behind join_lookup with duplicates="all" ({node.line})',
+                    "rows that come several times have no place in their partition",
+                    "call event_time before join_lookup",
+                )
+            case FilterNode() | ProjectNode() | UdfNode() | LookupNode():
                 port = node.input
             case UnionNode():
                 raise PlanError(

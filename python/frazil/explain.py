@@ -11,6 +11,7 @@ from frazil.node import (
     EventTimeNode,
     ExchangeNode,
     FilterNode,
+    LookupNode,
     MapBatchesNode,
     Node,
     Port,
@@ -152,6 +153,8 @@ def _step(node: Node) -> tuple[str, str]:
             if not keys:
                 return "exchange", "all rows to one worker"
             return f"exchange by {', '.join(keys)}", "rows of equal keys to one worker"
+        case LookupNode():
+            return f"join_lookup {node.dimension.name} {_on_text(node)}", _lookup_detail(node)
         case UnionNode():
             return "union", f"{len(node.streams)} streams"
         case EventTimeNode():
@@ -167,14 +170,35 @@ def _in_python(how: str, pure: bool) -> str:
 
 
 def _exactness(sinks: Sequence[SinkNode]) -> str:
-    """The worst class of all steps: exact, or consistent if some function is not pure."""
+    """The worst class of all steps: exact, or consistent if a function is not pure or a lookup
+    table may change.
+    """
     return "exact" if all(_pure(sink) for sink in sinks) else "consistent"
 
 
 def _pure(node: Node) -> bool:
     if isinstance(node, UdfNode | MapBatchesNode) and not node.function.pure:
         return False
+    if isinstance(node, LookupNode) and node.dimension.inexact:
+        return False
     return all(_pure(port.node) for port in node.inputs)
+
+
+def _on_text(node: LookupNode) -> str:
+    keys = [
+        ours if ours == theirs else f"{ours} = {theirs}"
+        for ours, theirs in zip(node.keys, node.dimension_keys, strict=True)
+    ]
+    return f"on {', '.join(keys)}"
+
+
+def _lookup_detail(node: LookupNode) -> str:
+    said: list[str] = [node.how]
+    if node.duplicates == "all" and node.how in ("inner", "left"):
+        said.append("all rows of a key")
+    inexact = node.dimension.inexact
+    said.append(f"consistent: {inexact}" if inexact else "exact: one version for ever")
+    return ", ".join(said)
 
 
 def _time_detail(node: EventTimeNode) -> str:

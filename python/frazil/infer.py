@@ -7,7 +7,7 @@ import json
 import keyword
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from glob import glob
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -106,10 +106,11 @@ def first_file(path: str, ending: str = "") -> str:
     return found[0]
 
 
-def _s3_schema(path: str, s3: S3 | None) -> pa.Schema:
+def s3_store(options: Mapping[str, Any] | None) -> Any:
+    """Arrow's S3 file system, reached as the options of `S3.to_json` say, secrets resolved."""
     from pyarrow import fs
 
-    options = resolve_secrets(s3.to_json()) if s3 is not None else {}
+    options = dict(options or {})
     for ours, theirs in (("access_key_id", "access_key"), ("secret_access_key", "secret_key")):
         if ours in options:
             options[theirs] = options.pop(ours)
@@ -117,7 +118,13 @@ def _s3_schema(path: str, s3: S3 | None) -> pa.Schema:
     if endpoint is not None:
         options["scheme"], _, options["endpoint_override"] = endpoint.rpartition("://")
         options["scheme"] = options["scheme"] or "https"
-    store = fs.S3FileSystem(**options)
+    return fs.S3FileSystem(**options)
+
+
+def _s3_schema(path: str, s3: S3 | None) -> pa.Schema:
+    from pyarrow import fs
+
+    store = s3_store(resolve_secrets(s3.to_json()) if s3 is not None else None)
     plain = path.split("*", 1)[0]
     folder = plain if plain == path else plain.rpartition("/")[0]
     info = store.get_file_info(folder.rstrip("/"))

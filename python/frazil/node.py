@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+from frazil.duration import duration_text
 from frazil.errors import user_line
 
 if TYPE_CHECKING:
@@ -219,6 +220,70 @@ class SinkNode(OneInput):
     objects: Mapping[str, Any] = field(default_factory=dict)
     delivery: str = "exactly once"
     detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """A lookup table: what it is called, what it has, and how a run gets its rows.
+
+    Attributes
+    ----------
+    name
+        Under which checkpoints keep its version; unique in a pipeline.
+    options
+        How to load it; secrets are references in it.
+    objects
+        Live objects that loading needs (a PyIceberg catalog).
+    refresh_ms
+        How often a newer version is looked for; None: the first one is kept.
+    on_change
+        What a start does if there is another version and no `refresh_ms`: "fail" or "take".
+    max_bytes
+        Of memory, for one version and its index.
+    """
+
+    name: str
+    kind: Literal["parquet", "iceberg", "sql"]
+    schema: pa.Schema
+    options: Json
+    objects: Mapping[str, Any] = field(default_factory=dict)
+    refresh_ms: int | None = None
+    on_change: Literal["fail", "take"] = "fail"
+    max_bytes: int
+
+    def to_json(self) -> Json:
+        """As it stands in a plan."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "options": self.options,
+            "refresh_ms": self.refresh_ms,
+            "on_change": self.on_change,
+            "max_bytes": self.max_bytes,
+        }
+
+    @property
+    def inexact(self) -> str:
+        """Why results depend on more than the rows and this table; empty if they do not."""
+        if self.refresh_ms is not None:
+            return f"refreshed every {duration_text(self.refresh_ms)}"
+        return "may be another at each start" if self.on_change == "take" else ""
+
+
+@dataclass(frozen=True, eq=False)
+class LookupNode(OneInput):
+    """Joins rows with those of a lookup table, of which every worker has all.
+
+    `keys` are columns of the stream, `dimension_keys` those of the table that equal them; `take`
+    has the other columns of the table, each with its name in the result.
+    """
+
+    dimension: Dimension
+    how: Literal["inner", "left", "semi", "anti"]
+    keys: tuple[str, ...]
+    dimension_keys: tuple[str, ...]
+    take: tuple[tuple[str, str], ...]
+    duplicates: Literal["fail", "all"]
 
 
 @dataclass(frozen=True)

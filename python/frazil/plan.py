@@ -18,11 +18,13 @@ import pyarrow as pa
 from frazil.errors import PlanError
 from frazil.expr import Column
 from frazil.node import (
+    Dimension,
     EventTimeNode,
     ExchangeNode,
     FilterNode,
     Function,
     Json,
+    LookupNode,
     MapBatchesNode,
     Node,
     Port,
@@ -55,7 +57,7 @@ class Plan:
     function_hashes
         Digest of the source text of each function.
     objects
-        Live objects of sinks (a PyIceberg catalog, rows in memory), by id of the sink.
+        Live objects of sinks and lookups (a PyIceberg catalog, rows in memory), by id of the step.
     nodes
         The steps by id, before columns were left out.
     columns
@@ -100,6 +102,7 @@ class _Compiler:
         self.emitted: dict[str, list[str]] = {}
         self.aside_used: set[str] = set()  # whose rejected or late rows somebody takes
         self.functions: dict[str, Function] = {}
+        self.dimensions: dict[str, LookupNode] = {}  # the first step that names a table
         self.compared: set[str] = set()  # sources whose rows need the broker's time
         self.json_nodes: list[Json] = []
 
@@ -115,7 +118,11 @@ class _Compiler:
             {"v": PLAN_VERSION, "pipeline": pipeline, "nodes": self.json_nodes},
             self.functions,
             {reference: made.source_hash for reference, made in self.functions.items()},
-            {self.ids[id(sink)]: sink.objects for sink in self.sinks if sink.objects},
+            {
+                node_id: objects
+                for node_id, node in self.nodes.items()
+                if (objects := _objects(node))
+            },
             self.nodes,
             self.emitted,
         )
@@ -130,6 +137,8 @@ class _Compiler:
             if output != "rows":
                 self.aside_used.add(port_id)
         kind = _KINDS[type(node)]
+        if isinstance(node, LookupNode):
+            self.check_dimension(node)
         if isinstance(node, WindowAggregateNode):
             # Neither its aggregates nor what comes before the exchange: only if they change under
             # the same id can a checkpoint say what has changed.
@@ -163,6 +172,15 @@ class _Compiler:
             f"two steps are called {node.name!r}", "give one of them another name: .named()"
         )
 
+    def check_dimension(self, node: LookupNode) -> None:
+        """A name stands for one table, whose version a checkpoint keeps."""
+        other = self.dimensions.setdefault(node.dimension.name, node)
+        if _tables(other.dimension) != _tables(node.dimension):
+            raise PlanError(
+                f"two lookup tables are called {node.dimension.name!r} ({other.line}, {node.line})",
+                "give one of them another name=",
+            )
+
     def check_same(self, node: Node, other: Node) -> None:
         """Ids of what keeps state do not say everything of it, so two could share one."""
         match node, other:
@@ -193,6 +211,9 @@ class _Compiler:
                 return [node.partial.keys, node.partial.window.to_json()]
             case FilterNode():
                 return node.predicate._to_json()
+            case LookupNode():
+                keys = [node.keys, node.dimension_keys]
+                return [node.dimension.name, node.how, keys, node.take, node.duplicates]
             case ProjectNode():
                 return [[name, expression._to_json()] for name, expression in node.columns]
             case UdfNode():
@@ -250,6 +271,9 @@ class _Compiler:
                 self.need(node.input, wanted | set(node.keys))
             case EventTimeNode():
                 self.need(node.input, wanted | {node.column})
+            case LookupNode():
+                taken = {name for _, name in node.take}
+                self.need(node.input, wanted - taken | set(node.keys))
             case WindowPartialNode():
                 self.need(node.input, self.read_by_window(node_id, node))
             case WindowAggregateNode():
@@ -302,6 +326,8 @@ class _Compiler:
                 made["column"] = node.column
                 made["returns"] = schema_text(pa.schema([node.schema.field(node.column)]))
                 made |= _python(node.function)
+            case LookupNode():
+                self.emit_lookup(node_id, node, made)
             case MapBatchesNode():
                 self.emitted[node_id] = list(node.schema.names)
                 made["function"] = self.reference(node.function)
@@ -368,6 +394,18 @@ class _Compiler:
         made["lateness_us"] = node.lateness_ms * 1_000
         made["aggregates"] = [one._spec(name) for name, one in node.aggregates]
 
+    def emit_lookup(self, node_id: str, node: LookupNode, made: Json) -> None:
+        taken = [(column, name) for column, name in node.take if name in self.needed[node_id]]
+        self.emitted[node_id] = [*self.emitted[node_id], *(name for _, name in taken)]
+        columns = dict.fromkeys([*node.dimension_keys, *(column for column, _ in taken)])
+        made["how"] = node.how
+        made["keys"] = list(node.keys)
+        made["dimension_keys"] = list(node.dimension_keys)
+        made["take"] = [list(each) for each in taken]
+        made["duplicates"] = node.duplicates
+        made["dimension"] = node.dimension.to_json()
+        made["schema"] = schema_text(pa.schema([node.dimension.schema.field(c) for c in columns]))
+
     def selected(self, port: Port, names: list[str]) -> list[str]:
         """The port, through a projection if it has more columns than are wanted."""
         if self.columns_of(port) == names:
@@ -394,6 +432,7 @@ _KINDS: dict[type[Node], str] = {
     ExchangeNode: "exchange",
     UnionNode: "union",
     EventTimeNode: "event_time",
+    LookupNode: "lookup",
     WindowPartialNode: "window_partial",
     WindowAggregateNode: "window_aggregate",
     SinkNode: "sink",
@@ -409,6 +448,20 @@ def _times(node: EventTimeNode) -> Json:
         "out_of_order_us": microseconds(node.out_of_order_ms),
         "max_ahead_us": microseconds(node.max_ahead_ms),
     }
+
+
+def _objects(node: Node) -> Mapping[str, Any]:
+    match node:
+        case SinkNode():
+            return node.objects
+        case LookupNode():
+            return node.dimension.objects
+    return {}
+
+
+def _tables(dimension: Dimension) -> list[Any]:
+    """What makes two lookup tables one: all but which of the columns are wanted."""
+    return [dimension.to_json(), {key: id(each) for key, each in dimension.objects.items()}]
 
 
 def _python(function: Function) -> Json:

@@ -183,7 +183,7 @@ class Writers:
             "compression": compression,
         }
         objects: dict[str, Any] = {}
-        _catalog(catalog, options, objects)
+        catalog_options(catalog, options, objects)
         if commit_every is not None:
             options["commit_every_ms"] = duration_ms(commit_every, "commit_every")
         if s3 is not None:
@@ -326,7 +326,7 @@ class Writers:
         )
 
 
-def _catalog(catalog: Catalog | None, options: Json, objects: dict[str, Any]) -> None:
+def catalog_options(catalog: Catalog | None, options: Json, objects: dict[str, Any]) -> None:
     """Put the catalog into the plan; a live one beside it."""
     match catalog:
         case None:

@@ -213,6 +213,12 @@ OPTIONS = {
         fz.cumulating,
         fz.session,
     ],
+    "joins.md": [
+        fz.Stream.join_lookup,
+        fz.lookup_parquet,
+        fz.lookup_iceberg,
+        fz.lookup_sql,
+    ],
     "concepts/streams-and-pipelines.md": [fz.field, fz.udf, fz.batch_udf, fz.Stream.map_batches],
 }
 """Pages and the functions whose options they list."""

@@ -19,6 +19,7 @@ from frazil.checkpoint.manifest import (
     Entry,
     KeyGroups,
     Landed,
+    LookupState,
     Manifest,
     Owner,
     Plan,
@@ -61,6 +62,7 @@ class Epoch:
     last: bool = False  # the process means to end after this one
     frontiers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     closed: bool = False  # every window is closed
+    lookups: Mapping[str, LookupState] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -474,6 +476,7 @@ class CheckpointLog:
             last=epoch.last,
             frontiers=epoch.frontiers,
             closed=epoch.closed,
+            lookups=epoch.lookups,
         )
 
     def _pending(self, entry: Entry, sink: str) -> Pending:

@@ -121,6 +121,26 @@ class StateFile:
 
 
 @dataclass(frozen=True, slots=True)
+class LookupVersion:
+    """A version of a lookup table: a snapshot, or a digest of its content."""
+
+    version: str
+    loaded_us: int = 0  # wall clock, for people
+    rows: int = 0
+    bytes: int = 0  # in memory
+
+
+@dataclass(frozen=True, slots=True)
+class LookupState:
+    """A lookup table: the version in which the rows of this epoch were looked up, and the one for
+    the rows after it. Without the latter any version may follow.
+    """
+
+    used: LookupVersion | None = None
+    next: LookupVersion | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyGroups:
     """How keys were spread: the worker of each key group, and the versions of what computes a key's
     group.
@@ -190,6 +210,7 @@ class Manifest:
         default_factory=dict
     )  # largest event time by event_time step and partition; microseconds
     closed: bool = False  # event time has ended: every window is closed
+    lookups: Mapping[str, LookupState] = field(default_factory=dict)  # lookup tables by name
     unknown: Mapping[str, object] = field(
         default_factory=dict
     )  # fields of a newer writer, by number
@@ -242,6 +263,18 @@ _state_file = f.record(
     Field(3, "size", f.integer()),
     Field(4, "digest", _digest),
 )
+_lookup_version = f.record(
+    LookupVersion,
+    Field(1, "version", _name),
+    Field(2, "loaded_us", f.integer(-f.INT_MAX), 0),
+    Field(3, "rows", f.integer(), 0),
+    Field(4, "bytes", f.integer(), 0),
+)
+_lookup = f.record(
+    LookupState,
+    Field(1, "used", _lookup_version, None),
+    Field(2, "next", _lookup_version, None),
+)
 _key_groups = f.record(
     KeyGroups,
     Field(1, "workers", f.list_of(f.integer(0, 65_535), GROUPS_MAX)),
@@ -288,6 +321,7 @@ _manifest = f.record(
         {},
     ),
     Field(22, "closed", f.flag(), False),
+    Field(23, "lookups", f.map_of(_lookup, NAMES_MAX), {}),
     unknown="unknown",
 )
 _parts = f.list_of(f.text(MANIFEST_BYTES_MAX * 4), TOKEN_PARTS_MAX)

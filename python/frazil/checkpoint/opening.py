@@ -134,6 +134,9 @@ class Opening:
             created_us=created_us,
             writer=this_writer(),
             last=False,
+            lookups={
+                name: replace(state, used=None) for name, state in base.manifest.lookups.items()
+            },
             unknown={},
         )
         return (self._rewound(fence, entries, self._rewind) if self._rewind else fence), fit

@@ -24,6 +24,7 @@ from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions, StateCut
 from frazil.run.event_times import EventTimes, step_names
+from frazil.run.lookups import Lookups, LookupStatus
 from frazil.run.partitions import Partitions
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 from frazil.run.state_chains import StateChains
@@ -76,6 +77,7 @@ class Status:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     late: dict[str, int] = field(default_factory=dict)  # late rows by step, this run
     times: EventTimes = field(default_factory=EventTimes)
+    lookups: Mapping[str, LookupStatus] = field(default_factory=dict)  # by name
 
 
 class _Clock:
@@ -191,6 +193,7 @@ class Coordinator:
                     self._loop()
                 finally:
                     self._discovery.close()
+                    self._lookups.close()
                     self._job.stop()
             if not self._abort.is_set():
                 self._hook("before_drain")
@@ -242,7 +245,14 @@ class Coordinator:
         self._states = StateChains(
             self._stateful_nodes(), () if newest.closed else newest.state_files
         )
-        found = self._discover_first()
+        self._lookups = Lookups(
+            self._runnable.lookups.values(),
+            newest.lookups,
+            pipeline=self._runnable.name,
+            threaded=self._threaded,
+            hook=self._hook,
+        )
+        found = self._discover_first(self._lookups.load())
         self._start_positions = self._partitions.positions()
         if found is None:
             return False
@@ -270,6 +280,7 @@ class Coordinator:
         self._job = EngineJob(plan, options, self._runnable.functions)
         for file in self._states.restored():
             self._job.restore(file.operator, self._log.read_state(file))
+        self._lookups.give(self._job, self._clock.now())
         self._job.assign(self._partitions.assign(found))
         self._job.start()
         if not settings.quiet:
@@ -282,9 +293,10 @@ class Coordinator:
             )
         return True
 
-    def _discover_first(self) -> FoundBySource | None:
+    def _discover_first(self, news: bool) -> FoundBySource | None:
         """Partitions to begin with. New ones go into the log before a row of them is read, so that
-        a start position that depends on the moment ("latest") is drawn once.
+        a start position that depends on the moment ("latest") is drawn once. With `news` there is
+        something else to tell the log.
         """
         options = JobOptions(
             workers=1,
@@ -302,7 +314,7 @@ class Coordinator:
             scout.stop()
         if found is not None and self._settings.bounded and not self._settings.stopped:
             self._check_ends(found)
-        if found is not None and self._partitions.begin(found):
+        if found is not None and (self._partitions.begin(found) or news):
             self._append(self._epoch())
         return found
 
@@ -315,6 +327,7 @@ class Coordinator:
             state_files=() if self._closed else self._states.files(),
             frontiers=self._partitions.frontiers(),
             closed=self._closed,
+            lookups=self._lookups.state(cut=False, last=last),
         )
 
     def _reopen(self) -> None:
@@ -397,6 +410,7 @@ class Coordinator:
             now = self._clock.now()
             if self._cutting:
                 continue
+            self._lookups.look(self._job, now)
             # Before the barrier: the epoch that admits them has to know where event time stands.
             self._take_partitions()
             if self._ended or self._stop.is_set():
@@ -407,7 +421,8 @@ class Coordinator:
                 self._barrier()
             elif now >= next_cut:
                 next_cut = max(next_cut + self._settings.checkpoint_every_s, now)
-                if self._has_news() and self._log.pending_epochs() < self._pending_max:
+                news = self._has_news() or self._lookups.waiting
+                if news and self._log.pending_epochs() < self._pending_max:
                     self._barrier()
                     next_verify = now + self._settings.verify_every_s
                 elif now >= next_verify:
@@ -431,7 +446,8 @@ class Coordinator:
         self._cut_polled = self._job.polled()
         self._cutting = True
         self._cut_started = time.monotonic()
-        self._job.barrier(self._log.next_slot, self._states.due())
+        lookups = [] if self._finishing else self._lookups.switch()
+        self._job.barrier(self._log.next_slot, self._states.due(), lookups)
 
     def _accept(self, cut: EpochCut) -> None:
         """All workers have answered: the manifest, which is the commit; then the tables."""
@@ -442,7 +458,10 @@ class Coordinator:
         self._closed = self._settings.close_windows and self._finishing and self._ended
         if not self._closed:  # else no window is open
             self._states.take(cut.state, self._put_state)
-        self._append(replace(self._epoch(last=self._finishing), sources=sources, tokens=cut.tokens))
+        lookups = self._lookups.state(cut=True, last=self._finishing)
+        epoch = replace(self._epoch(last=self._finishing), sources=sources, lookups=lookups)
+        self._append(replace(epoch, tokens=cut.tokens))
+        self._lookups.switched()
         self._cutting = False
         self._count(cut)
         if admitted:
@@ -508,13 +527,14 @@ class Coordinator:
             self._job.expect(self._partitions.assign_new(self._admitted))
 
     def _show(self) -> None:
+        self.status.lookups = self._lookups.status()
         if self._observer is None and not self._threaded:
             return
         self.status.pending_epochs = self._log.pending_epochs()
         self.status.trouble = {
             self._runnable.targets[sink].name: str(error)
             for sink, error in self._commits.trouble().items()
-        }
+        } | self._lookups.trouble()
         self.status.metrics = self._job.metrics()
         self.status.times.update(self.status.metrics, time.monotonic())
         if self._observer is not None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from frazil import _engine
 from frazil.errors import FrazilError, from_engine
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +147,20 @@ class EngineJob:
         """Start the workers."""
         self._job.start()
 
-    def barrier(self, epoch: int, full: Collection[str] = ()) -> None:
-        """Cut an epoch; the answer is an `EpochCut` event. Operators in `full` write all of their
-        state, the others what changed.
+    def load(self, lookup: str, table: pa.Table) -> tuple[int, int]:
+        """Give a version of a lookup table, by its name; the number of its rows, and of its bytes
+        with the indexes. Any thread. It is used from `start`, or from the barrier that names it.
         """
-        self._job.barrier(epoch, sorted(full))
+        return self._job.load(lookup, table.schema, table)
+
+    def barrier(
+        self, epoch: int, full: Collection[str] = (), lookups: Collection[str] = ()
+    ) -> None:
+        """Cut an epoch; the answer is an `EpochCut` event. Operators in `full` write all of their
+        state, the others what changed. Rows behind it are looked up in what was loaded last of
+        `lookups`.
+        """
+        self._job.barrier(epoch, sorted(full), sorted(lookups))
 
     def committed(self, positions: Mapping[str, Mapping[str, str]]) -> None:
         """Tell sources what every table has."""

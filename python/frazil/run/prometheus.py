@@ -79,6 +79,7 @@ class PrometheusEndpoint:
             memory.add_metric([tag], size)
         yield from (rows, rejected, read, lag, memory)
         yield from self._time_metrics(status, now)
+        yield from self._lookup_metrics(status)
         for name, text, value in (
             (
                 "checkpoint_seconds",
@@ -96,6 +97,30 @@ class PrometheusEndpoint:
             ("epoch", "Newest accepted epoch", status.epoch),
         ):
             yield GaugeMetricFamily(f"frazil_{name}", text, value=value)
+
+    @staticmethod
+    def _lookup_metrics(status: Status) -> Iterator[Metric]:
+        """Lookup tables: how large, how old, how often refreshed."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        rows = GaugeMetricFamily("frazil_lookup_rows", "Rows of a lookup table", labels=["lookup"])
+        size = GaugeMetricFamily("frazil_lookup_bytes", "Memory of it", labels=["lookup"])
+        age = GaugeMetricFamily(
+            "frazil_lookup_age_seconds", "Since its version was loaded", labels=["lookup"]
+        )
+        refreshes = CounterMetricFamily(
+            "frazil_lookup_refreshes", "Newer versions taken", labels=["lookup"]
+        )
+        failures = CounterMetricFamily(
+            "frazil_lookup_failures", "Refreshes that failed", labels=["lookup"]
+        )
+        for name, table in status.lookups.items():
+            rows.add_metric([name], table.rows)
+            size.add_metric([name], table.bytes)
+            age.add_metric([name], max(0.0, time.time() - table.loaded_us / 1e6))
+            refreshes.add_metric([name], table.refreshes)
+            failures.add_metric([name], table.failures)
+        yield from (rows, size, age, refreshes, failures)
 
     @staticmethod
     def _time_metrics(status: Status, now: float) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from frazil.run.commit_loop import Committer
 if TYPE_CHECKING:
     from frazil import _engine
     from frazil.checkpoint import CheckpointLog, Entry, Plan, Store
+    from frazil.run.lookups import LookupTable
 
 
 class SinkTarget(Committer, Protocol):
@@ -70,6 +71,7 @@ class Runnable:
     checkpoint_plan: Plan
     source_names: Mapping[str, str]  # by source id
     diverting: frozenset[str]  # sources whose `.rejected` is written
+    lookups: Mapping[str, LookupTable] = field(default_factory=dict)  # by name
     commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
 
     def event_times(self) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ error.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ FILES = sorted(COMPAT.glob("*.json"))
 DIGESTS = {
     "epoch.json": "355b655a12b8f9287bc9902b9a02d0ac763f200e8fc83eb571b60468f2e5b704",
     "fence.json": "7abb599f6c523bbfa560a971197665185b7f073912db118b0de6ce98d01d942b",
+    "lookups.json": "1f049bcc5e24354cb8e97101ee889a9c9829164583d4a79ad30d0b58aa5597d3",
     "newer-fields.json": "79fc2c39470eceb866a741118067a484b0f97d9fb32b4dac5a47fe0c064a0945",
     "rewind.json": "96f8803560fc90a7bfe1d28bc057d597422bf51c4227fd3f9f09469597f10469",
 }
@@ -73,6 +75,20 @@ def test_every_field_is_in_the_golden_file() -> None:
     numbers = set(json.loads((COMPAT / "epoch.json").read_bytes()))
     assert numbers == {str(n) for n in range(1, 21)} - {"8"}
     assert "8" in json.loads((COMPAT / "rewind.json").read_bytes())
+
+
+def test_fields_of_time_and_lookups_are_in_their_golden_file() -> None:
+    manifest = m.decode((COMPAT / "lookups.json").read_bytes())
+    version = m.LookupVersion("snapshot:8000000000000000001", 1_700_000_000_000_000, 5, 4_096)
+    assert manifest == replace(
+        full(),
+        frontiers={"event_time-1": {"orders-0": 1_700_000_000_000_000}},
+        closed=True,
+        lookups={
+            "iceberg:crm.users": m.LookupState(version, m.LookupVersion("snapshot:7")),
+            "sql:rates": m.LookupState(m.LookupVersion("rows:" + "0" * 64)),
+        },
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
