@@ -24,6 +24,8 @@ DATABASE = "catalog.db"
 # Of one request to a REST catalog (seconds): to connect, and without a byte of the answer.
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 60.0
+# Tables that PyIceberg makes in the database of an SQL catalog.
+SQL_CATALOG_TABLES = 2
 
 
 def open_catalog(catalog: CatalogLike = None) -> Catalog:
@@ -104,16 +106,33 @@ def _check_name(name: str) -> None:
 
 
 def _load(name: str, properties: Mapping[str, str]) -> Catalog:
-    from pyiceberg.catalog import load_catalog
     from pyiceberg.exceptions import NotInstalledError
 
     try:
-        return load_catalog(name, **properties)
+        return _load_beside_others(name, properties)
     except (ValueError, NotInstalledError) as error:
         raise ConfigError(f"opening catalog {name!r}: {error}") from error
     except Exception as error:  # what it raises depends on the catalog: requests, sqlalchemy, ...
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConnectError(f"opening catalog {name!r}: {text}") from error
+
+
+def _load_beside_others(name: str, properties: Mapping[str, str]) -> Catalog:
+    """Load a catalog that another process may be making just now.
+
+    PyIceberg looks for the tables of an SQL catalog and then makes those that are missing, in two
+    steps: of two processes that find none, one fails at a table that the other has made. It finds
+    that table when it looks again, so each table can be the reason for one failure only.
+    """
+    from pyiceberg.catalog import load_catalog
+
+    for _ in range(SQL_CATALOG_TABLES):
+        try:
+            return load_catalog(name, **properties)
+        except Exception as error:
+            if "already exists" not in str(error):
+                raise
+    return load_catalog(name, **properties)
 
 
 def _bound_requests(catalog: Catalog) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from frazil.errors import ConfigError, ConnectError
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.fileio import SmallFileIO
@@ -124,3 +125,27 @@ def test_no_pyarrow_files_are_imported(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("table", ["iceberg_tables", "iceberg_namespace_properties"])
+def test_two_processes_make_one_catalog(tmp_path: Path, table: str) -> None:
+    """Another makes the tables after this one has looked for them and before it makes its own."""
+    properties = {"type": "sql", "uri": f"sqlite:///{tmp_path}/x.db", "warehouse": f"{tmp_path}"}
+    met = []
+
+    @sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute")
+    def other_is_quicker(_c: object, _k: object, statement: str, *_rest: object) -> None:
+        if statement.strip().startswith(f"CREATE TABLE {table} ") and not met:
+            met.append(table)
+            made = sqlalchemy.create_engine(properties["uri"])
+            with made.begin() as connection:
+                connection.exec_driver_sql(statement)
+            made.dispose()
+
+    try:
+        catalog = open_catalog(properties)
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", other_is_quicker)
+    assert met == [table]
+    catalog.create_namespace("sales")
+    assert load_catalog("default", **properties).list_namespaces() == [("sales",)]
