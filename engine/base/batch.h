@@ -30,6 +30,7 @@ constexpr std::string_view kRowWatermarkMark = "rw";  // int64, null for in-boun
 constexpr std::string_view kPositionMark = "pos";     // int64, position_base + position of the row
 constexpr std::string_view kRecordTimeMark = "at";    // int64, us: when the record was stored, null unknown
 constexpr std::string_view kHashMark = "hash";        // uint64, hash of the exchange key
+constexpr std::string_view kOrderMark = "ord";  // binary(16), what orders rows of one time: order_mark.h
 
 enum class RowKind : uint8_t { kInsert = 0, kUpdateBefore = 1, kUpdateAfter = 2, kDelete = 3 };
 

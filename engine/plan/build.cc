@@ -7,6 +7,8 @@
 #include "operator/filter.h"
 #include "operator/join/lookup.h"
 #include "operator/project.h"
+#include "operator/time/gate.h"
+#include "operator/time/reorder.h"
 #include "operator/time/session_aggregate.h"
 #include "operator/time/session_partial.h"
 #include "operator/time/window.h"
@@ -122,6 +124,10 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const Schem
       return LookupJoin::Make(node.spec, *input, context);
     case NodeKind::kUdf:
       return MakeUdf(node, input, context);
+    case NodeKind::kGate:
+      return Gate::Make(node.spec, *input, context);
+    case NodeKind::kReorder:
+      return Reorder::Make(node.spec, input, context);
     case NodeKind::kWindowPartial:
       if (OfSessions(node)) return SessionPartial::Make(node.spec, *input, context);
       return WindowPartial::Make(node.spec, *input, context);

@@ -19,6 +19,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"exchange", NodeKind::kExchange},
       {"sink", NodeKind::kSink},
       {"event_time", NodeKind::kEventTime},
+      {"gate", NodeKind::kGate},
+      {"reorder", NodeKind::kReorder},
       {"window_partial", NodeKind::kWindowPartial},
       {"window_aggregate", NodeKind::kWindowAggregate},
       {"lookup", NodeKind::kLookup}};
@@ -40,7 +42,7 @@ Result<PortRef> ParseInput(const nlohmann::json& input, const std::unordered_map
 }
 
 // A source has rejected rows, a late gate has late ones.
-bool HasAside(NodeKind kind) { return kind == NodeKind::kSource || kind == NodeKind::kWindowPartial; }
+bool HasAside(NodeKind kind) { return kind == NodeKind::kSource || RefusesLateRows(kind); }
 
 Result<PlanNode> ParseNode(const nlohmann::json& spec, const std::unordered_map<std::string, int>& known) {
   PlanNode node;

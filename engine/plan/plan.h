@@ -20,12 +20,19 @@ enum class NodeKind {
   kUdf,
   kUnion,
   kEventTime,
+  kGate,
   kWindowPartial,
   kExchange,
+  kReorder,
   kWindowAggregate,
   kLookup,
   kSink
 };
+
+// True for steps that set late rows aside.
+constexpr bool RefusesLateRows(NodeKind kind) {
+  return kind == NodeKind::kWindowPartial || kind == NodeKind::kGate;
+}
 
 // One of a node's outputs: the rows, or what it set aside (rows a source rejected, late rows).
 struct PortRef {

@@ -33,7 +33,7 @@ void NoteTime(const StageNode& node, nlohmann::json* entry) {
   // The least of all workers; taken out again if nothing is known, or nothing will come.
   const Timestamp before = entry->value("watermark", kWatermarkMax);
   (*entry)["watermark"] = std::min(before, node.watermark());
-  if (node.plan().kind == NodeKind::kWindowPartial) add("late", node.op()->late_rows());
+  if (RefusesLateRows(node.plan().kind)) add("late", node.op()->late_rows());
   if (node.op() != nullptr && node.op()->stateful()) add("state_bytes", node.op()->state_bytes());
   const auto* time = dynamic_cast<const EventTime*>(node.op());
   if (time == nullptr) return;

@@ -201,7 +201,7 @@ Result<bool> Stage::cut(EpochPart* part) {
   for (const auto& node : nodes_) {
     if (node->source() != nullptr) part->sources[node->plan().id] = node->source()->state();
     FZ_TRY(take_state(*node, part));
-    if (node->plan().kind == NodeKind::kWindowPartial) part->late[node->plan().id] = node->op()->late_rows();
+    if (RefusesLateRows(node->plan().kind)) part->late[node->plan().id] = node->op()->late_rows();
     if (node->sink() != nullptr) {
       part->tokens.push_back({node->plan().id, node->sink()->prepare(epoch)});
       node->sink()->begin(epoch + 1);

@@ -17,6 +17,7 @@ from frazil.node import (
     Port,
     ProjectNode,
     SourceNode,
+    Step,
     UdfNode,
     UnionNode,
     WindowAggregateNode,
@@ -76,6 +77,12 @@ def event_time_of(port: Port, origin: str) -> EventTime | NoEventTime:
                 port = node.input
             case FilterNode() | UdfNode() | ExchangeNode() | LookupNode():
                 port = node.input
+            case Step():
+                made: EventTime | NoEventTime = node.event_time(
+                    lambda port: event_time_of(port, origin)
+                )
+                found = made
+                break
             case _:
                 found = _made_by(port, origin)
                 break
@@ -253,6 +260,11 @@ def _source_of(port: Port, origin: str) -> tuple[SourceNode, bool]:
                 raise PlanError(
                     f"event_time behind a window ({node.line})",
                     f"what a window gives has event time of its own: {_made_by(port, origin)}",
+                )
+            case Step():
+                raise PlanError(
+                    f"event_time behind {node.explained()[0]} ({node.line})",
+                    "call event_time once, on the stream of the source",
                 )
             case _:
                 raise AssertionError(type(node))

@@ -18,6 +18,7 @@ from frazil.node import (
     ProjectNode,
     SinkNode,
     SourceNode,
+    Step,
     UdfNode,
     UnionNode,
     WindowAggregateNode,
@@ -109,6 +110,8 @@ class _Tree:
 
     def step(self, port: Port) -> tuple[str, str]:
         node = port.node
+        if isinstance(node, Step) and node.REFUSES:
+            return self.gate(node, port)
         if not isinstance(node, WindowPartialNode):
             return _step(node)
         if port.output == "late":
@@ -116,6 +119,13 @@ class _Tree:
         late = "written" if id(node) in self.late_written else "only counted"
         lateness = f", lateness {duration_text(node.lateness_ms)}" if node.lateness_ms else ""
         return "aggregate batches by key and window", f"late rows are {late}{lateness}"
+
+    def gate(self, node: Step, port: Port) -> tuple[str, str]:
+        text, detail = node.explained()
+        if port.output == "late":
+            return f"late rows of {text}", "row, watermark, position"
+        late = "written" if id(node) in self.late_written else "only counted"
+        return text, f"late rows are {late}" + (f", {detail}" if detail else "")
 
 
 def _step(node: Node) -> tuple[str, str]:
@@ -162,6 +172,10 @@ def _step(node: Node) -> tuple[str, str]:
         case WindowAggregateNode():
             state = _counted(len(node.partial.aggregates), "accumulator")
             return f"window_aggregate {_window_text(node.partial)}", _window_detail(node, state)
+        case Step():
+            text, detail = node.explained()
+            calls = {} if len(node.inputs) != 1 else call_texts(node.inputs[0].node)
+            return _cut(as_written(text, calls)), detail
     raise AssertionError(node)
 
 
@@ -170,18 +184,19 @@ def _in_python(how: str, pure: bool) -> str:
 
 
 def _exactness(sinks: Sequence[SinkNode]) -> str:
-    """The worst class of all steps: exact, or consistent if a function is not pure or a lookup
-    table may change.
-    """
-    return "exact" if all(_pure(sink) for sink in sinks) else "consistent"
+    """The worst class of all steps."""
+    found = {_class_of(sink) for sink in sinks}
+    return next(each for each in ("consistent", "settled", "exact") if each in found)
 
 
-def _pure(node: Node) -> bool:
+def _class_of(node: Node) -> str:
     if isinstance(node, UdfNode | MapBatchesNode) and not node.function.pure:
-        return False
+        return "consistent"
     if isinstance(node, LookupNode) and node.dimension.inexact:
-        return False
-    return all(_pure(port.node) for port in node.inputs)
+        return "consistent"
+    found = {_class_of(port.node) for port in node.inputs}
+    found.add(node.EXACTNESS if isinstance(node, Step) else "exact")
+    return next(each for each in ("consistent", "settled", "exact") if each in found)
 
 
 def _on_text(node: LookupNode) -> str:

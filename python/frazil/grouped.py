@@ -17,8 +17,10 @@ from frazil.node import (
     Node,
     Port,
     SourceNode,
+    Step,
     WindowAggregateNode,
     WindowPartialNode,
+    late_schema,
 )
 from frazil.schema import checked
 from frazil.types import type_name
@@ -286,24 +288,25 @@ def group(stream: Stream, columns: Sequence[Any], named: Mapping[str, Any]) -> G
     return Grouped(stream, tuple(keys))
 
 
-def late_rows(partial: WindowPartialNode, origin: str) -> Stream:
-    """The late rows of an aggregate, with the columns that the stream had."""
+def late_rows(gate: WindowPartialNode | Step, origin: str) -> Stream:
+    """The rows that a step refused as late, with the columns that the stream had."""
     from frazil.stream import Stream
 
-    if not any(isinstance(node, SourceNode) for node in _up_to_windows(partial.input)):
+    rows = gate.inputs[0]
+    if not any(isinstance(node, SourceNode) for node in _up_to_windows(rows)):
         raise PlanError(
             f"no row of {origin} can be late here: it is the result of a window",
             "take .late of the first window",
         )
-    _require_positions(partial.input, "late rows are written with their position")
-    schema = partial.late_schema
+    _require_positions(rows, "late rows are written with their position")
+    schema = late_schema(rows.schema)
     double = [name for name in schema.names if schema.names.count(name) > 1]
     if double:
         raise ColumnExists(
             f"late rows would have column {double[0]!r} twice", "rename it before group_by"
         )
-    port = Port(partial, "late")
-    calls = call_texts(partial.input.node)
+    port = Port(gate, "late")
+    calls = call_texts(rows.node)
     names = [name for name in schema.names if name not in calls]
     if names == schema.names:
         return Stream(port)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 from frazil.duration import duration_text
@@ -69,9 +69,24 @@ class Port:
         if self.output == "rejected":
             return REJECTED_SCHEMA
         if self.output == "late":
-            assert isinstance(self.node, WindowPartialNode)
-            return self.node.late_schema
+            assert isinstance(self.node, WindowPartialNode | Step)
+            return late_schema(self.node.inputs[0].schema)
         return self.node.schema
+
+
+def late_schema(rows: pa.Schema) -> pa.Schema:
+    """Columns of late rows: those of the row, the window it missed, and where it stood."""
+    utc = pa.timestamp("us", "UTC")
+    return pa.schema(
+        [
+            *rows.remove_metadata(),
+            pa.field("window_start", utc),
+            pa.field("window_end", utc),
+            pa.field("watermark", utc, nullable=False),
+            pa.field("partition", pa.string(), nullable=False),
+            pa.field("position", pa.int64(), nullable=False),
+        ]
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,21 +188,6 @@ class WindowPartialNode(OneInput):
     aggregates: tuple[tuple[str, Aggregate], ...]
     ordered: bool  # the result of one of them depends on the order of rows
 
-    @property
-    def late_schema(self) -> pa.Schema:
-        """Columns of late rows: those of the row, the window it missed, and where it stood."""
-        utc = pa.timestamp("us", "UTC")
-        return pa.schema(
-            [
-                *self.input.schema.remove_metadata(),
-                pa.field("window_start", utc),
-                pa.field("window_end", utc),
-                pa.field("watermark", utc, nullable=False),
-                pa.field("partition", pa.string(), nullable=False),
-                pa.field("position", pa.int64(), nullable=False),
-            ]
-        )
-
 
 @dataclass(frozen=True, eq=False)
 class WindowAggregateNode(OneInput):
@@ -209,6 +209,63 @@ class UnionNode(Node):
     def inputs(self) -> tuple[Port, ...]:
         """What it reads."""
         return self.streams
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Node):
+    """A step that says of itself all that a plan, `explain` and a checkpoint ask.
+
+    Attributes
+    ----------
+    KIND
+        What the engine calls it.
+    STATEFUL
+        Whether a checkpoint has state of it.
+    REFUSES
+        Whether it sets late rows aside, as output "late".
+    EXACTNESS
+        The class of what it gives, if what it is given is exact.
+    """
+
+    KIND: ClassVar[str]
+    STATEFUL: ClassVar[bool] = False
+    REFUSES: ClassVar[bool] = False
+    EXACTNESS: ClassVar[Literal["exact", "settled", "consistent"]] = "exact"
+
+    streams: tuple[Port, ...]
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """What it reads."""
+        return self.streams
+
+    def definition(self) -> Any:
+        """What tells it from other steps of its kind behind the same inputs; JSON."""
+        raise NotImplementedError
+
+    def reads(self, wanted: set[str]) -> list[set[str]]:
+        """Columns it needs of each input, if `wanted` is what is wanted of it."""
+        raise NotImplementedError
+
+    def gives(self, given: Sequence[list[str]], wanted: set[str]) -> list[str]:
+        """Columns it gives, if it is given these by each input."""
+        raise NotImplementedError
+
+    def spec(self, given: Sequence[list[str]], gives: list[str]) -> Json:
+        """What the engine has to know, beside kind, id and inputs."""
+        raise NotImplementedError
+
+    def state(self, given: Sequence[list[str]]) -> dict[str, str] | None:
+        """What it keeps, in words: a checkpoint fits only a step that says the same."""
+        return None
+
+    def explained(self) -> tuple[str, str]:
+        """A line of `explain`: what it does, and what is to be said about it."""
+        raise NotImplementedError
+
+    def event_time(self, of: Callable[[Port], Any]) -> Any:
+        """Its event time; `of` gives that of an input. As `frazil.event_time.event_time_of`."""
+        return of(self.streams[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ from frazil.node import (
     ProjectNode,
     SinkNode,
     SourceNode,
+    Step,
     UdfNode,
     UnionNode,
     WindowAggregateNode,
@@ -136,7 +137,7 @@ class _Compiler:
         for port_id, output in upstream:
             if output != "rows":
                 self.aside_used.add(port_id)
-        kind = _KINDS[type(node)]
+        kind = _kind(node)
         if isinstance(node, LookupNode):
             self.check_dimension(node)
         if isinstance(node, WindowAggregateNode):
@@ -191,6 +192,14 @@ class _Compiler:
                         f"({other.line}, {node.line})",
                         "give the stream its event time once, and use that stream for both",
                     )
+            case Step(), Step():
+                every = [list(port.schema.names) for port in node.inputs]
+                if node.state(every) != other.state(every):
+                    raise PlanError(
+                        f"{node.explained()[0]} is there twice with other options ({other.line}, "
+                        f"{node.line})",
+                        "give each a name: .named()",
+                    )
             case WindowAggregateNode(), WindowAggregateNode():
                 if state_of(node) != state_of(other):
                     raise PlanError(
@@ -224,6 +233,8 @@ class _Compiler:
             case ExchangeNode():
                 hashed = ["hashed"] if node.hashed else []
                 return [node.keys, node.transforms, *hashed]
+            case Step():
+                return node.definition()
         return None
 
     def reference(self, function: Function) -> str:
@@ -281,6 +292,11 @@ class _Compiler:
             case UnionNode():
                 for port in node.streams:
                     self.need(port, wanted)
+            case Step():
+                if node_id in self.aside_used:
+                    wanted = set(node.inputs[0].schema.names)  # late rows have all their columns
+                for port, names in zip(node.inputs, node.reads(wanted), strict=True):
+                    self.need(port, names)
 
     def read_by_window(self, node_id: str, node: WindowPartialNode) -> set[str]:
         if node_id in self.aside_used:
@@ -300,7 +316,7 @@ class _Compiler:
     # JSON.
 
     def emit(self, node_id: str, node: Node) -> None:
-        made: Json = {"id": node_id, "kind": _KINDS[type(node)]}
+        made: Json = {"id": node_id, "kind": _kind(node)}
         if node.name is not None:
             made["name"] = node.name
         if len(node.inputs) == 1:
@@ -350,6 +366,7 @@ class _Compiler:
                 self.emit_window(node_id, node.partial, made)
                 self.emitted[node_id] = list(node.schema.names)
                 made["emit"] = "on_close"
+                made["stateful"] = True
                 made["schema"] = schema_text(node.schema)
                 made["state"] = state_of(node)
             case UnionNode():
@@ -357,6 +374,8 @@ class _Compiler:
                 self.emitted[node_id] = names
                 made["inputs"] = [self.selected(port, names) for port in node.streams]
                 made["schema"] = schema_text(pa.schema([node.schema.field(n) for n in names]))
+            case Step():
+                self.emit_step(node_id, node, made)
             case SinkNode():
                 made["connector"] = node.connector
                 made["options"] = node.options
@@ -406,6 +425,17 @@ class _Compiler:
         made["dimension"] = node.dimension.to_json()
         made["schema"] = schema_text(pa.schema([node.dimension.schema.field(c) for c in columns]))
 
+    def emit_step(self, node_id: str, node: Step, made: Json) -> None:
+        given = [self.columns_of(port) for port in node.inputs]
+        gives = self.emitted[node_id] = node.gives(given, self.needed[node_id])
+        if len(node.inputs) > 1:
+            made["inputs"] = [self.port_json(port) for port in node.inputs]
+        made |= node.spec(given, gives)
+        if node.STATEFUL:
+            made["stateful"] = True
+        if (state := node.state(given)) is not None:
+            made["state"] = state
+
     def selected(self, port: Port, names: list[str]) -> list[str]:
         """The port, through a projection if it has more columns than are wanted."""
         if self.columns_of(port) == names:
@@ -437,6 +467,10 @@ _KINDS: dict[type[Node], str] = {
     WindowAggregateNode: "window_aggregate",
     SinkNode: "sink",
 }
+
+
+def _kind(node: Node) -> str:
+    return node.KIND if isinstance(node, Step) else _KINDS[type(node)]
 
 
 def _times(node: EventTimeNode) -> Json:

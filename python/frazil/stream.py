@@ -18,6 +18,7 @@ from frazil.errors import (
 )
 from frazil.event_time import EventTime, event_time_of
 from frazil.expr import Column, Expr, as_expr, bind, col
+from frazil.gate import named_step
 from frazil.node import (
     FilterNode,
     MapBatchesNode,
@@ -25,11 +26,12 @@ from frazil.node import (
     Port,
     ProjectNode,
     SourceNode,
+    Step,
     UnionNode,
 )
 from frazil.schema import SchemaLike, checked, resolve
 from frazil.stream_join import JoinMethods
-from frazil.stream_time import TimeMethods, aggregate_of
+from frazil.stream_time import TimeMethods
 from frazil.types import field_name, type_name
 from frazil.udf import as_written, call_texts, compute_calls, make_function
 from frazil.write import Writers
@@ -397,11 +399,10 @@ class Stream(TimeMethods, JoinMethods, Writers):
                 "name the reader, or the window they are late for",
             )
         node = self._port.node
-        aggregate = aggregate_of(self._port)
-        if isinstance(node, ProjectNode) and aggregate is not None:
-            named = Port(dataclasses.replace(aggregate, name=name))
+        if isinstance(node, ProjectNode) and node.finishes:
+            named = Port(_with_name(node.input.node, name))
             return Stream(Port(dataclasses.replace(node, input=named)))
-        return Stream(Port(dataclasses.replace(node, name=name)))
+        return Stream(Port(_with_name(node, name)))
 
     @on_user_line
     def head(self, n: int = 10) -> pa.Table:
@@ -543,3 +544,9 @@ def _difference(mine: Sequence[pa.Field], theirs: Sequence[pa.Field]) -> str:
                 f" and {field_name(right) if right else 'none'}"
             )
     return ""
+
+
+def _with_name(node: Node, name: str) -> Node:
+    if isinstance(node, Step):
+        return named_step(node, name)
+    return dataclasses.replace(node, name=name)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from frazil.errors import PlanError, on_user_line
 from frazil.event_time import make_event_time
-from frazil.node import Port, ProjectNode, WindowAggregateNode
+from frazil.gate import gates_of
+from frazil.node import Port, ProjectNode, Step, WindowAggregateNode, WindowPartialNode
 
 if TYPE_CHECKING:
     from frazil.duration import Duration
@@ -144,20 +145,28 @@ class TimeMethods:
         """
         from frazil.grouped import late_rows
 
-        aggregate = aggregate_of(self._port)
-        if aggregate is None:
+        gates = late_gates(self._port)
+        if not gates:
             raise PlanError(
-                f"late rows belong to what agg gave, and this stream of {self._origin()} is not it",
+                f"late rows belong to what agg gave, or another step that goes by event time, and "
+                f"this stream of {self._origin()} is not it",
                 "write totals.late of the stream that .agg(...) gave",
             )
-        return late_rows(aggregate.partial, self._origin())
+        return late_rows(gates[0], self._origin())
 
 
-def aggregate_of(port: Port) -> WindowAggregateNode | None:
-    """The aggregate that a stream is the immediate result of."""
+def late_gates(port: Port) -> list[WindowPartialNode | Step]:
+    """The steps that refuse late rows for the step whose immediate result a stream is.
+
+    One for each of its inputs; empty if it has none.
+    """
     node = port.node
     if port.output != "rows":
-        return None
+        return []
     if isinstance(node, ProjectNode) and node.finishes:
         node = node.input.node
-    return node if isinstance(node, WindowAggregateNode) else None
+    if isinstance(node, WindowAggregateNode):
+        return [node.partial]
+    if isinstance(node, Step):
+        return [node] if node.REFUSES else list(gates_of(node))
+    return []

@@ -1,15 +1,15 @@
-#define XXH_INLINE_ALL
 #include "operator/time/partial.h"
 
 #include <arrow/api.h>
 #include <arrow/compute/api.h>
-#include <xxhash.h>
 
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include "base/check.h"
 #include "operator/time/event_time.h"
+#include "operator/time/order_mark.h"
 
 namespace frazil {
 namespace {
@@ -25,6 +25,14 @@ Result<arrow::FieldVector> KeyFields(const nlohmann::json& spec, const arrow::Sc
     fields.push_back(std::move(field));
   }
   return fields;
+}
+
+// An order mark compares as bytes, the two numbers as numbers: in the same way, the second but for its sign.
+void SetOrder(const uint8_t* mark, OrderKey* key) {
+  uint64_t halves[2];
+  std::memcpy(halves, mark, sizeof(halves));
+  key->partition = __builtin_bswap64(halves[0]);
+  key->position = static_cast<int64_t>(__builtin_bswap64(halves[1]) ^ (uint64_t{1} << 63));
 }
 
 }  // namespace
@@ -71,21 +79,23 @@ Result<Progress> Partial::process(Batch batch, Output& out) {
   return Progress::kDone;
 }
 
-// Behind an exchange the partition is unknown, and the mark alone tells rows of one time apart.
+// Behind an exchange the partition is unknown: rows have their order mark, or (what windows give) are told
+// apart by the position mark alone.
 std::vector<OrderKey> Partial::order(const Batch& batch, const arrow::Int64Array& times) const {
-  uint64_t partition = 0;
-  if (batch.origin.partition >= 0 && partitions_ != nullptr) {
-    const std::string name = std::to_string(batch.origin.source) + "/" +
-                             partitions_->name(batch.origin.source, batch.origin.partition);
-    partition = XXH3_64bits(name.data(), name.size());
+  std::vector<OrderKey> keys(static_cast<size_t>(batch.rows()));
+  for (size_t i = 0; i < keys.size(); ++i) keys[i].time = times.Value(static_cast<int64_t>(i)) - spec_.minus;
+  if (const auto mark = MarkOf(batch, kOrderMark); mark != nullptr) {
+    const auto& marks = static_cast<const arrow::FixedSizeBinaryArray&>(*mark);
+    for (size_t i = 0; i < keys.size(); ++i) SetOrder(marks.GetValue(static_cast<int64_t>(i)), &keys[i]);
+    return keys;
   }
+  const uint64_t partition = PartitionHash(batch.origin, partitions_);
   const auto mark = MarkOf(batch, kPositionMark);
   const auto* positions =
       mark == nullptr ? nullptr : static_cast<const arrow::Int64Array&>(*mark).raw_values();
-  std::vector<OrderKey> keys(static_cast<size_t>(batch.rows()));
   for (size_t i = 0; i < keys.size(); ++i) {
-    keys[i] = {times.Value(static_cast<int64_t>(i)) - spec_.minus, partition,
-               positions == nullptr ? 0 : positions[i]};
+    keys[i].partition = partition;
+    keys[i].position = positions == nullptr ? 0 : positions[i];
   }
   return keys;
 }

@@ -37,9 +37,6 @@ TICK_S = 0.1
 # How long after a source could not be asked for its partitions it is asked again (seconds).
 SOURCE_RETRY_S = 0.5
 
-# Kinds of steps that keep state over batches, which a checkpoint has.
-STATEFUL_KINDS = frozenset({"window_aggregate"})
-
 KEY_GROUPS = 1024
 KEY_HASH_VERSION = 1
 KEY_ENCODING_VERSION = 1
@@ -343,9 +340,7 @@ class Coordinator:
             )
 
     def _stateful_nodes(self) -> list[str]:
-        return [
-            node["id"] for node in self._runnable.plan["nodes"] if node["kind"] in STATEFUL_KINDS
-        ]
+        return [node["id"] for node in self._runnable.plan["nodes"] if node.get("stateful")]
 
     def _check_ends(self, found: FoundBySource) -> None:
         for source, partitions in found.items():

@@ -148,9 +148,23 @@ def step_names(plan: Mapping[str, Any]) -> dict[str, str]:
         step: name if sources.count(name) == 1 else f"{name}/{step}" for step, name in found.items()
     }
     for node in plan["nodes"]:
-        if node["kind"] == "window_aggregate" and node.get("name"):
-            names[_above(node, "window_partial", nodes)["id"]] = node["name"]
+        if node.get("stateful") and node.get("name"):
+            gates = [_gate_above(upstream, nodes) for upstream in _inputs(node)]
+            for number, gate in enumerate(gate for gate in gates if gate is not None):
+                names[gate] = node["name"] if number == 0 else f"{node['name']}/{number + 1}"
     return names
+
+
+def _inputs(node: Mapping[str, Any]) -> list[str]:
+    return [upstream for upstream, _ in node.get("inputs", [node["input"]])]
+
+
+def _gate_above(node_id: str, nodes: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The step that refuses late rows on the way to one that keeps state, if they have one."""
+    node = nodes[node_id]
+    while node["kind"] in ("exchange", "reorder"):
+        node = nodes[node["input"][0]]
+    return node["id"] if node["kind"] in ("gate", "window_partial") else None
 
 
 def _above(
