@@ -1,4 +1,4 @@
-"""python -m bench w1|w2|w3|freshness; see bench/README.md."""
+"""python -m bench w1|w2|w3|nexmark|freshness; see bench/README.md."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def _arguments() -> argparse.Namespace:
         one.add_argument("--peers", default="", help="bare,duckdb,bytewax")
         one.add_argument("--runs", type=_positive, default=3)
         one.add_argument("--json", type=Path, metavar="OUT")
+    suite = commands.add_parser("nexmark", help="CPU, speed and memory of the Nexmark queries")
+    suite.add_argument("--events", type=_positive, default=1_000_000, help="of all kinds")
+    suite.add_argument("--queries", default="", help="q0,q5; default: all that are written")
+    suite.add_argument("--runs", type=_positive, default=3)
+    suite.add_argument("--json", type=Path, metavar="OUT")
     fresh = commands.add_parser("freshness", help="seconds from an event to its commit, from Kafka")
     fresh.add_argument("--rates", default="1000,10000,100000", help="events per second")
     fresh.add_argument("--seconds", type=_positive, default=20, help="for each rate")
@@ -38,33 +43,48 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+Rows = list[dict[str, object]]
+
+
+def _workload(given: argparse.Namespace) -> tuple[str, Rows]:
+    from bench import comparison
+
+    peers = [peer for peer in given.peers.split(",") if peer]
+    results = comparison.measure_workload(
+        given.command, given.events, given.source, peers, runs=given.runs
+    )
+    return comparison.table(results), comparison.as_json(results)
+
+
+def _nexmark(given: argparse.Namespace) -> tuple[str, Rows]:
+    from bench.nexmark import measurement
+
+    names = measurement.chosen(given.queries)
+    results = measurement.measure_queries(names, given.events, runs=given.runs)
+    return measurement.table(results), measurement.as_json(results)
+
+
+def _freshness(given: argparse.Namespace) -> tuple[str, Rows]:
+    from bench import freshness
+
+    rates = [_positive(rate) for rate in given.rates.split(",")]
+    delays = freshness.measure_freshness(rates, given.seconds)
+    return freshness.table(delays), freshness.as_json(delays)
+
+
 def main() -> int:
     """Measure, print, write."""
     given = _arguments()
-    if given.command in WORKLOADS:
-        from bench import comparison
-
-        peers = [peer for peer in given.peers.split(",") if peer]
-        try:
-            results = comparison.measure_workload(
-                given.command, given.events, given.source, peers, runs=given.runs
-            )
-        except (ValueError, FileNotFoundError) as error:
-            print(f"bench: {error}", file=sys.stderr)
-            return 2
-        text, plain = comparison.table(results), comparison.as_json(results)
-        right = all(each.rows_ok for each in results)
-    else:
-        from bench import freshness
-
-        rates = [_positive(rate) for rate in given.rates.split(",")]
-        delays = freshness.measure_freshness(rates, given.seconds)
-        text, plain = freshness.table(delays), freshness.as_json(delays)
-        right = all(each.rows_ok for each in delays)
+    commands = {**dict.fromkeys(WORKLOADS, _workload), "nexmark": _nexmark}
+    try:
+        text, plain = commands.get(given.command, _freshness)(given)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     print(text)
     if given.json is not None:
         given.json.write_text(json.dumps(plain, indent=1) + "\n")
-    return 0 if right else 1
+    return 0 if all(row["rows_ok"] for row in plain) else 1
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ from typing import Any
 
 import frazil as fz
 
+from bench.nexmark.queries import QUERIES
+from bench.nexmark.query import Events, Query
+
 # So many that a run at RATE does not come to the end while it is to be killed.
 ROWS = 12_000
 RATE = 1_500.0
@@ -105,6 +108,17 @@ def windowed(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("windows", folder, *sinks)
 
 
+def _nexmark(query: Query) -> Build:
+    """A query of Nexmark over the events in the folder."""
+
+    def build(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+        rows = query.build(Events(folder / "in"))
+        sink = rows.write_iceberg("t.one", catalog=catalog, partition_by=list(query.partition_by))
+        return _pipeline("nexmark", folder, sink)
+
+    return build
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -117,4 +131,4 @@ PIPELINES: Mapping[str, Build] = {
         to_files,
         windowed,
     )
-}
+} | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

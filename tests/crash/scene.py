@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 from frazil.checkpoint.log import EXIT_FENCED
@@ -269,7 +268,7 @@ class Scene:
         """Every data file on disk belongs to the table: nothing of the dead is left."""
         table = self.table(name)
         named = {
-            unquote(path).removeprefix("file://")
+            path.removeprefix("file://")
             for path in table.inspect.all_files().column("file_path").to_pylist()
         }
         data = Path(table.location().removeprefix("file://")) / "data"

@@ -104,3 +104,16 @@ def test_sessions_of_the_truth(tmp_path):
     (first,) = (row for row in batch.to_pylist() if row["events"] == 3)
     length = first["window_end"] - first["window_start"]
     assert length.total_seconds() == (9_000 + GAP_MS - 5_000 + GAP_MS) / 1000
+
+
+def test_nexmark_measures_and_checks(run_bench, tmp_path, capsys):
+    out = tmp_path / "result.json"
+    arguments = ["--events", "2000", "--queries", "q2,q12", "--runs", "1", "--json", str(out)]
+    assert run_bench("nexmark", *arguments) == 0
+    first, second = json.loads(out.read_text())
+    assert (first["query"], first["events"], second["query"]) == ("q2", 1840, "q12")
+    assert first["rows_ok"] is second["rows_ok"] is True
+    assert "q12" in capsys.readouterr().out
+    assert run_bench("nexmark", "--queries", "q99") == 2
+    assert "no query q99 is written" in capsys.readouterr().err
+    assert run_bench("nexmark", "--events", "5") == 2
