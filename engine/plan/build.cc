@@ -5,6 +5,8 @@
 #include "expr/expr.h"
 #include "operator/call_function.h"
 #include "operator/filter.h"
+#include "operator/join/interval_join.h"
+#include "operator/join/join_output.h"
 #include "operator/join/lookup.h"
 #include "operator/project.h"
 #include "operator/time/gate.h"
@@ -59,6 +61,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       FZ_ASSIGN(const Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
       return projection.output.schema;
     }
+    case NodeKind::kIntervalJoin:
+      return JoinSchema(node.spec);
     case NodeKind::kWindowPartial:
       return PartialSchema(node.spec, *input);
     case NodeKind::kWindowAggregate:
@@ -105,8 +109,19 @@ Result<std::vector<SchemaPtr>> NodeSchemas(const Plan& plan) {
   return schemas;
 }
 
-Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const SchemaPtr& input,
+std::vector<SchemaPtr> InputSchemas(const Plan& plan, const PlanNode& node,
+                                    const std::vector<SchemaPtr>& schemas) {
+  std::vector<SchemaPtr> inputs;
+  for (const PortRef& port : node.inputs) {
+    inputs.push_back(port.aside ? AsideSchema(plan, port.node, schemas)
+                                : schemas[static_cast<size_t>(port.node)]);
+  }
+  return inputs;
+}
+
+Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::vector<SchemaPtr>& inputs,
                                                const OperatorContext& context) {
+  const SchemaPtr& input = inputs.front();
   switch (node.kind) {
     case NodeKind::kFilter: {
       FZ_ASSIGN(BoundExpr predicate, BindPredicate(node.spec.at("predicate"), *input));
@@ -128,6 +143,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const Schem
       return Gate::Make(node.spec, *input, context);
     case NodeKind::kReorder:
       return Reorder::Make(node.spec, input, context);
+    case NodeKind::kIntervalJoin:
+      return IntervalJoin::Make(node.spec, inputs, context);
     case NodeKind::kWindowPartial:
       if (OfSessions(node)) return SessionPartial::Make(node.spec, *input, context);
       return WindowPartial::Make(node.spec, *input, context);

@@ -17,9 +17,13 @@ Result<std::vector<std::shared_ptr<arrow::Schema>>> NodeSchemas(const Plan& plan
 std::shared_ptr<arrow::Schema> AsideSchema(const Plan& plan, int node,
                                            const std::vector<std::shared_ptr<arrow::Schema>>& schemas);
 
-// Makes the operator of a node for one worker. The one table of operators is in build.cc.
+// The schemas of what a node reads, by port.
+std::vector<std::shared_ptr<arrow::Schema>> InputSchemas(
+    const Plan& plan, const PlanNode& node, const std::vector<std::shared_ptr<arrow::Schema>>& schemas);
+
+// Makes the operator of a node for one worker, given InputSchemas. The one table of operators is in build.cc.
 Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node,
-                                               const std::shared_ptr<arrow::Schema>& input,
+                                               const std::vector<std::shared_ptr<arrow::Schema>>& inputs,
                                                const OperatorContext& context);
 
 }  // namespace frazil

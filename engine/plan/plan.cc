@@ -23,7 +23,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"reorder", NodeKind::kReorder},
       {"window_partial", NodeKind::kWindowPartial},
       {"window_aggregate", NodeKind::kWindowAggregate},
-      {"lookup", NodeKind::kLookup}};
+      {"lookup", NodeKind::kLookup},
+      {"interval_join", NodeKind::kIntervalJoin}};
   return kinds;
 }
 
@@ -61,7 +62,8 @@ Result<PlanNode> ParseNode(const nlohmann::json& spec, const std::unordered_map<
       node.inputs.push_back(input);
     }
   }
-  if (node.inputs.empty() != (node.kind == NodeKind::kSource)) {
+  const bool joins = JoinsStreams(node.kind);
+  if (node.inputs.empty() != (node.kind == NodeKind::kSource) || (joins && node.inputs.size() != 2)) {
     return PlanError("node " + node.id + ": wrong number of inputs");
   }
   node.spec = spec;

@@ -26,6 +26,7 @@ enum class NodeKind {
   kReorder,
   kWindowAggregate,
   kLookup,
+  kIntervalJoin,
   kSink
 };
 
@@ -33,6 +34,9 @@ enum class NodeKind {
 constexpr bool RefusesLateRows(NodeKind kind) {
   return kind == NodeKind::kWindowPartial || kind == NodeKind::kGate;
 }
+
+// True for steps that join two streams by event time.
+constexpr bool JoinsStreams(NodeKind kind) { return kind == NodeKind::kIntervalJoin; }
 
 // One of a node's outputs: the rows, or what it set aside (rows a source rejected, late rows).
 struct PortRef {

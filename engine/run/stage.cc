@@ -8,6 +8,7 @@
 #include "connector/registry.h"
 #include "operator/join/lookup.h"
 #include "plan/build.h"
+#include "plan/in_step.h"
 #include "state/snapshot_file.h"
 
 namespace frazil {
@@ -81,6 +82,7 @@ Status Stage::add_node(const Plan& plan, int number) {
       break;
     case NodeKind::kEventTime:
       FZ_TRY(add_event_time(plan, planned, node.get()));
+      times_.back().group = GroupsInStep(plan)[static_cast<size_t>(number)];
       break;
     default:
       FZ_TRY(add_operator(plan, planned, node.get()));
@@ -91,11 +93,8 @@ Status Stage::add_node(const Plan& plan, int number) {
 }
 
 Status Stage::add_operator(const Plan& plan, const PlanNode& planned, StageNode* node) {
-  const PortRef input = planned.inputs.front();
   FZ_ASSIGN(auto op,
-            MakeOperator(planned,
-                         input.aside ? AsideSchema(plan, input.node, schemas_)
-                                     : schemas_[static_cast<size_t>(input.node)],
+            MakeOperator(planned, InputSchemas(plan, planned, schemas_),
                          OperatorContext{context_.operator_pool, context_.functions, context_.partitions}));
   node->set(std::move(op));
   return Status::OK();
@@ -247,13 +246,8 @@ Status Stage::take_state(const StageNode& node, EpochPart* part) {
 Result<Poll::Kind> Stage::poll(int source, const Budget& budget) {
   StageNode* node = sources_[static_cast<size_t>(source)];
   Budget aligned = budget;
-  std::vector<int32_t> held;
-  for (const Timed& timed : times_) {
-    if (timed.source != node) continue;
-    held = timed.time->too_far_ahead([&](int ordinal) { return node->source()->behind(ordinal); });
-    aligned.held = held;
-    break;
-  }
+  const std::vector<int32_t> held = too_far_ahead(*node);
+  if (!held.empty()) aligned.held = held;
   FZ_ASSIGN(SourceTask::Step step, node->source()->poll(aligned));
   step.rows.origin.source = source_numbers_[static_cast<size_t>(source)];
   FZ_TRY(node->push(std::move(step.rows)));
@@ -263,6 +257,23 @@ Result<Poll::Kind> Stage::poll(int source, const Budget& budget) {
     if (context_.close_windows) FZ_TRY(close_times(*node));
   }
   return step.kind;
+}
+
+// Ordinals of a source's partitions that are to wait for others, of this source or of one that it is joined
+// with.
+std::vector<int32_t> Stage::too_far_ahead(const StageNode& source) const {
+  const auto found =
+      std::find_if(times_.begin(), times_.end(), [&](const Timed& timed) { return timed.source == &source; });
+  if (found == times_.end()) return {};
+  const auto behind = [](const Timed& timed) {
+    return [task = timed.source->source()](int ordinal) { return task->behind(ordinal); };
+  };
+  Timestamp others = kWatermarkMax;
+  for (const Timed& timed : times_) {
+    if (timed.source == &source || timed.group != found->group) continue;
+    others = std::min(others, timed.time->least_frontier(behind(timed)));
+  }
+  return found->time->too_far_ahead(behind(*found), others);
 }
 
 // The rows of a source have come to their end for ever.

@@ -63,6 +63,7 @@ class Stage {
     StageNode* source = nullptr;
     StageNode* node = nullptr;
     EventTime* time = nullptr;
+    int group = 0;  // of sources that are read in step
   };
   std::vector<Timed> times(const std::string& source) const;
   // Tells consumers what those promise now.
@@ -91,6 +92,7 @@ class Stage {
   Status add_node(const Plan& plan, int number);
   Status add_operator(const Plan& plan, const PlanNode& planned, StageNode* node);
   Status add_event_time(const Plan& plan, const PlanNode& planned, StageNode* node);
+  std::vector<int32_t> too_far_ahead(const StageNode& source) const;
   Status close_times(const StageNode& source);
   Status take_state(const StageNode& node, EpochPart* part);
 

@@ -74,10 +74,8 @@ class Processes:
         runnable = prepare(pipeline, hook=hook, store=self.store)
         for node in runnable.plan["nodes"]:
             if node["kind"] == "source":  # the reader would deal the rows to partitions in turn
-                parts = [
-                    pa.Table.from_pylist(events, EVENT_SCHEMA)
-                    for events in self.partitions[:partitions]
-                ]
+                given = self.partitions_of(node["name"])[:partitions]
+                parts = [pa.Table.from_pylist(events, EVENT_SCHEMA) for events in given]
                 node["options"]["partitions"] = [_encoded(part, 1)[0] for part in parts]
                 node["options"]["batch_rows"] = batch_rows
         settings = RunSettings(
@@ -92,6 +90,10 @@ class Processes:
             reopen=reopen,
         )
         return Coordinator(runnable, settings, hook=hook).run()
+
+    def partitions_of(self, source: str) -> Sequence[Sequence[Event]]:
+        """The events of a source."""
+        return self.partitions
 
     def run_drawn(self, rng: Random, **options: object) -> RunReport:
         """One process, in any order of work."""

@@ -214,6 +214,7 @@ OPTIONS = {
         fz.session,
     ],
     "joins.md": [
+        fz.Stream.join,
         fz.Stream.join_lookup,
         fz.lookup_parquet,
         fz.lookup_iceberg,

@@ -27,6 +27,7 @@ MODULES = [
     "show",
     "stream",
     "stream_join",
+    "stream_joined",
     "stream_time",
     "types",
     "udf",

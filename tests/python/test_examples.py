@@ -17,6 +17,7 @@ RUN = {
     "files_to_iceberg": "orders_from_files: epochs",
     "generator_to_iceberg": "shop.sales: ",
     "in_the_background": "background: epochs",
+    "orders_and_payments": "sales.unpaid_by_minute: ",
     "python_functions": "shop.words: ",
     "revenue_by_minute": "sales.late_orders: ",
     "scheduled": "shop.flagged: ",

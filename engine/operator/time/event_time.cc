@@ -100,13 +100,19 @@ std::map<std::string, Timestamp> EventTime::all_frontiers() const {
   return known;
 }
 
-std::vector<int32_t> EventTime::too_far_ahead(const std::function<bool(int)>& behind) const {
-  std::vector<int32_t> held;
-  if (partitions_.size() < 2) return held;
+Timestamp EventTime::least_frontier(const std::function<bool(int)>& behind) const {
   Timestamp least = kWatermarkMax;
   for (const auto& [ordinal, partition] : partitions_) {
     if (partition.frontier < least && behind(ordinal)) least = partition.frontier;
   }
+  return least;
+}
+
+std::vector<int32_t> EventTime::too_far_ahead(const std::function<bool(int)>& behind,
+                                              Timestamp others) const {
+  std::vector<int32_t> held;
+  if (partitions_.size() < 2 && others == kWatermarkMax) return held;
+  const Timestamp least = std::min(least_frontier(behind), others);
   const int64_t ahead = std::max(out_of_order_, 2 * chunk_span_);
   if (least > kWatermarkMax - ahead) return held;
   for (const auto& [ordinal, partition] : partitions_) {

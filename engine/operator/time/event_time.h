@@ -53,8 +53,12 @@ class EventTime : public Operator {
   Timestamp joining_frontier() const;
   // Ordinals, rising, of the partitions that are to wait for others: those further ahead than out_of_order,
   // or two chunks, of the least frontier of a partition that has rows to be read (`behind`). So the rows kept
-  // until the slowest has come along do not grow with a backlog. The slowest is never among them.
-  std::vector<int32_t> too_far_ahead(const std::function<bool(int)>& behind) const;
+  // until the slowest has come along do not grow with a backlog. The slowest is never among them. `others` is
+  // the least frontier of sources that are read in step with this one.
+  std::vector<int32_t> too_far_ahead(const std::function<bool(int)>& behind,
+                                     Timestamp others = kWatermarkMax) const;
+  // The least frontier of the partitions that have rows to be read; kWatermarkMax if none has.
+  Timestamp least_frontier(const std::function<bool(int)>& behind) const;
   // This worker reads no partition, and never will, because others do: it holds nobody up.
   void stand_aside() { aside_ = true; }
   // No row will ever come.

@@ -140,6 +140,11 @@ TEST(EventTime, PartitionsFarAheadWaitForTheSlowestThatHasRows) {
   timed.give(Rows({80}, 2));
   EXPECT_EQ(held({true, true, true}), std::vector<int32_t>({0}));
   EXPECT_EQ(held({true, true, false}), std::vector<int32_t>());
+  EXPECT_EQ(timed.time->least_frontier([](int) { return true; }), 80);
+  EXPECT_EQ(timed.time->least_frontier([](int) { return false; }), kWatermarkMax);
+  const auto all = [](int) { return true; };
+  EXPECT_EQ(timed.time->too_far_ahead(all, 1'000), std::vector<int32_t>({0}));
+  EXPECT_EQ(timed.time->too_far_ahead(all, 60), std::vector<int32_t>({0, 1, 2}));  // a source joined with it
   timed.give(Rows({180}, 2));  // a chunk covers more time: a little more is allowed
   EXPECT_EQ(held({true, true, true}), std::vector<int32_t>({2}));
 }

@@ -1,0 +1,228 @@
+"""Streams joined with streams: `join` and `late_right`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from frazil.errors import ColumnExists, PlanError, TypeMismatch, on_user_line
+from frazil.event_time import bounded, require_event_time
+from frazil.gate import gated
+from frazil.join import (
+    HOWS,
+    TIME_COLUMN,
+    IntervalJoinNode,
+    JoinColumn,
+    JoinHow,
+    joined_columns,
+    key_pairs,
+    widened,
+)
+from frazil.node import Port
+from frazil.schema import checked
+
+if TYPE_CHECKING:
+    from frazil.duration import Duration
+    from frazil.join import On
+    from frazil.stream import Stream
+
+
+class JoinedMethods:
+    """The methods of a stream that join it with another one."""
+
+    __slots__ = ()
+
+    _port: Port
+
+    @on_user_line
+    def join(
+        self: Any,
+        other: Stream,
+        *,
+        on: On,
+        within: Duration | None = None,
+        before: Duration | None = None,
+        after: Duration | None = None,
+        how: JoinHow = "inner",
+        suffix: str = "_b",
+    ) -> Stream:
+        """Join rows of equal keys whose event times are near.
+
+        A left and a right row belong together if their keys are equal, and the right one is at most
+        `before` before the left one and at most `after` after it, both inclusive. A null key equals
+        nothing.
+
+        Parameters
+        ----------
+        other
+            The right stream.
+        on
+            Columns of the key: a name, names, or ``{"left": "right"}``.
+        within
+            How far apart the times may be: `before` and `after` in one.
+        before, after
+            How far the right row may be before and after the left one; none is not at all.
+        how
+            "inner" gives pairs; "left", "right" and "full" also the rows of that side, or of both,
+            that have no partner, with nulls in place of one. "semi" gives left rows that have a
+            partner and "anti" those without, both without columns of the right stream.
+        suffix
+            Put behind the name of a right column that the left stream has too.
+
+        Returns
+        -------
+        Stream
+            The left columns, then the right ones without the keys. Its event time is that of the
+            left row; of "right" that of the right row; "full" adds a column event_time, which is
+            the left row's or where there is none the right row's.
+
+        Raises
+        ------
+        PlanError
+            If there is no bound on how far apart times may be.
+        WatermarkMissing
+            If a stream has no event time.
+        ColumnNotFound, ColumnExists, TypeMismatch
+            If a key is not there, or of different types; if a name would be there twice.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+        >>> orders = fz.read_memory([{"id": 1, "user": "ada", "at": noon}], name="orders")
+        >>> clicks = fz.read_memory([{"user": "ada", "page": "/", "at": noon}], name="clicks")
+        >>> orders = orders.event_time("at", out_of_order="10s")
+        >>> clicks = clicks.event_time("at", out_of_order="10s")
+        >>> orders.join(clicks, on="user", before="30m", how="left")
+        Stream(append) <- orders, clicks
+          id: int64
+          user: string
+          at: timestamp[us, UTC]
+          page: string
+          at_b: timestamp[us, UTC]
+          event time: at
+        """
+        left, right = self, _stream(other, "join")
+        if how not in HOWS:
+            raise PlanError(f"join: how={how!r} is not offered", " or ".join(map(repr, HOWS)))
+        if not isinstance(suffix, str):
+            raise TypeMismatch(f"join: suffix={suffix!r}", 'a text: suffix="_b"')
+        before_ms, after_ms = _bounds(left, right, within, before, after)
+        pairs = key_pairs(left, right, on, "join")
+        left, right = widened(left, right, pairs, "join")
+        times = tuple(
+            require_event_time(stream._port, stream._origin(), "join") for stream in (left, right)
+        )
+        columns, schema = joined_columns(left, right, pairs, how, suffix)
+        if how == "full":
+            columns, schema = _with_time(columns, schema)
+        keys = [[pair[side] for pair in pairs] for side in (0, 1)]
+        ports = tuple(
+            gated(stream._port, stream._origin(), names, "join")
+            for stream, names in zip((left, right), keys, strict=True)
+        )
+        return _made(
+            IntervalJoinNode(
+                checked(schema),
+                ports,
+                pairs,
+                how,
+                (times[0], times[1]),
+                columns,
+                before_ms,
+                after_ms,
+            )
+        )
+
+    @property
+    @on_user_line
+    def late_right(self: Any) -> Stream:
+        """The right rows that came too late for a join, as `late` has the left ones.
+
+        Returns
+        -------
+        Stream
+            Columns of the right stream, then window_start, window_end (null), watermark,
+            partition, position.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+        >>> orders = fz.read_memory([{"id": 1, "at": noon}], name="orders")
+        >>> paid = fz.read_memory([{"id": 1, "at": noon, "by": "card"}], name="paid")
+        >>> orders = orders.event_time("at", out_of_order="10s")
+        >>> paid = paid.event_time("at", out_of_order="10s")
+        >>> orders.join(paid, on="id", within="1h").late_right.schema.names[:3]
+        ['id', 'at', 'by']
+        """
+        from frazil.grouped import late_rows
+        from frazil.stream_time import late_gates
+
+        gates = late_gates(self._port)
+        if len(gates) != 2:
+            raise PlanError(
+                f"late right rows belong to what a join of streams gave, and this stream of "
+                f"{self._origin()} is not it",
+                "write joined.late_right of the stream that .join(...) gave",
+            )
+        return late_rows(gates[1], self._origin())
+
+
+def _stream(other: object, what: str) -> Stream:
+    from frazil.stream import Stream
+
+    if not isinstance(other, Stream):
+        raise TypeMismatch(
+            f"{what} got a {type(other).__name__}",
+            "give a stream; a table is joined by join_lookup",
+        )
+    return other
+
+
+def _made(node: IntervalJoinNode) -> Stream:
+    from frazil.stream import Stream
+
+    return Stream(Port(node))
+
+
+def _bounds(
+    left: Stream,
+    right: Stream,
+    within: Duration | None,
+    before: Duration | None,
+    after: Duration | None,
+) -> tuple[int, int]:
+    if within is not None:
+        if before is not None or after is not None:
+            raise PlanError(
+                "join: within is before and after in one, and both are there",
+                'write within="10m", or before="10m", after="1m"',
+            )
+        ms = bounded(within, "within", least=0)
+        return ms, ms
+    if before is None and after is None:
+        raise PlanError(
+            "join without a bound in time would keep for ever: every row of "
+            f"{left._origin()} and every row of {right._origin()}",
+            'say how far apart times may be: within="10m", or before="10m", after="1m"',
+            "a table that fits into memory is joined by join_lookup",
+        )
+    return (
+        0 if before is None else bounded(before, "before", least=0),
+        0 if after is None else bounded(after, "after", least=0),
+    )
+
+
+def _with_time(
+    columns: tuple[JoinColumn, ...], schema: pa.Schema
+) -> tuple[tuple[JoinColumn, ...], pa.Schema]:
+    if TIME_COLUMN in schema.names:
+        raise ColumnExists(
+            f"column {TIME_COLUMN!r} would be there twice: a full join adds it",
+            "rename it before the join",
+        )
+    field = pa.field(TIME_COLUMN, pa.timestamp("us", "UTC"), nullable=False)
+    return (*columns, JoinColumn(TIME_COLUMN, "time", TIME_COLUMN)), schema.append(field)
