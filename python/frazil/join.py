@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 from frazil.duration import duration_text
 from frazil.errors import ColumnExists, PlanError, TypeMismatch
-from frazil.event_time import EventTime
+from frazil.event_time import EventTime, event_time_of
 from frazil.expr import col
 from frazil.gate import columns_text
-from frazil.node import Json, Step
+from frazil.node import WINDOW_COLUMNS, Json, Step, WindowAggregateNode
 from frazil.types import type_name
 
 if TYPE_CHECKING:
     from frazil.node import Port
     from frazil.stream import Stream
+    from frazil.window import Window
 
 JoinHow = Literal["inner", "left", "right", "full", "semi", "anti"]
 HOWS: tuple[JoinHow, ...] = ("inner", "left", "right", "full", "semi", "anti")
@@ -109,14 +110,15 @@ class JoinStep(Step):
 
     def event_time(self, of: Callable[[Port], Any]) -> Any:
         """Its event time; `of` gives that of an input. As `frazil.event_time.event_time_of`."""
-        if self.how == "full":
+        left, right = self.times
+        if self.how == "full" and not same_key(self.keys, self.times):
             return EventTime(TIME_COLUMN, 0)
         if self.how != "right":
-            return EventTime(self.times[0].column, self.times[0].minus_us)
-        time = self.times[1]
-        for left, right in self.keys:
-            if right == time.column:
-                return EventTime(left, time.minus_us)
+            return EventTime(left.column, left.minus_us)
+        time = right
+        for mine, theirs in self.keys:
+            if theirs == time.column:
+                return EventTime(mine, time.minus_us)
         name = next(c.name for c in self.columns if (c.source, c.column) == ("right", time.column))
         return EventTime(name, time.minus_us)
 
@@ -125,22 +127,23 @@ class JoinStep(Step):
         return [column for column in self.columns if column.name in wanted] or [self.columns[0]]
 
     def _on(self) -> str:
-        return ", ".join(
-            left if left == right else f"{left} = {right}" for left, right in self.keys
-        )
+        return on_text(self.keys)
 
 
 @dataclass(frozen=True, eq=False)
 class IntervalJoinNode(JoinStep):
     """Joins rows of equal keys whose times are near.
 
-    The right row is at most `before_ms` before the left one, and at most `after_ms` after it.
+    The right row is at most `before_ms` before the left one, and at most `after_ms` after it. With
+    `per_window` that is nothing, and the bounds of the windows are the last of the keys: rows of
+    one window have one time.
     """
 
     KIND: ClassVar[str] = "interval_join"
 
     before_ms: int
     after_ms: int
+    per_window: bool = False
 
     def spec(self, given: Sequence[list[str]], gives: list[str]) -> Json:
         """What the engine has to know, beside kind, id and inputs."""
@@ -153,6 +156,8 @@ class IntervalJoinNode(JoinStep):
 
     def explained(self) -> tuple[str, str]:
         """A line of `explain`: what it does, and what is to be said about it."""
+        if self.per_window:
+            return f"join {self.how} on {self._on()} per window", "state: rows of open windows"
         kept = [self.after_ms, self.before_ms]
         if self.how in ("left", "full", "semi", "anti"):
             kept[1] += self.after_ms
@@ -162,12 +167,49 @@ class IntervalJoinNode(JoinStep):
         text = f"join {self.how} on {self._on()} {self._within()}"
         return text, f"state: left rows for {left}, right rows for {right} of event time"
 
+    def _on(self) -> str:
+        keys = self.keys[: -len(WINDOW_COLUMNS)] if self.per_window else self.keys
+        return on_text(keys)
+
     def _within(self) -> str:
+        if self.per_window:
+            return "one window"
         if self.before_ms == self.after_ms:
             return f"within {duration_text(self.before_ms)}"
         bounds = {"before": self.before_ms, "after": self.after_ms}
         said = [f"{duration_text(ms)} {name}" for name, ms in bounds.items() if ms]
         return f"at most {' and '.join(said)}"
+
+
+def same_key(keys: Sequence[tuple[str, str]], times: tuple[EventTime, EventTime]) -> bool:
+    """Whether the times of both streams are one key of their join, as the ends of windows are."""
+    left, right = times
+    return (left.column, right.column) in keys and left.minus_us == right.minus_us
+
+
+def on_text(keys: Sequence[tuple[str, str]]) -> str:
+    """Name the columns of keys."""
+    return ", ".join(left if left == right else f"{left} = {right}" for left, right in keys)
+
+
+def is_windowed(port: Port, origin: str) -> bool:
+    """Whether rows have the bounds of a window, and its end is their time."""
+    time = event_time_of(port, origin)
+    if not isinstance(time, EventTime) or (time.column, time.minus_us) != ("window_end", 1):
+        return False
+    return all(column.name in port.schema.names for column in WINDOW_COLUMNS)
+
+
+def window_of(port: Port) -> Window | None:
+    """The windows that the rows of a windowed stream are in, where one of its steps says it."""
+    node = port.node
+    while True:
+        if isinstance(node, WindowAggregateNode):
+            return node.partial.window
+        window: Window | None = getattr(node, "window", None)
+        if window is not None or not node.inputs:
+            return window
+        node = node.inputs[0].node
 
 
 def key_pairs(left: Stream, right: Stream, on: object, what: str) -> tuple[tuple[str, str], ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from frazil.errors import ColumnExists, PlanError, TypeMismatch, on_user_line
-from frazil.event_time import bounded, require_event_time
+from frazil.event_time import EventTime, bounded, require_event_time
 from frazil.gate import gated
 from frazil.join import (
     HOWS,
@@ -14,11 +14,14 @@ from frazil.join import (
     IntervalJoinNode,
     JoinColumn,
     JoinHow,
+    is_windowed,
     joined_columns,
     key_pairs,
+    same_key,
     widened,
+    window_of,
 )
-from frazil.node import Port
+from frazil.node import WINDOW_COLUMNS, Port
 from frazil.schema import checked
 
 if TYPE_CHECKING:
@@ -46,11 +49,12 @@ class JoinedMethods:
         how: JoinHow = "inner",
         suffix: str = "_b",
     ) -> Stream:
-        """Join rows of equal keys whose event times are near.
+        """Join rows of equal keys whose event times are near, or that are in the same window.
 
         A left and a right row belong together if their keys are equal, and the right one is at most
-        `before` before the left one and at most `after` after it, both inclusive. A null key equals
-        nothing.
+        `before` before the left one and at most `after` after it, both inclusive. If both streams
+        are windowed, `within`, `before` and `after` may be left away: then rows of the same window
+        belong together. A null key equals nothing.
 
         Parameters
         ----------
@@ -108,14 +112,17 @@ class JoinedMethods:
             raise PlanError(f"join: how={how!r} is not offered", " or ".join(map(repr, HOWS)))
         if not isinstance(suffix, str):
             raise TypeMismatch(f"join: suffix={suffix!r}", 'a text: suffix="_b"')
-        before_ms, after_ms = _bounds(left, right, within, before, after)
         pairs = key_pairs(left, right, on, "join")
+        per_window = within is None and before is None and after is None
+        if per_window:
+            before_ms = after_ms = 0
+            pairs = _with_windows(left, right, pairs)
+        else:
+            before_ms, after_ms = _bounds(within, before, after)
         left, right = widened(left, right, pairs, "join")
-        times = tuple(
-            require_event_time(stream._port, stream._origin(), "join") for stream in (left, right)
-        )
+        times = (_time_of(left), _time_of(right))
         columns, schema = joined_columns(left, right, pairs, how, suffix)
-        if how == "full":
+        if how == "full" and not same_key(pairs, times):
             columns, schema = _with_time(columns, schema)
         keys = [[pair[side] for pair in pairs] for side in (0, 1)]
         ports = tuple(
@@ -128,10 +135,11 @@ class JoinedMethods:
                 ports,
                 pairs,
                 how,
-                (times[0], times[1]),
+                times,
                 columns,
                 before_ms,
                 after_ms,
+                per_window,
             )
         )
 
@@ -188,12 +196,12 @@ def _made(node: IntervalJoinNode) -> Stream:
     return Stream(Port(node))
 
 
+def _time_of(stream: Stream) -> EventTime:
+    return require_event_time(stream._port, stream._origin(), "join")
+
+
 def _bounds(
-    left: Stream,
-    right: Stream,
-    within: Duration | None,
-    before: Duration | None,
-    after: Duration | None,
+    within: Duration | None, before: Duration | None, after: Duration | None
 ) -> tuple[int, int]:
     if within is not None:
         if before is not None or after is not None:
@@ -203,17 +211,40 @@ def _bounds(
             )
         ms = bounded(within, "within", least=0)
         return ms, ms
-    if before is None and after is None:
-        raise PlanError(
-            "join without a bound in time would keep for ever: every row of "
-            f"{left._origin()} and every row of {right._origin()}",
-            'say how far apart times may be: within="10m", or before="10m", after="1m"',
-            "a table that fits into memory is joined by join_lookup",
-        )
     return (
         0 if before is None else bounded(before, "before", least=0),
         0 if after is None else bounded(after, "after", least=0),
     )
+
+
+def _with_windows(
+    left: Stream, right: Stream, pairs: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """The keys, and behind them the bounds of the windows that both streams are in."""
+    windowed = [is_windowed(stream._port, stream._origin()) for stream in (left, right)]
+    if not all(windowed):
+        raise PlanError(
+            "join without a bound in time would keep for ever: every row of "
+            f"{left._origin()} and every row of {right._origin()}",
+            'say how far apart times may be: within="10m", or before="10m", after="1m"',
+            "or put both streams into the same windows before",
+            "a table that fits into memory is joined by join_lookup",
+        )
+    windows = [window_of(stream._port) for stream in (left, right)]
+    if None not in windows and windows[0] != windows[1]:
+        raise PlanError(
+            f"join per window of {left._origin()}, which is in windows {windows[0]}, and "
+            f"{right._origin()}, which is in windows {windows[1]}",
+            'use the same windows, or say how far apart their ends may be: within="1m"',
+        )
+    bounds = [column.name for column in WINDOW_COLUMNS]
+    rest = [pair for pair in pairs if pair[0] not in bounds and pair[1] not in bounds]
+    if not rest:
+        raise PlanError(
+            "join per window on no other column: it would give all pairs of a window",
+            "name a key in on=; one that is the same everywhere gives all pairs",
+        )
+    return (*rest, *((name, name) for name in bounds))
 
 
 def _with_time(

@@ -207,3 +207,18 @@ def draw_join(rng: Random, **fixed: Any) -> JoinQuery:
         "keys": rng.choice([("user",), ("user",), ("user", "n")]),
     }
     return JoinQuery(**{**drawn, **fixed})
+
+
+def windows_joined(lefts: Sequence[Event], rights: Sequence[Event], how: str) -> list[Event]:
+    """Join windows of users; the right ones' rows are rows_r."""
+    kind = {"semi": "SEMI JOIN", "anti": "ANTI JOIN"}.get(how, f"{how.upper()} JOIN")
+    on = 'USING ("user", window_start, window_end)'
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("left_rows", pa.Table.from_pylist(list(lefts)))
+        connection.register("right_rows", pa.Table.from_pylist(list(rights)))
+        connection.execute("CREATE TABLE l AS FROM left_rows")
+        connection.execute(
+            "CREATE TABLE r AS SELECT * EXCLUDE (rows), rows AS rows_r FROM right_rows"
+        )
+        return connection.execute(f"FROM l {kind} r {on}").to_arrow_table().to_pylist()

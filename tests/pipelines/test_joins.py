@@ -12,9 +12,17 @@ import pytest
 from frazil import col
 from frazil.run.state_chains import StateChains
 
-from tests.pipelines.events import SECOND, counted, draw_partitions, events_at, us_of
+from tests.pipelines.events import (
+    CUTS,
+    SECOND,
+    Query,
+    counted,
+    draw_partitions,
+    events_at,
+    us_of,
+)
 from tests.pipelines.harness import Crash, CrashAt
-from tests.pipelines.joins import HOWS, JoinProcesses, JoinQuery, Sides, draw_join
+from tests.pipelines.joins import HOWS, JoinProcesses, JoinQuery, Sides, draw_join, windows_joined
 
 # FRAZIL_SEEDS=500 draws more orders.
 SEEDS = int(os.environ.get("FRAZIL_SEEDS", "12"))
@@ -186,3 +194,34 @@ def test_state_does_not_grow_with_the_backlog(how: str, monkeypatch: pytest.Monk
         assert len(sizes) > 5
         largest.append(max(sizes))
     assert largest[1] < 1.3 * largest[0], largest
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("seed", range(2))
+def test_per_window(how: str, seed: int) -> None:
+    """Windows of both streams side by side, as DuckDB joins them."""
+    rng = Random(seed)
+    sides = draw_sides(rng)
+    cut = CUTS[rng.choice([0, 2, 5])]
+    lefts = Query(cut=cut, out_of_order=5, lateness=10 * seed, aggregates=("rows", "total"))
+    rights = Query(cut=cut, out_of_order=20, aggregates=("rows",))
+
+    def streams(left: fz.Stream, right: fz.Stream) -> dict[str, fz.Stream]:
+        counted_right = rights.stream(right).rename(rows="rows_r")
+        joined = lefts.stream(left).join(counted_right, on="user", how=how)  # type: ignore[arg-type]
+        return {"results": joined, "bad": left.rejected, "bad_right": right.rejected}
+
+    processes = JoinProcesses(sides, streams)
+    for _ in range(3):
+        try:
+            processes.run_drawn(rng, hook=CrashAt(rng.randrange(3, 40)), every_s=0.01)
+        except Crash:
+            continue
+    processes.run_drawn(rng, close_windows=True)
+    expected = windows_joined(
+        lefts.oracle(sides[0]).results(all_closed=True),
+        rights.oracle(sides[1]).results(all_closed=True),
+        how,
+    )
+    assert processes.rows("results") == counted(expected)
+    assert expected

@@ -152,6 +152,7 @@ def test_a_bound_in_time_is_asked_for(orders: fz.Stream, clicks: fz.Stream) -> N
         "join without a bound in time would keep for ever: every row of orders and every row of "
         "clicks",
         '  say how far apart times may be: within="10m", or before="10m", after="1m"',
+        "  or put both streams into the same windows before",
         "  a table that fits into memory is joined by join_lookup",
     ]
     with pytest.raises(fz.PlanError, match="before and after in one"):
@@ -214,3 +215,46 @@ def test_windows_behind_a_join(orders: fz.Stream, clicks: fz.Stream) -> None:
     again = hours.join(clicks, on="page", before="1h", how="right")
     assert str(again).endswith("event time: at")
     assert str(hours.join(clicks, on="page", within="1h")).endswith("event time: window_end - 1us")
+
+
+def per_minute(rows: fz.Stream, window: fz.Window | None = None) -> fz.Stream:
+    return rows.group_by("user").window(window or fz.tumbling("1m")).agg(n=fz.count())
+
+
+def test_per_window(orders: fz.Stream, clicks: fz.Stream) -> None:
+    left, right = per_minute(orders), per_minute(clicks)
+    joined = left.join(right, on="user", how="full")
+    assert str(joined) == (
+        "Stream(append) <- orders, clicks\n  user: string\n"
+        "  window_start: timestamp[us, UTC] not null\n  window_end: timestamp[us, UTC] not null\n"
+        "  n: int64\n  n_b: int64\n  event time: window_end - 1us"
+    )
+    for how in ("inner", "left", "right", "semi", "anti"):
+        assert str(left.join(right, on="user", how=how)).endswith("window_end - 1us")  # type: ignore[arg-type]
+    node = join_node(joined)
+    assert node["left"]["keys"] == ["user", "window_start", "window_end"]
+    assert (node["before_us"], node["after_us"]) == (0, 0)
+    text = fz.Pipeline("p", joined.write_memory(), checkpoint="unused").explain()
+    assert "join full on user per window" in text
+    assert "state: rows of open windows" in text
+    hours = joined.group_by("user").window(fz.tumbling("1h")).agg(n=col("n").sum())
+    assert "window_end - 1us" in str(hours.join(hours, on="user"))
+    chain = joined.filter(col("n") > 1).join(right.rename(n="m"), on="user")
+    assert chain.schema.names[-1] == "m"
+
+
+def test_per_window_is_refused(orders: fz.Stream, clicks: fz.Stream) -> None:
+    left = per_minute(orders)
+    with pytest.raises(fz.PlanError, match="without a bound in time"):
+        left.join(clicks, on="user")
+    with pytest.raises(fz.PlanError, match="without a bound in time"):
+        left.join(left.drop("window_start"), on="user")
+    with pytest.raises(fz.PlanError, match=r"in windows tumbling 1m, and .* tumbling 1h"):
+        left.join(per_minute(clicks, fz.tumbling("1h")), on="user")
+    with pytest.raises(fz.PlanError, match="on no other column"):
+        left.join(per_minute(clicks), on="window_end")
+    sessions = per_minute(orders, fz.session(gap="1m"))
+    with pytest.raises(fz.PlanError, match="without a bound in time"):
+        sessions.join(sessions, on="user")
+    near = left.join(per_minute(clicks), on="user", within="1m")
+    assert near.schema.names[-3:] == ["window_start_b", "window_end_b", "n_b"]
