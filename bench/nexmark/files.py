@@ -5,9 +5,11 @@ Beside them lies the table that q13 looks up in.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +20,7 @@ from bench.nexmark.generator import KINDS, Config, Generator
 
 FILE_EVENTS = 250_000
 ROW_GROUP_ROWS = 65_536
+CONFIG = "config.json"
 SIDE_ROWS = 10_000
 DICTIONARIES = ["name", "city", "state", "channel", "url"]
 
@@ -40,8 +43,14 @@ def write(
                 use_dictionary=[name for name in rows[kind].schema.names if name in DICTIONARIES],
             ) as writer:
                 writer.write_batch(rows[kind], row_group_size=ROW_GROUP_ROWS)
+    (folder / CONFIG).write_text(json.dumps(asdict(config)))
     keys = pa.array(range(SIDE_ROWS))
     pq.write_table(pa.table({"key": keys, "value": keys.cast(pa.string())}), side_file(folder))
+
+
+def config_of(folder: Path) -> Config:
+    """With what a folder was written."""
+    return Config(**json.loads((folder / CONFIG).read_text()))
 
 
 def side_file(folder: Path) -> Path:

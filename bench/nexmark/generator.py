@@ -32,6 +32,7 @@ HOT_AUCTIONS, HOT_BIDDERS, HOT_SELLERS, HOT_CHANNELS = 2, 4, 4, 2  # one of so m
 HOT_OF = 100  # who is hot changes after so many
 IN_FLIGHT, ACTIVE, LEAD = 100, 1000, 10
 PERSON_BYTES, AUCTION_BYTES, BID_BYTES = 200, 500, 100  # of an average event
+LONGEST = 2 * (IN_FLIGHT * CYCLE // AUCTIONS)  # events that come while an auction is open, at most
 SHUFFLE = 953  # by which the numbers of a group are multiplied
 
 FIRST_NAMES = "Peter Paul Luke John Saul Vicky Kate Julie Sarah Deiter Walter".split()

@@ -30,8 +30,8 @@ class Oracle:
         for kind, schema in SCHEMAS.items():
             columns = ", ".join(_in_utc(f.name, "UTC" in str(f.type)) for f in schema)
             self._database.execute(
-                f"CREATE VIEW {kind} AS SELECT {columns} "
-                f"FROM read_parquet('{folder / kind}/**/*.parquet')"
+                f"CREATE VIEW {kind} AS SELECT {columns}, (filename, file_row_number) AS place "
+                f"FROM read_parquet('{folder / kind}/**/*.parquet', file_row_number = true)"
             )
 
         self._database.execute(f"CREATE VIEW side AS FROM read_parquet('{side_file(folder)}')")

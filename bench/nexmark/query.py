@@ -8,7 +8,7 @@ from pathlib import Path
 
 import frazil as fz
 
-from bench.nexmark.files import side_file
+from bench.nexmark.files import config_of, side_file
 from bench.nexmark.generator import SCHEMAS
 
 OUT_OF_ORDER = "4s"
@@ -40,6 +40,11 @@ class Events:
     def side(self) -> fz.Lookup:
         """The table of q13."""
         return fz.lookup_parquet(side_file(self.folder), name="side")
+
+    def lasting(self, events: int) -> str:
+        """How long it takes until so many more events have come: a bound for joins."""
+        per_second = config_of(self.folder).events_per_second
+        return f"{-(-events * 1000 // per_second) + 1}ms"
 
     def _stream(self, kind: str) -> fz.Stream:
         files = fz.read_files(

@@ -1,9 +1,11 @@
-"""Processes of Nexmark's queries are killed at random steps, one after the other: same rows."""
+"""Processes of Nexmark's queries are killed, one after the other: same rows."""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -18,7 +20,7 @@ from tests.crash.child import EXIT_ERROR
 from tests.crash.test_kill import EACH
 
 if TYPE_CHECKING:
-    from tests.crash.scene import Scene
+    from tests.crash.scene import Process, Scene
 
 EVENTS = 30_000  # enough for several epochs
 KILLS = 3
@@ -43,6 +45,26 @@ def oracle(events: Path) -> Iterator[Oracle]:
     made.close()
 
 
+def over(process: Process) -> bool:
+    """Whether all is done: it ended, or its predecessor had but for the last commits."""
+    code = process.wait()
+    if code == 0 or (code == EXIT_ERROR and "was finished" in process.error):
+        return True
+    assert code == -signal.SIGKILL, process.output
+    return False
+
+
+def check(scene: Scene, oracle: Oracle, name: str) -> None:
+    """The table has the query's rows, and nothing of the dead is left."""
+    scene.check_log(f"nexmark_{name}")
+    scene.check_no_orphans()
+    files = [
+        Path(task.file.file_path.removeprefix("file://"))
+        for task in scene.table().scan().plan_files()
+    ]
+    assert oracle.compare(QUERIES[name], files)[1] == ""
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in QUERIES],
@@ -50,23 +72,39 @@ def oracle(events: Path) -> Iterator[Oracle]:
 def test_killed_at_random_steps(scene: Scene, events: Path, oracle: Oracle, name: str) -> None:
     """Also with another number of workers after each death."""
     (scene.folder / "in").symlink_to(events)
-    pipeline = f"nexmark_{name}"
     rng = Random(name)
-    killed = 0
-    while True:
-        point = rng.choice(EACH if killed else SURE) if killed < KILLS else ""
-        options = {"workers": rng.randint(1, 2), "every_s": 0.01, "close_windows": True}
-        process = scene.start(pipeline, point, count=rng.randint(1, 3) if killed else 1, **options)
-        code = process.wait()
-        if code == 0 or (code == EXIT_ERROR and "was finished" in process.error):
-            break  # what it, or the last that was killed, had in the log is committed
-        assert (code, killed < KILLS) == (-signal.SIGKILL, True), process.output
-        killed += 1
+    for killed in range(KILLS + 1):
+        point = "" if killed == KILLS else rng.choice(EACH if killed else SURE)
+        count = rng.randint(1, 3) if killed else 1
+        workers = rng.randint(1, 2)
+        process = scene.start(
+            f"nexmark_{name}",
+            point,
+            count=count,
+            workers=workers,
+            every_s=0.01,
+            close_windows=True,
+        )
+        if over(process):
+            break
     assert killed > 0
-    scene.check_log(pipeline)
-    scene.check_no_orphans()
-    files = [
-        Path(task.file.file_path.removeprefix("file://"))
-        for task in scene.table().scan().plan_files()
-    ]
-    assert oracle.compare(QUERIES[name], files)[1] == ""
+    check(scene, oracle, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUERIES)
+def test_killed_at_random_moments(scene: Scene, events: Path, oracle: Oracle, name: str) -> None:
+    """Wherever its threads are; then one that is left alone."""
+    (scene.folder / "in").symlink_to(events)
+    rng = Random(name)
+    options = {"every_s": 0.01, "close_windows": True, "takeover": True, "rate": None}
+    for workers in (1, 2, 1, 2):
+        process = scene.start(f"nexmark_{name}", workers=workers, **options)
+        time.sleep(rng.uniform(0.02, 0.25))
+        with suppress(ProcessLookupError):  # it was faster
+            process.signal(signal.SIGKILL)
+        if over(process):
+            break
+    else:
+        assert over(scene.start(f"nexmark_{name}", workers=2, **options))
+    check(scene, oracle, name)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from bench.nexmark.queries import q0, q1, q2, q10, q11, q12, q13, q14, q15, q16, q17, q21, q22
 
 if TYPE_CHECKING:
     from bench.nexmark.query import Query
 
+_NUMBERS = [0, 1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 20, 21, 22]
+
 QUERIES: dict[str, Query] = {
-    module.__name__.rpartition(".")[2]: module.QUERY
-    for module in (q0, q1, q2, q10, q11, q12, q13, q14, q15, q16, q17, q21, q22)
+    f"q{number}": import_module(f"{__name__}.q{number}").QUERY for number in _NUMBERS
 }
