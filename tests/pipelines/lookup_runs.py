@@ -52,21 +52,34 @@ class Outside:
         return Loaded(version, table)
 
 
+def outside_runs(
+    monkeypatch: pytest.MonkeyPatch,
+    outside: Outside,
+    *,
+    refresh: str | None = "5ms",
+    partitions: int = 2,
+) -> LookupRuns:
+    """A pipeline that looks into such a table."""
+    monkeypatch.setattr(lookups, "_source", lambda spec, objects: outside)
+    schema = {"k": int, "v": int}
+    dim = fz.lookup_sql("unused", url="sqlite://", schema=schema, refresh=refresh, name="dim")
+    return LookupRuns(dim, lambda version: int(version.removeprefix("v")), partitions=partitions)
+
+
 class LookupRuns:
-    """A pipeline that looks rows up, and its checkpoints."""
+    """A pipeline that looks rows up, and its checkpoints.
+
+    Parameters
+    ----------
+    dim
+        With columns k (0 to KEYS - 1) and v, which is another in each version; its name is "dim".
+    number
+        The v of a version, by what it is known by.
+    """
 
     def __init__(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        outside: Outside,
-        *,
-        refresh: str | None = "5ms",
-        partitions: int = 2,
+        self, dim: fz.Lookup, number: Callable[[str], int], *, partitions: int = 2
     ) -> None:
-        monkeypatch.setattr(lookups, "_source", lambda spec, objects: outside)
-        dim = fz.lookup_sql(
-            "unused", url="sqlite://", schema={"k": int, "v": int}, refresh=refresh, name="dim"
-        )
         self.partitions = [
             pa.table(
                 {"id": range(p * ROWS, (p + 1) * ROWS), "k": [n % KEYS for n in range(ROWS)]},
@@ -77,7 +90,7 @@ class LookupRuns:
         rows = fz.read_memory(pa.concat_tables(self.partitions), partitions=partitions, name="rows")
         self.sink = rows.join_lookup(dim, on="k").write_memory()
         self.store = MemoryStore()
-        self.outside = outside
+        self._number = number
 
     def run(
         self,
@@ -125,7 +138,7 @@ class LookupRuns:
         seen: set[int] = set()
         for first, last, used in self._epochs():
             for row in range(first, last):
-                assert f"v{found[row]}" == used, (row, found[row], used)
+                assert found[row] == self._number(used), (row, found[row], used)
                 seen.add(found[row])
         return seen
 

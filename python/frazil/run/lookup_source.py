@@ -16,7 +16,7 @@ from glob import glob
 from typing import Any, Protocol
 
 import pyarrow as pa
-from frazil.errors import ConfigError, ConnectError, DataError
+from frazil.errors import ConfigError, ConnectError, DataError, FrazilError
 from frazil.types import type_name
 
 # Rows of a query that are fetched at once.
@@ -84,7 +84,7 @@ class ParquetLookup:
     def load(self, columns: pa.Schema, version: str | None, known: str | None) -> Loaded | None:
         """Read all files. There is the newest version only."""
         from pyarrow import ArrowException
-        from pyarrow.parquet import read_table
+        from pyarrow.parquet import ParquetFile
 
         try:
             files = list(self._files())
@@ -98,12 +98,13 @@ class ParquetLookup:
             tables = []
             left = self._max_bytes
             for data in files:
-                read = read_table(pa.BufferReader(data), columns=columns.names)
-                part = fitting(self._name, read, columns)
+                file = ParquetFile(pa.BufferReader(data))
+                there = [name for name in columns.names if name in file.schema_arrow.names]
+                part = fitting(self._name, file.read(columns=there), columns)
                 left -= part.nbytes
                 if left < 0:
                     raise too_large(self._name, self._max_bytes)
-                tables.append(fitting(self._name, part, columns))
+                tables.append(part)
         except (OSError, ArrowException) as error:
             raise ConnectError(f"loading lookup {self._name}: {_shown(error)}") from None
         return Loaded(found, pa.concat_tables(tables))
@@ -161,7 +162,9 @@ class SqlLookup:
                     stream_results=True, max_row_buffer=SQL_FETCH_ROWS
                 )
                 return self._read(streamed.execute(sqlalchemy.text(self._query)), columns, known)
-        except sqlalchemy.exc.SQLAlchemyError as error:
+        except FrazilError:
+            raise
+        except Exception as error:  # SQLAlchemy's, or the driver's own
             raise ConnectError(self._said(error)) from None
         finally:
             engine.dispose()
