@@ -108,3 +108,21 @@ def test_a_program_run_by_python_keeps_its_standard_output(program: Path) -> Non
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
     json.loads(done.stdout)
     assert json.loads(done.stderr.splitlines()[0])["event"] == "started"
+
+
+def test_check_says_which_version_of_a_lookup_table_goes_on(program: Path) -> None:
+    lookup = (
+        "import sqlite3\n"
+        "with sqlite3.connect('t.db') as db:\n"
+        "    db.execute('create table if not exists t (id integer)')\n"
+        "db.close()\n"
+        "dim = fz.lookup_sql('select id from t', url='sqlite:///t.db', schema={'id': int}, "
+        "name='dim')\n"
+        "rows = rows.join_lookup(dim, on='id', how='anti')\n"
+    )
+    before, line, after = PROGRAM.partition("pipeline = ")
+    program.write_text(before + lookup + line + after)
+    assert invoke("run", "--until", "now", str(program)).exit_code == 0
+    fits = invoke("check", str(program), "--against", "ck/numbers")
+    assert fits.exit_code == 0
+    assert "lookup dim goes on with rows:0000" in fits.output

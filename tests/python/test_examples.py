@@ -18,6 +18,7 @@ RUN = {
     "generator_to_iceberg": "shop.sales: ",
     "in_the_background": "background: epochs",
     "orders_and_payments": "sales.unpaid_by_minute: ",
+    "lookup_tables": "shop.priced: ",
     "python_functions": "shop.words: ",
     "revenue_by_minute": "sales.late_orders: ",
     "scheduled": "shop.flagged: ",

@@ -403,9 +403,9 @@ class Coordinator:
             self._commits.check()
             self._show()
             now = self._clock.now()
+            self._lookups.look(self._job, now)
             if self._cutting:
                 continue
-            self._lookups.look(self._job, now)
             # Before the barrier: the epoch that admits them has to know where event time stands.
             self._take_partitions()
             if self._ended or self._stop.is_set():

@@ -8,13 +8,14 @@ import sqlite3
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import frazil as fz
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from frazil.checkpoint.memory_store import MemoryStore
+from frazil.infer import s3_store
 from frazil.run.coordinator import Coordinator
 from frazil.run.lookup_source import Gone, Loaded, LookupSource
 from frazil.run.lookups import lookup_tables
@@ -23,6 +24,9 @@ from frazil.run.settings import RunSettings
 from frazil.secret import resolve_secrets
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.types import StringType
+
+if TYPE_CHECKING:
+    from tests.services.s3 import S3
 
 PASSWORD = "s3cr3t-w0rd"
 
@@ -356,3 +360,32 @@ def test_iceberg_errors(catalog: Catalog) -> None:
     catalog.drop_table("crm.users")
     with pytest.raises(fz.ConfigError, match=r"there is no table crm\.users"):
         load(later)
+
+
+# -- S3 --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.service
+def test_files_in_s3(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = s3.create_bucket("lookups")
+    monkeypatch.setenv("LOOKUP_ACCESS_KEY", s3.access_key)
+    monkeypatch.setenv("LOOKUP_SECRET_KEY", s3.secret_key)
+    reached = fz.S3(
+        endpoint=s3.endpoint,
+        region=s3.region,
+        access_key=fz.secret("LOOKUP_ACCESS_KEY"),
+        secret_key=fz.secret("LOOKUP_SECRET_KEY"),
+    )
+    store = s3_store(resolve_secrets(reached.to_json()))
+    for name, ids in (("b", [3, 4]), ("a", [1, 2])):
+        pq.write_table(
+            pa.table({"id": ids, "v": ids}), f"{bucket}/t/{name}.parquet", filesystem=store
+        )
+    for path in ("t", "t/", "t/*.parquet"):
+        dim = fz.lookup_parquet(f"s3://{bucket}/{path}", s3=reached, name="t")
+        assert load(dim).table["id"].to_pylist() == [1, 2, 3, 4]
+    one = fz.lookup_parquet(f"s3://{bucket}/t/a.parquet", s3=reached, name="t")
+    assert len(run(joined(one), MemoryStore())) == 2
+    store.delete_dir_contents(f"{bucket}/t")
+    with pytest.raises(fz.ConfigError, match="there is no Parquet file at"):
+        load(dim)
