@@ -139,9 +139,9 @@ def check(program: str, against: str | None) -> None:
     fit = compare(entry.manifest.plan, plan)
     for note in fit.notes:
         click.echo(f"  {note}")
-    for name, state in entry.manifest.lookups.items():
-        if state.next is not None:
-            click.echo(f"  lookup {name} goes on with {state.next.version}")
+    for name, known in entry.manifest.lookups.items():
+        if known.next is not None:
+            click.echo(f"  lookup {name} goes on with {known.next.version}")
     fit.require(against, entry.slot)
     click.echo(f"checkpoint {entry.slot} of {against} fits it")
 

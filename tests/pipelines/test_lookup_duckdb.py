@@ -138,3 +138,47 @@ def test_windows_behind_a_lookup(tmp_path: Path) -> None:
     looked_up = results(lambda orders: orders.join_lookup(users, on="user", duplicates="all"))
     assert looked_up == results(by_hand)
     assert looked_up[1]  # some are late
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_of_one_row_are_in_the_order_of_the_table(seed: int, tmp_path: Path) -> None:
+    """Whatever the batches, the workers and the order of work: the order is that of rows."""
+    rng = Random(seed)
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    table = {"user": [1, 0, 1, 1], "w": ["c", "z", "a", "b"]}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    dim = fz.lookup_parquet(tmp_path / "t.parquet", name="t")
+    rows = [{"id": n, "user": n % 3, "at": begin + timedelta(seconds=n // 4)} for n in range(90)]
+    totals = (
+        fz.read_memory(pa.Table.from_pylist(rows))
+        .event_time("at", out_of_order="5s")
+        .join_lookup(dim, on="user", duplicates="all")
+        .with_columns(row=fz.concat_str(col("id").cast(pa.string()), col("w")))
+        .group_by("user")
+        .window(fz.tumbling("10s"))
+        .agg(rows=col("row").collect_list(), first=col("row").first(), last=col("row").last())
+    )
+    sink = totals.write_memory()
+    runnable = prepare(fz.Pipeline("w", sink, checkpoint="unused"), store=MemoryStore())
+    for node in runnable.plan["nodes"]:
+        if node["kind"] == "source":
+            node["options"]["batch_rows"] = rng.choice([1, 7, 16_384])
+    settings = RunSettings(
+        workers=rng.choice([1, 2, 4]),
+        bounded=True,
+        quiet=True,
+        close_windows=True,
+        checkpoint_every_s=0.02,
+        simulated_seed=rng.randrange(1_000),
+    )
+    Coordinator(runnable, settings).run()
+    expected: dict[tuple[int, datetime], list[str]] = {}
+    for row in rows:
+        key = (row["user"], row["at"].replace(second=row["at"].second // 10 * 10))
+        partners = [w for user, w in zip(*table.values(), strict=True) if user == row["user"]]
+        if partners:
+            expected.setdefault(key, []).extend(f"{row['id']}{w}" for w in partners)
+    found = sink.table().to_pylist()
+    assert {(row["user"], row["window_start"]): row["rows"] for row in found} == expected
+    assert all(row["first"] == row["rows"][0] for row in found)
+    assert all(row["last"] == row["rows"][-1] for row in found)

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/schema_text.h"
 #include "operator/filter.h"
+#include "operator/join/partner_order.h"
 #include "operator/place.h"
 
 namespace frazil {
@@ -116,18 +117,19 @@ Result<std::unique_ptr<LookupJoin>> LookupJoin::Make(const nlohmann::json& node,
   }
   FZ_ASSIGN(KeyCodec codec, KeyCodec::Make(std::move(types)));
   return std::unique_ptr<LookupJoin>(new LookupJoin(std::move(spec), std::move(codec), std::move(keys),
-                                                    std::move(output), VisibleFields(input), context.pool));
+                                                    std::move(output), VisibleFields(input), context));
 }
 
 LookupJoin::LookupJoin(LookupSpec spec, KeyCodec codec, std::vector<int> keys,
-                       std::shared_ptr<arrow::Schema> output, int visible, arrow::MemoryPool* pool)
+                       std::shared_ptr<arrow::Schema> output, int visible, const OperatorContext& context)
     : spec_(std::move(spec)),
       codec_(std::move(codec)),
       keys_(std::move(keys)),
       output_(std::move(output)),
       visible_(visible),
-      pool_(pool),
-      encoded_(pool) {}
+      pool_(context.pool),
+      partitions_(context.partitions),
+      encoded_(context.pool) {}
 
 Status LookupJoin::find(const Batch& batch, std::vector<uint32_t>* first) {
   FZ_CHECK(dimension_ != nullptr);
@@ -179,11 +181,13 @@ LookupJoin::Pairs LookupJoin::next_pairs() {
     if (found || spec_.how == LookupHow::kLeft) {
       pairs.rows.push_back(static_cast<int32_t>(emission_.row));
       pairs.partners.push_back(found ? static_cast<int32_t>(partner) : -1);
+      pairs.numbers.push_back(emission_.number++);
       bytes += emission_.row_bytes + (found ? dimension_->bytes_of(partner) : 0);
     }
     emission_.partner = found ? dimension_->next(partner) : Dimension::kNoRow;
-    if (emission_.partner == Dimension::kNoRow && ++emission_.row < rows) {
-      emission_.partner = emission_.first[static_cast<size_t>(emission_.row)];
+    if (emission_.partner == Dimension::kNoRow) {
+      emission_.number = 0;
+      if (++emission_.row < rows) emission_.partner = emission_.first[static_cast<size_t>(emission_.row)];
     }
   }
   return pairs;
@@ -211,6 +215,7 @@ Result<Batch> LookupJoin::joined(const Batch& batch, const Pairs& pairs) const {
   }
   columns.insert(columns.end(), rows->columns().begin() + visible_, rows->columns().end());
   made.columns = arrow::RecordBatch::Make(output_, rows->num_rows(), std::move(columns));
+  if (!spec_.dimension.unique) FZ_TRY(MarkPartners(&made, pairs.numbers, partitions_, pool_));
   return made;
 }
 

@@ -32,8 +32,8 @@ Result<std::shared_ptr<arrow::Schema>> LookupSchema(const LookupSpec& spec, cons
 
 // Joins a stream with a lookup table by equal keys. Every worker has all of the table, so rows stay where
 // they are. Rows keep their marks and their batch its origin, so event time passes through. A row with
-// several partners comes once for each, in the order of the table. Nulls equal nothing: such a row has no
-// partner.
+// several partners comes once for each, in the order of the table, with an order mark of its own
+// (partner_order.h). Nulls equal nothing: such a row has no partner.
 class LookupJoin : public Operator {
  public:
   static Result<std::unique_ptr<LookupJoin>> Make(const nlohmann::json& node, const arrow::Schema& input,
@@ -52,16 +52,18 @@ class LookupJoin : public Operator {
     std::vector<uint32_t> first;  // first partner of each row
     int64_t row = 0;
     uint32_t partner = Dimension::kNoRow;  // the next one of `row`
+    uint32_t number = 0;                   // of that partner, from 0
     int64_t row_bytes = 0;                 // of a row of the batch, about
   };
   // Rows of the stream and of the table that stand beside each other.
   struct Pairs {
     std::vector<int32_t> rows;
     std::vector<int32_t> partners;  // -1: none
+    std::vector<uint32_t> numbers;  // of the partners of a row, from 0
   };
 
   LookupJoin(LookupSpec spec, KeyCodec codec, std::vector<int> keys, std::shared_ptr<arrow::Schema> output,
-             int visible, arrow::MemoryPool* pool);
+             int visible, const OperatorContext& context);
   Status find(const Batch& batch, std::vector<uint32_t>* first);
   Result<Progress> keep(const Batch& batch, const std::vector<uint32_t>& first, Output& out) const;
   Pairs next_pairs();
@@ -73,6 +75,7 @@ class LookupJoin : public Operator {
   const std::shared_ptr<arrow::Schema> output_;
   const int visible_;  // columns of the input that are not hidden
   arrow::MemoryPool* const pool_;
+  const PartitionNames* const partitions_;
   std::shared_ptr<const Dimension> dimension_;
   EncodedKeys encoded_;
   Emission emission_;

@@ -3,6 +3,9 @@
 #include <arrow/api.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "base/limits.h"
 #include "base/schema_text.h"
 
@@ -189,6 +192,55 @@ TEST(Lookup, LargeRowsMakeSmallBatches) {
     rows += each.rows();
   }
   EXPECT_EQ(rows, 40);
+}
+
+std::vector<std::string> OrderMarks(const std::vector<Batch>& batches) {
+  std::vector<std::string> marks;
+  for (const Batch& batch : batches) {
+    const auto mark = std::static_pointer_cast<arrow::FixedSizeBinaryArray>(MarkOf(batch, kOrderMark));
+    if (mark == nullptr) return {};
+    for (int64_t i = 0; i < mark->length(); ++i) marks.emplace_back(mark->GetView(i));
+  }
+  return marks;
+}
+
+TEST(Lookup, RowsThatCameOfOneAreToldApart) {
+  const auto join = Join("left");
+  join->use(Table({1, 2, 1, 1}, {10, 20, 11, 12}));
+  Collect out;
+  ASSERT_TRUE(join->process(Rows({1, 7, 1, 2}), out).ok());
+  auto marks = OrderMarks(out.batches);
+  ASSERT_EQ(marks.size(), 8U);
+  EXPECT_TRUE(std::is_sorted(marks.begin(), marks.end()));  // by position, then by partner
+  EXPECT_EQ(std::set<std::string>(marks.begin(), marks.end()).size(), marks.size());
+  // Behind a second join they are told apart too, and depend on nothing else than the rows.
+  Collect twice, slices;
+  const auto second = Join("left");
+  second->use(Table({1, 1}, {1, 2}));
+  for (Batch batch : out.batches) {
+    batch.columns = batch.columns->SelectColumns({0, 1, 3}).ValueOrDie();
+    ASSERT_TRUE(second->process(batch, twice).ok());
+    for (int64_t i = 0; i < batch.rows(); ++i) {
+      const Batch part{batch.columns->Slice(i, 1), batch.origin, batch.marks->Slice(i, 1)};
+      ASSERT_TRUE(second->process(part, slices).ok());
+    }
+  }
+  marks = OrderMarks(twice.batches);
+  EXPECT_EQ(marks.size(), 14U);
+  EXPECT_EQ(std::set<std::string>(marks.begin(), marks.end()).size(), marks.size());
+  EXPECT_EQ(marks, OrderMarks(slices.batches));
+}
+
+TEST(Lookup, ComputedRowsHaveNoOrderOfTheirOwn) {
+  const auto join = Join("inner");
+  join->use(Table({1, 1}, {10, 11}));
+  Batch rows = Rows({1});
+  rows.origin.partition = -1;
+  rows.marks = nullptr;
+  Collect out;
+  ASSERT_TRUE(join->process(rows, out).ok());
+  EXPECT_EQ(out.batches.at(0).rows(), 2);
+  EXPECT_EQ(out.batches.at(0).marks, nullptr);
 }
 
 TEST(Lookup, RefusesKeysThatCannotBeEqual) {
