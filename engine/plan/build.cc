@@ -8,7 +8,12 @@
 #include "operator/join/interval_join.h"
 #include "operator/join/join_output.h"
 #include "operator/join/lookup.h"
+#include "operator/ordered/deduplicate.h"
+#include "operator/ordered/deduplicate_last.h"
+#include "operator/ordered/running.h"
+#include "operator/ordered/top_n.h"
 #include "operator/project.h"
+#include "operator/time/assign_window.h"
 #include "operator/time/gate.h"
 #include "operator/time/reorder.h"
 #include "operator/time/session_aggregate.h"
@@ -67,6 +72,12 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return PartialSchema(node.spec, *input);
     case NodeKind::kWindowAggregate:
       return WindowSchema(node.spec, *input);
+    case NodeKind::kAssignWindow:
+      return AssignedSchema(*input);
+    case NodeKind::kRunning:
+      return RunningSchema(node.spec, *input);
+    case NodeKind::kTopN:
+      return TopNSchema(node.spec, *input);
     case NodeKind::kLookup: {
       FZ_ASSIGN(const LookupSpec spec, ParseLookup(node.spec));
       return LookupSchema(spec, *input);
@@ -145,6 +156,15 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return Reorder::Make(node.spec, input, context);
     case NodeKind::kIntervalJoin:
       return IntervalJoin::Make(node.spec, inputs, context);
+    case NodeKind::kAssignWindow:
+      return AssignWindow::Make(node.spec, *input, context);
+    case NodeKind::kDeduplicate:
+      if (node.spec.at("keep") == "last") return DeduplicateLast::Make(node.spec, input, context);
+      return Deduplicate::Make(node.spec, *input, context);
+    case NodeKind::kRunning:
+      return Running::Make(node.spec, *input, context);
+    case NodeKind::kTopN:
+      return TopN::Make(node.spec, input, context);
     case NodeKind::kWindowPartial:
       if (OfSessions(node)) return SessionPartial::Make(node.spec, *input, context);
       return WindowPartial::Make(node.spec, *input, context);

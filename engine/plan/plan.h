@@ -21,10 +21,14 @@ enum class NodeKind {
   kUnion,
   kEventTime,
   kGate,
+  kAssignWindow,
   kWindowPartial,
   kExchange,
   kReorder,
   kWindowAggregate,
+  kDeduplicate,
+  kRunning,
+  kTopN,
   kLookup,
   kIntervalJoin,
   kSink
@@ -32,7 +36,7 @@ enum class NodeKind {
 
 // True for steps that set late rows aside.
 constexpr bool RefusesLateRows(NodeKind kind) {
-  return kind == NodeKind::kWindowPartial || kind == NodeKind::kGate;
+  return kind == NodeKind::kWindowPartial || kind == NodeKind::kGate || kind == NodeKind::kAssignWindow;
 }
 
 // True for steps that join two streams by event time.

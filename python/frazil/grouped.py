@@ -10,6 +10,7 @@ from frazil.errors import ColumnExists, PlanError, TypeMismatch, on_user_line
 from frazil.event_time import bounded, require_event_time
 from frazil.expr import Column, Expr, as_expr, col
 from frazil.expr_aggregate import COLUMN_PREFIX, Aggregate, aggregates_in, split
+from frazil.grouped_ordered import OrderedGroups
 from frazil.node import (
     WINDOW_COLUMNS,
     ExchangeNode,
@@ -37,7 +38,7 @@ AGGREGATES_MAX = 256
 """Aggregates of one agg."""
 
 
-class Grouped:
+class Grouped(OrderedGroups):
     """Rows by key; made by `Stream.group_by`."""
 
     __slots__ = ("_keys", "_stream")
@@ -110,33 +111,51 @@ class Grouped:
         return Windowed(self._stream, self._keys, window, lateness_ms)
 
     @on_user_line
-    def agg(self, *aggregates: Any, **named: Any) -> Stream:
-        """Not offered yet: aggregates of all the rows of a key there ever were.
+    def agg(self, aggregates: Mapping[str, Any] | None = None, /, **named: Any) -> Stream:
+        """Compute aggregates of each key and window of a stream that is windowed.
+
+        Such streams are the results of windowed aggregates and of `assign_window`. Others need
+        `window` before; aggregates of all the rows of a key there ever were are not offered yet.
 
         Parameters
         ----------
         aggregates, named
             As for `Windowed.agg`.
 
+        Returns
+        -------
+        Stream
+            The keys, window_start, window_end, then the aggregates.
+
         Raises
         ------
         PlanError
-            Always.
+            If the stream is not windowed.
 
         Examples
         --------
         >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> rows = [{"user": "ada", "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> orders = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> minutes = orders.group_by("user").window(fz.tumbling("1m")).agg(n=fz.count())
+        >>> minutes.group_by().agg(users=fz.count(), most=fz.col("n").max()).schema.names
+        ['window_start', 'window_end', 'users', 'most']
         >>> try:
-        ...     fz.read_memory([{"user": "ada"}]).group_by("user").agg(n=fz.count())
+        ...     orders.group_by("user").agg(n=fz.count())
         ... except fz.PlanError as error:
         ...     print(error)
         agg without a window is not offered yet: it gives a stream of changes
           write .window(fz.tumbling("1m")) before .agg
         """
-        raise PlanError(
-            "agg without a window is not offered yet: it gives a stream of changes",
-            'write .window(fz.tumbling("1m")) before .agg',
-        )
+        from frazil.windowed import aggregate_windows, is_windowed
+
+        if not is_windowed(self._stream._port, self._stream._origin()):
+            raise PlanError(
+                "agg without a window is not offered yet: it gives a stream of changes",
+                'write .window(fz.tumbling("1m")) before .agg',
+            )
+        return aggregate_windows(self._stream, self._keys, {**(aggregates or {}), **named})
 
     def __repr__(self) -> str:
         return f"Grouped({', '.join(self._keys)}) of {self._stream._origin()}"
@@ -295,8 +314,8 @@ def late_rows(gate: WindowPartialNode | Step, origin: str) -> Stream:
     rows = gate.inputs[0]
     if not any(isinstance(node, SourceNode) for node in _up_to_windows(rows)):
         raise PlanError(
-            f"no row of {origin} can be late here: it is the result of a window",
-            "take .late of the first window",
+            f"no row of {origin} can be late here: late rows have been set aside before",
+            "take .late of the first step that goes by event time",
         )
     _require_positions(rows, "late rows are written with their position")
     schema = late_schema(rows.schema)
@@ -324,12 +343,15 @@ def _require_positions(port: Port, why: str) -> None:
 
 
 def _up_to_windows(port: Port) -> Iterator[Node]:
-    """Steps that rows come through, each once, back to their sources or to windows."""
+    """Steps that rows come through, each once, back to their sources or to what knows its time."""
     seen: set[int] = set()
     ahead = [port.node]
     while ahead:
         node = ahead.pop()
-        if id(node) not in seen and not isinstance(node, WindowAggregateNode):
+        computed = isinstance(node, WindowAggregateNode) or (
+            isinstance(node, Step) and node.REFUSES
+        )
+        if id(node) not in seen and not computed:
             seen.add(id(node))
             yield node
             ahead += [upstream.node for upstream in node.inputs]

@@ -1,8 +1,10 @@
 #include "operator/time/accumulators.h"
 
 #include <arrow/api.h>
+#include <arrow/compute/api.h>
 #include <arrow/util/key_value_metadata.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -89,27 +91,76 @@ Status Accumulators::done(Status status, const Each& each, const AggregateEffect
 
 Status Accumulators::add(const Batch& batch, std::span<std::byte* const> payloads,
                          std::span<const OrderKey> order, arrow::MemoryPool* pool) {
-  std::vector<std::byte*> kept;
-  for (const Each& each : all_) {
-    arrow::ArrayVector inputs;
-    for (const BoundExpr& argument : each.arguments) {
-      FZ_ASSIGN(auto values, argument.Evaluate(*batch.columns, pool));
-      inputs.push_back(std::move(values));
-    }
-    std::span<std::byte* const> rows = payloads;
-    if (each.filter.has_value()) {
-      FZ_ASSIGN(const auto mask, each.filter->Evaluate(*batch.columns, pool));
-      const auto& keep = static_cast<const arrow::BooleanArray&>(*mask);
-      kept.assign(payloads.begin(), payloads.end());
-      for (int64_t i = 0; i < keep.length(); ++i) {
-        if (keep.IsNull(i) || !keep.Value(i)) kept[static_cast<size_t>(i)] = nullptr;
-      }
-      rows = kept;
-    }
-    AggregateEffects effects;
-    FZ_TRY(done(each.aggregate->add(rows, each.offset, inputs, {order}, &effects), each, effects));
+  FZ_ASSIGN(const Inputs inputs, evaluate(batch, pool));
+  for (size_t i = 0; i < all_.size(); ++i) {
+    FZ_TRY(add_to(all_[i], inputs.arguments[i], inputs.kept[i].get(), payloads, order));
   }
   return Status::OK();
+}
+
+Status Accumulators::add_to(const Each& each, const arrow::ArrayVector& inputs,
+                            const arrow::BooleanArray* kept, std::span<std::byte* const> payloads,
+                            std::span<const OrderKey> order) {
+  std::vector<std::byte*> some;
+  if (kept != nullptr) {
+    some.assign(payloads.begin(), payloads.end());
+    for (int64_t i = 0; i < kept->length(); ++i) {
+      if (kept->IsNull(i) || !kept->Value(i)) some[static_cast<size_t>(i)] = nullptr;
+    }
+    payloads = some;
+  }
+  AggregateEffects effects;
+  return done(each.aggregate->add(payloads, each.offset, inputs, {order}, &effects), each, effects);
+}
+
+Result<Accumulators::Inputs> Accumulators::evaluate(const Batch& batch, arrow::MemoryPool* pool) const {
+  Inputs inputs;
+  for (const Each& each : all_) {
+    auto& arguments = inputs.arguments.emplace_back();
+    for (const BoundExpr& argument : each.arguments) {
+      FZ_ASSIGN(auto values, argument.Evaluate(*batch.columns, pool));
+      arguments.push_back(std::move(values));
+    }
+    auto& kept = inputs.kept.emplace_back();
+    if (!each.filter.has_value()) continue;
+    FZ_ASSIGN(auto mask, each.filter->Evaluate(*batch.columns, pool));
+    kept = std::static_pointer_cast<arrow::BooleanArray>(std::move(mask));
+  }
+  return inputs;
+}
+
+Status Accumulators::add(const Inputs& inputs, std::span<const int32_t> rows,
+                         std::span<std::byte* const> payloads, std::span<const OrderKey> order,
+                         arrow::MemoryPool* pool) {
+  const auto count = static_cast<int64_t>(rows.size());
+  if (count == 0) return Status::OK();
+  const bool together = rows.back() - rows.front() + 1 == count;
+  const arrow::Int32Array numbers(count, arrow::Buffer::Wrap(rows.data(), rows.size()));
+  arrow::compute::ExecContext context(pool);
+  const auto pick =
+      [&](const std::shared_ptr<arrow::Array>& column) -> Result<std::shared_ptr<arrow::Array>> {
+    if (together) return column->Slice(rows.front(), count);
+    return arrow::compute::Take(*column, numbers, arrow::compute::TakeOptions::NoBoundsCheck(), &context);
+  };
+  for (size_t i = 0; i < all_.size(); ++i) {
+    arrow::ArrayVector some;
+    for (const auto& argument : inputs.arguments[i]) {
+      FZ_ASSIGN(auto picked, pick(argument));
+      some.push_back(std::move(picked));
+    }
+    std::shared_ptr<arrow::Array> kept;
+    if (inputs.kept[i] != nullptr) {
+      FZ_ASSIGN(kept, pick(inputs.kept[i]));
+    }
+    FZ_TRY(add_to(all_[i], some, static_cast<const arrow::BooleanArray*>(kept.get()), payloads, order));
+  }
+  return Status::OK();
+}
+
+bool Accumulators::plain() const {
+  return std::all_of(all_.begin(), all_.end(), [](const Each& each) {
+    return each.aggregate->saved_type()->id() == arrow::Type::FIXED_SIZE_BINARY;
+  });
 }
 
 Result<arrow::ArrayVector> Accumulators::save(std::span<std::byte* const> payloads,

@@ -35,6 +35,18 @@ class Accumulators {
   // Adds row i of the batch to payloads[i]; null leaves the row out.
   Status add(const Batch& batch, std::span<std::byte* const> payloads, std::span<const OrderKey> order,
              arrow::MemoryPool* pool);
+  // The same piece by piece: what is added of the rows, computed once; then some rows of it, payloads and
+  // order having one for each of these.
+  struct Inputs {
+    std::vector<arrow::ArrayVector> arguments;               // of each aggregate
+    std::vector<std::shared_ptr<arrow::BooleanArray>> kept;  // by its filter; null: all
+  };
+  Result<Inputs> evaluate(const Batch& batch, arrow::MemoryPool* pool) const;
+  Status add(const Inputs& inputs, std::span<const int32_t> rows, std::span<std::byte* const> payloads,
+             std::span<const OrderKey> order, arrow::MemoryPool* pool);
+  // True if accumulators own nothing on the heap: the bytes of one may be copied, and finished.
+  bool plain() const;
+
   // One column per aggregate, and back.
   Result<arrow::ArrayVector> save(std::span<std::byte* const> payloads, arrow::MemoryPool* pool) const;
   Status merge(std::span<std::byte* const> payloads, const arrow::ArrayVector& saved);
@@ -61,6 +73,8 @@ class Accumulators {
 
   Status append(const nlohmann::json& spec, Each each);
   Status done(Status status, const Each& each, const AggregateEffects& effects);
+  Status add_to(const Each& each, const arrow::ArrayVector& inputs, const arrow::BooleanArray* kept,
+                std::span<std::byte* const> payloads, std::span<const OrderKey> order);
 
   std::vector<Each> all_;
   int32_t width_ = 0;

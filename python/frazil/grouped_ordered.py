@@ -1,0 +1,120 @@
+"""What groups do with their rows one after the other; mixed into `Grouped`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from frazil.errors import on_user_line
+
+if TYPE_CHECKING:
+    from frazil.duration import Duration
+    from frazil.stream import Stream
+
+
+class OrderedGroups:
+    """The methods of groups that go by the order of rows."""
+
+    __slots__ = ()
+
+    _stream: Stream
+    _keys: tuple[str, ...]
+
+    @on_user_line
+    def running(
+        self,
+        aggregates: Mapping[str, Any] | None = None,
+        /,
+        *,
+        ttl: Duration | None = None,
+        **named: Any,
+    ) -> Stream:
+        """Give every row on with the aggregates of all rows of its key up to and with it.
+
+        Rows of a key are taken in event-time order, each when the watermark has passed it.
+
+        Parameters
+        ----------
+        aggregates
+            Names and aggregates, for names that are no identifiers.
+        ttl
+            A row does not see what came before if the last row of the key is longer ago. Without it
+            every key is kept for ever.
+        named
+            Aggregates by name: ``fz.count()``, ``col("x").sum()``, or arithmetic on them.
+
+        Returns
+        -------
+        Stream
+            The columns of the stream, then the aggregates. Late rows are set aside, in `late`.
+
+        Raises
+        ------
+        WatermarkMissing
+            If the stream has no event time; says what took it away.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> rows = [{"user": "ada", "amount": 12, "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> orders = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> orders.group_by("user").running(total=fz.col("amount").sum(), ttl="30d")
+        Stream(append) <- memory
+          user: string
+          amount: int64
+          at: timestamp[us, UTC]
+          total: int64
+          event time: at, 10s out of order
+        """
+        from frazil.running import make_running
+
+        return make_running(self._stream, self._keys, {**(aggregates or {}), **named}, ttl)
+
+    @on_user_line
+    def top_n(
+        self,
+        n: int,
+        *,
+        by: str | Sequence[str],
+        descending: bool = True,
+        rank: str | None = None,
+    ) -> Stream:
+        """Keep the first n rows of each key and window, by the value of a column.
+
+        The stream has to be windowed: the result of a windowed aggregate, or of `assign_window`.
+
+        Parameters
+        ----------
+        n
+            How many.
+        by
+            The column, or several of which later ones decide where earlier ones are equal.
+        descending
+            Whether the largest come first. Null comes last in any case, and NaN before it.
+        rank
+            Name of a column with the place of each row, from 1.
+
+        Returns
+        -------
+        Stream
+            The columns of the stream, and `rank`; given when the window closes.
+
+        Raises
+        ------
+        PlanError
+            If the stream is not windowed.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> rows = [{"user": "ada", "amount": 12, "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> orders = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> minutes = orders.group_by("user").window(fz.tumbling("1m")).agg(n=fz.count())
+        >>> minutes.group_by().top_n(3, by="n", rank="place").schema.names
+        ['user', 'window_start', 'window_end', 'n', 'place']
+        """
+        from frazil.top_n import make_top_n
+
+        return make_top_n(self._stream, self._keys, n, by, descending, rank)
