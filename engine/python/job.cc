@@ -1,6 +1,7 @@
 #include "run/job.h"
 
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -144,6 +145,7 @@ class PyJob {
     }
     return taken;
   }
+  void rest(int64_t now_us, std::optional<int64_t> others_us) { live().rest(now_us, others_us); }
   void committed(const std::string& positions) { live().committed(nlohmann::json::parse(positions)); }
 
   std::vector<std::string> wait(double timeout_seconds) {
@@ -191,6 +193,7 @@ void init_job(nb::module_& m) {
            nb::arg("lookups") = std::vector<std::string>{})
       .def("load", &PyJob::load)
       .def("take_state", &PyJob::take_state)
+      .def("rest", &PyJob::rest, nb::arg("now_us"), nb::arg("others_us").none())
       .def("committed", &PyJob::committed)
       .def("wait", &PyJob::wait)
       .def("polled", &PyJob::polled)

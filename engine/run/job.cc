@@ -40,6 +40,13 @@ void NoteTime(const StageNode& node, nlohmann::json* entry) {
   for (const auto& [partition, frontier] : time->all_frontiers()) {
     (*entry)["frontiers"][partition] = frontier;
   }
+  (*entry)["moving"] = std::min(entry->value("moving", kWatermarkMax), time->moving());
+  (*entry)["furthest"] = std::max(entry->value("furthest", kWatermarkMin), time->furthest());
+  auto& resting = (*entry)["resting"];
+  if (resting.is_null()) resting = nlohmann::json::array();
+  for (auto& name : time->resting()) {
+    if (resting.size() < kFrontiersShown) resting.push_back(std::move(name));
+  }
 }
 
 // Who holds the watermark of an event_time node: the partition with the least frontier.
@@ -47,6 +54,9 @@ void FinishTime(nlohmann::json* entry) {
   const Timestamp watermark = (*entry)["watermark"];
   if (watermark == kWatermarkMin || watermark == kWatermarkMax) entry->erase("watermark");
   if (!entry->contains("frontiers")) return;
+  const Timestamp moving = (*entry)["moving"];
+  if (moving == kWatermarkMin || moving == kWatermarkMax) (*entry)["moving"] = nullptr;
+  if ((*entry)["furthest"] == kWatermarkMin) (*entry)["furthest"] = nullptr;
   const auto all = entry->at("frontiers").get<std::map<std::string, Timestamp>>();
   auto& shown = (*entry)["frontiers"] = nlohmann::json::object();
   const auto known = [](Timestamp time) {
@@ -462,6 +472,14 @@ void Job::committed(const nlohmann::json& positions) {
           {each.at("name").get<std::string>(), Text(each.at("position")), -1});
     }
   }
+  for (const auto& worker : workers_) worker->tell(control);
+}
+
+void Job::rest(int64_t now_us, std::optional<Timestamp> others_us) {
+  Control control;
+  control.kind = Control::Kind::kRest;
+  control.now = now_us;
+  control.others = others_us.value_or(kWatermarkMin);
   for (const auto& worker : workers_) worker->tell(control);
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -86,6 +87,11 @@ class Job {
   // Tells sources what every table has: {"source": [{"name","position"}]}.
   void committed(const nlohmann::json& positions);
 
+  // Has event_time nodes look which of their partitions rest: `now_us` is a steady clock, the caller's.
+  // `others_us` is how far time has come where it moves, by "moving" of metrics(), or by "furthest" if it
+  // moves nowhere; null if that is not known.
+  void rest(int64_t now_us, std::optional<Timestamp> others_us);
+
   // Waits up to `timeout` for events and gives them, oldest first; a simulated job does 1000 steps a second.
   // Kinds:
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
@@ -100,7 +106,9 @@ class Job {
 
   // Rows by node, bytes by tag and in channels, lag by partition, conditions of sources. Of time and state,
   // where a node has any: "watermark" (us), "late", "state_bytes"; of an event_time node also "frontiers" by
-  // partition (us, null without a row), how many "partitions", "least" and "most", and who it is "held_by".
+  // partition (us, null without a row), how many "partitions", "least" and "most", who it is "held_by", which
+  // partitions are "resting", the watermark without them, "moving", and of the one that has come furthest,
+  // "furthest" (us; null if it is not known, or none moves).
   nlohmann::json metrics() const;
 
   // Stops and joins the workers; uncommitted work is dropped. Idempotent.

@@ -284,6 +284,16 @@ Status Stage::close_times(const StageNode& source) {
   return forward_times();
 }
 
+Result<bool> Stage::rest(int64_t now, Timestamp others) {
+  bool raised = false;
+  for (const Timed& timed : times_) {
+    const SourceTask* source = timed.source->source();
+    raised |= timed.time->rest(now, others, [source](int ordinal) { return source->behind(ordinal); });
+  }
+  if (raised) FZ_TRY(forward_times());
+  return raised;
+}
+
 Status Stage::forward_times() {
   for (const Timed& timed : times_) FZ_TRY(timed.node->forward());
   return Status::OK();

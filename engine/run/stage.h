@@ -68,6 +68,8 @@ class Stage {
   std::vector<Timed> times(const std::string& source) const;
   // Tells consumers what those promise now.
   Status forward_times();
+  // Has those look which partitions rest (EventTime::rest); true if that has brought time forward.
+  Result<bool> rest(int64_t now, Timestamp others);
 
   // True once no batch can come out of it any more.
   bool ended() const { return end_sent_; }

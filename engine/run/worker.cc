@@ -137,6 +137,12 @@ Status Worker::handle(Control control) {
     case Control::Kind::kExpect:
     case Control::Kind::kAssign:
       return assign(control);
+    case Control::Kind::kRest:
+      for (const auto& stage : stages_) {
+        FZ_ASSIGN(const bool raised, stage->rest(control.now, control.others));
+        if (raised) polled_.fetch_add(1);  // windows may have closed: there is something to checkpoint
+      }
+      break;
     case Control::Kind::kCommitted:
       for (const auto& [source, positions] : control.positions) {
         for (const auto& stage : stages_) {

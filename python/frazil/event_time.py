@@ -140,15 +140,9 @@ def make_event_time(
                 else "what map_batches returned are other rows: call event_time before it",
                 "leave max_ahead away",
             )
-    if idle_after is not None:
-        bounded(idle_after, "idle_after", least=1)
-        raise PlanError(
-            f"idle_after={idle_after!r} is not offered yet: a partition that has nothing to read "
-            "holds windows open",
-            "leave idle_after away, or see to it that each partition has rows now and then",
-        )
+    idle_ms = None if idle_after is None else bounded(idle_after, "idle_after", least=1)
     out_of_order_ms = bounded(out_of_order, "out_of_order", least=0)
-    return EventTimeNode(port.schema, port, name, out_of_order_ms, ahead_ms)
+    return EventTimeNode(port.schema, port, name, out_of_order_ms, ahead_ms, idle_ms)
 
 
 def _made_by(port: Port, origin: str) -> EventTime | NoEventTime:

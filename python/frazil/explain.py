@@ -192,6 +192,8 @@ def _exactness(sinks: Sequence[SinkNode]) -> str:
 def _class_of(node: Node) -> str:
     if isinstance(node, UdfNode | MapBatchesNode) and not node.function.pure:
         return "consistent"
+    if isinstance(node, EventTimeNode) and node.idle_after_ms is not None:
+        return "consistent"
     if isinstance(node, LookupNode) and node.dimension.inexact:
         return "consistent"
     found = {_class_of(port.node) for port in node.inputs}
@@ -220,6 +222,8 @@ def _time_detail(node: EventTimeNode) -> str:
     said = [f"{duration_text(node.out_of_order_ms)} out of order"]
     if node.max_ahead_ms is not None:
         said.append(f"up to {duration_text(node.max_ahead_ms)} ahead of the broker's clock")
+    if node.idle_after_ms is not None:
+        said.append(f"partitions rest after {duration_text(node.idle_after_ms)} (consistent)")
     return ", ".join(said)
 
 

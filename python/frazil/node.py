@@ -164,12 +164,14 @@ class ExchangeNode(OneInput):
 class EventTimeNode(OneInput):
     """Gives rows their time, and makes the watermark of each partition.
 
-    Times are in milliseconds; `max_ahead_ms` compares with the time that a broker has stored.
+    Times are in milliseconds; `max_ahead_ms` compares with the time that a broker has stored;
+    `idle_after_ms` is of the clock on the wall.
     """
 
     column: str
     out_of_order_ms: int
     max_ahead_ms: int | None
+    idle_after_ms: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

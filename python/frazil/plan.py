@@ -481,6 +481,7 @@ def _times(node: EventTimeNode) -> Json:
         "column": node.column,
         "out_of_order_us": microseconds(node.out_of_order_ms),
         "max_ahead_us": microseconds(node.max_ahead_ms),
+        **({"idle_after_us": node.idle_after_ms * 1_000} if node.idle_after_ms else {}),
     }
 
 

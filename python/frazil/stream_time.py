@@ -49,8 +49,10 @@ class TimeMethods:
             beyond it the row is bad, so that one clock that is wrong does not close all windows.
             "auto" is "1d" for rows of `read_kafka` and off elsewhere; None is off.
         idle_after
-            Not offered yet: after how long a partition that has nothing more to read does not
-            hold time back any longer.
+            How long a partition that is read to its end may give no row before time goes on
+            without it (by the clock on the wall). None: it is waited for, however long. Rows that
+            come to it after that may be late where they would not have been: the pipeline is
+            *consistent*, no more *exact*.
 
         Returns
         -------

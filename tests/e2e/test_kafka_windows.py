@@ -13,9 +13,12 @@ import pytest
 from frazil import col
 
 from tests.e2e.lake import CHECKPOINT, Lake
+from tests.e2e.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from frazil.run.runner import Handle
 
     from tests.services.kafka import Kafka
 
@@ -142,3 +145,43 @@ def test_open_windows_are_kept_on_s3(kafka: Kafka, lake: Lake) -> None:
         }
     )
     assert found == windows
+
+
+def test_a_silent_partition_rests(kafka: Kafka, tmp_path: Path) -> None:
+    """Windows close without it, it is no late row's fault, and its own old rows are late."""
+    topic = kafka.create_topic(partitions=2)
+    rows = fz.read_kafka(topic, servers=kafka.bootstrap, format="json", schema=Click)
+    timed = rows.event_time("at", out_of_order="10s", idle_after="300ms")
+    minutes = timed.group_by("page").window(fz.tumbling("1m")).agg(total=col("n").sum())
+
+    def start() -> Handle:
+        return fz.Pipeline(
+            "clicks",
+            minutes.write_files(str(tmp_path / "minutes"), format="json"),
+            minutes.late.write_files(str(tmp_path / "late"), format="json"),
+            checkpoint=str(tmp_path / "checkpoint"),
+            checkpoint_every="50ms",
+            workers=2,
+        ).start(quiet=True)
+
+    def totals() -> list[int]:
+        return sorted(row["total"] for row in written(tmp_path / "minutes"))
+
+    handle = start()
+    kafka.produce(topic, [click("/", 5, 1), click("/", 65, 2), click("/", 125, 4)], partition=0)
+    wait_until(lambda: totals() == [1], handle)
+    assert "rests" in handle.describe_time()
+    # To the one that was silent: late for the first minute, in time for the second.
+    kafka.produce(topic, [click("/", 6, 8), click("/", 70, 16)], partition=1)
+    kafka.produce(topic, [click("/", 300, 32)], partition=0)  # then both rest
+    wait_until(lambda: totals() == [1, 4, 18], handle)
+    handle.stop()
+    handle.wait()
+    assert [row["n"] for row in written(tmp_path / "late")] == [8]
+    # What was promised for it counts after a restart too.
+    handle = start()
+    kafka.produce(topic, [click("/", 71, 64)], partition=1)
+    wait_until(lambda: len(written(tmp_path / "late")) == 2, handle)
+    handle.stop()
+    handle.wait()
+    assert totals() == [1, 4, 18]

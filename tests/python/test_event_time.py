@@ -156,7 +156,6 @@ def test_event_time_of_sessions_is_their_end() -> None:
         (lambda: rows().event_time("at", out_of_order="400d"), "up to 366d"),
         (lambda: rows().event_time("at", out_of_order="1s", max_ahead="1d"), "its rows have no"),
         (lambda: rows().event_time("at", out_of_order="1s", idle_after="0s"), "idle_after='0s'"),
-        (lambda: rows().event_time("at", out_of_order="1s", idle_after="1m"), "not offered yet"),
         (lambda: minutes().late.event_time("at", out_of_order="1s"), "event_time on late rows"),
     ],
 )

@@ -59,13 +59,12 @@ Result<std::unique_ptr<EventTime>> EventTime::Make(const nlohmann::json& spec, c
                  "reading the plan: event_time of column " + column + ", which is no timestamp of its input");
   }
   const auto out_of_order = spec.at("out_of_order_us").get<int64_t>();
-  int64_t max_ahead = -1;
-  if (spec.contains("max_ahead_us") && !spec["max_ahead_us"].is_null()) {
-    max_ahead = spec["max_ahead_us"].get<int64_t>();
-  }
+  const auto optional = [&spec](const char* name) {
+    return spec.contains(name) && !spec[name].is_null() ? spec[name].get<int64_t>() : -1;
+  };
   if (out_of_order < 0) return Error(ErrorKind::kConfig, "reading the plan: out_of_order_us is negative");
-  return std::unique_ptr<EventTime>(
-      new EventTime(std::move(column), out_of_order, max_ahead, pool, std::move(reject)));
+  return std::unique_ptr<EventTime>(new EventTime(std::move(column), out_of_order, optional("max_ahead_us"),
+                                                  optional("idle_after_us"), pool, std::move(reject)));
 }
 
 // Without overflow at the ends.
@@ -119,6 +118,50 @@ std::vector<int32_t> EventTime::too_far_ahead(const std::function<bool(int)>& be
     if (partition.frontier > least + ahead) held.push_back(ordinal);
   }
   return held;
+}
+
+bool EventTime::rest(int64_t now, Timestamp others, const std::function<bool(int)>& behind) {
+  if (idle_after_ < 0) return false;
+  bool raised = false;
+  for (auto& [ordinal, partition] : partitions_) {
+    if (partition.touched || behind(ordinal)) {
+      partition.touched = false;
+      partition.rests = false;
+      partition.quiet_since = now;
+    }
+    if (now - partition.quiet_since < idle_after_) continue;
+    partition.rests = true;
+    if (others == kWatermarkMin || others > kWatermarkMax - out_of_order_) continue;
+    if (others + out_of_order_ <= partition.frontier) continue;
+    partition.frontier = others + out_of_order_;
+    raised = true;
+  }
+  return raised;
+}
+
+Timestamp EventTime::moving() const {
+  std::lock_guard lock(partitions_mutex_);
+  Timestamp least = kWatermarkMax;
+  for (const auto& [ordinal, partition] : partitions_) {
+    if (!partition.rests) least = std::min(least, bound(partition.frontier));
+  }
+  return least;
+}
+
+Timestamp EventTime::furthest() const {
+  std::lock_guard lock(partitions_mutex_);
+  Timestamp most = kWatermarkMin;
+  for (const auto& [ordinal, partition] : partitions_) most = std::max(most, bound(partition.frontier));
+  return most;
+}
+
+std::vector<std::string> EventTime::resting() const {
+  std::lock_guard lock(partitions_mutex_);
+  std::vector<std::string> names;
+  for (const auto& [ordinal, partition] : partitions_) {
+    if (partition.rests) names.push_back(partition.name);
+  }
+  return names;
 }
 
 Timestamp EventTime::promise() const {
@@ -177,6 +220,8 @@ Result<Progress> EventTime::process(Batch batch, Output& out) {
   const auto found = partitions_.find(batch.origin.partition);
   FZ_CHECK(found != partitions_.end());
   PartitionTime& partition = found->second;
+  partition.touched = true;
+  partition.rests = false;
   auto converted = MicrosOf(batch.columns->GetColumnByName(column_), pool_);
   if (!converted.ok()) return Prefixed(converted.status(), "event time of " + partition.name);
   std::shared_ptr<arrow::Int64Array> times = std::move(*converted);

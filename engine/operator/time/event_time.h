@@ -32,13 +32,17 @@ constexpr Timestamp kEventTimeMax = Timestamp{1} << 62;
 // mark kRowWatermarkMark. The promise is the least F - D of all partitions; a partition without a row holds
 // it.
 //
+// A partition that has no row to read and has given none for `idle_after` rests, if the plan says so: it
+// takes part in the promise as if its frontier were that of the others, so that it does not hold them up, and
+// begins again behind them. Its frontier is raised for good, which is all there is to it.
+//
 // A row without a time, with one beyond kEventTimeMax or before -kEventTimeMax, or further ahead of the time
 // its record was stored than max_ahead, is rejected as a bad row of its source, and moves nothing.
 class EventTime : public Operator {
  public:
   using Reject = std::function<Status(const std::vector<RejectedRow>&)>;
 
-  // Reads {"column","out_of_order_us","max_ahead_us"?}.
+  // Reads {"column","out_of_order_us","max_ahead_us"?,"idle_after_us"?}.
   static Result<std::unique_ptr<EventTime>> Make(const nlohmann::json& spec, const arrow::Schema& input,
                                                  arrow::MemoryPool* pool, Reject reject);
 
@@ -59,6 +63,16 @@ class EventTime : public Operator {
                                      Timestamp others = kWatermarkMax) const;
   // The least frontier of the partitions that have rows to be read; kWatermarkMax if none has.
   Timestamp least_frontier(const std::function<bool(int)>& behind) const;
+  // Looks which partitions rest by now: a steady clock, us. `others` is the least promise of all partitions
+  // of the pipeline that do not rest: those that do are brought up to it. True if that raised one.
+  bool rest(int64_t now, Timestamp others, const std::function<bool(int)>& behind);
+  // The least promise of the partitions that do not rest; kWatermarkMax if there are none. Any thread.
+  Timestamp moving() const;
+  // How far any of the partitions has come, less out_of_order; kWatermarkMin if none has a row. Any thread.
+  Timestamp furthest() const;
+  // Names of those that rest. Any thread.
+  std::vector<std::string> resting() const;
+
   // This worker reads no partition, and never will, because others do: it holds nobody up.
   void stand_aside() { aside_ = true; }
   // No row will ever come.
@@ -73,13 +87,17 @@ class EventTime : public Operator {
   struct PartitionTime {
     std::string name;
     std::atomic<Timestamp> frontier{kWatermarkMin};  // written by the worker's thread
+    std::atomic<bool> rests{false};                  // the same
+    bool touched = true;                             // since rest() looked
+    int64_t quiet_since = 0;                         // us, of the clock of rest()
   };
 
-  EventTime(std::string column, int64_t out_of_order, int64_t max_ahead, arrow::MemoryPool* pool,
-            Reject reject)
+  EventTime(std::string column, int64_t out_of_order, int64_t max_ahead, int64_t idle_after,
+            arrow::MemoryPool* pool, Reject reject)
       : column_(std::move(column)),
         out_of_order_(out_of_order),
         max_ahead_(max_ahead),
+        idle_after_(idle_after),
         pool_(pool),
         reject_(std::move(reject)) {}
   Result<Batch> without_bad(Batch batch, std::shared_ptr<arrow::Int64Array>* times,
@@ -89,6 +107,7 @@ class EventTime : public Operator {
   const std::string column_;
   const int64_t out_of_order_;  // us
   const int64_t max_ahead_;     // us; negative: no limit
+  const int64_t idle_after_;    // us; negative: never
   arrow::MemoryPool* const pool_;
   const Reject reject_;
   mutable std::mutex partitions_mutex_;      // other threads look at partitions_, and the worker adds some

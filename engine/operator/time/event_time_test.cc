@@ -195,5 +195,65 @@ TEST(Micros, ComeFromEveryUnit) {
   EXPECT_EQ(KindOf(micros(arrow::TimeUnit::SECOND, INT64_MAX / 10).status()), ErrorKind::kUser);
 }
 
+bool Never(int) { return false; }
+
+// `second` is silent from the start.
+TEST(EventTime, LeavesOutPartitionsThatRest) {
+  Timed timed(nlohmann::json{{"idle_after_us", 1000}});
+  timed.time->add_partition(0, "first", kWatermarkMin);
+  timed.time->add_partition(1, "second", kWatermarkMin);
+  EXPECT_FALSE(timed.time->rest(0, kWatermarkMin, Never));
+  timed.give(Rows({100}));
+  EXPECT_FALSE(timed.time->rest(999, timed.time->moving(), Never));
+  EXPECT_EQ(timed.time->moving(), kWatermarkMin);
+  EXPECT_TRUE(timed.time->resting().empty());
+  timed.give(Rows({130}));
+  EXPECT_FALSE(timed.time->rest(1000, timed.time->moving(), Never));
+  EXPECT_EQ(timed.time->resting(), std::vector<std::string>{"second"});
+  EXPECT_EQ(timed.time->moving(), 120);
+  EXPECT_EQ(timed.time->promise(), kWatermarkMin);
+  EXPECT_TRUE(timed.time->rest(1001, timed.time->moving(), Never));
+  EXPECT_EQ(timed.time->promise(), 120);
+  EXPECT_EQ(timed.time->frontiers().at("second"), 130);  // a checkpoint knows what was promised for it
+  EXPECT_FALSE(timed.time->rest(1002, timed.time->moving(), Never));
+
+  // It wakes behind what was promised for it, holds the others up again, and rests again only after a while.
+  timed.give(Rows({119, 120}, 1));
+  EXPECT_EQ(timed.marks(), "- - 120 - ");
+  timed.give(Rows({500}));
+  EXPECT_FALSE(timed.time->rest(1003, timed.time->moving(), Never));
+  EXPECT_EQ(timed.time->promise(), 120);
+  EXPECT_FALSE(timed.time->rest(2002, timed.time->moving(), Never));
+  EXPECT_EQ(timed.time->promise(), 120);
+  timed.time->rest(2003, timed.time->moving(), [](int ordinal) { return ordinal == 0; });
+  EXPECT_TRUE(timed.time->rest(2004, timed.time->moving(), [](int ordinal) { return ordinal == 0; }));
+  EXPECT_EQ(timed.time->promise(), 490);
+}
+
+TEST(EventTime, LetsNoPartitionRestThatHasRowsToRead) {
+  Timed timed(nlohmann::json{{"idle_after_us", 1000}});
+  timed.time->add_partition(0, "first", kWatermarkMin);
+  const auto behind = [](int) { return true; };
+  for (int64_t now = 0; now < 10'000; now += 500) EXPECT_FALSE(timed.time->rest(now, 7, behind));
+  EXPECT_TRUE(timed.time->resting().empty());
+  // Nor without having been told that they may.
+  Timed strict;
+  strict.time->add_partition(0, "first", kWatermarkMin);
+  EXPECT_FALSE(strict.time->rest(0, 7, Never));
+  EXPECT_FALSE(strict.time->rest(1 << 30, 7, Never));
+}
+
+// A source of which all partitions rest follows the others of the pipeline.
+TEST(EventTime, FollowsOtherSourcesWhileAllOfItRests) {
+  Timed timed(nlohmann::json{{"idle_after_us", 1000}});
+  timed.time->add_partition(0, "only", 50);
+  timed.time->rest(0, 7, Never);
+  EXPECT_TRUE(timed.time->rest(1000, 300, Never));
+  EXPECT_EQ(timed.time->moving(), kWatermarkMax);
+  EXPECT_EQ(timed.time->promise(), 300);
+  EXPECT_FALSE(timed.time->rest(1001, 200, Never));
+  EXPECT_EQ(timed.time->promise(), 300);
+}
+
 }  // namespace
 }  // namespace frazil

@@ -23,9 +23,10 @@ from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions, StateCut
-from frazil.run.event_times import EventTimes, step_names
+from frazil.run.event_times import EventTimes, moving_watermark, step_names
 from frazil.run.lookups import Lookups, LookupStatus
 from frazil.run.partitions import Partitions
+from frazil.run.run_clock import RunClock
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 from frazil.run.state_chains import StateChains
 
@@ -77,20 +78,6 @@ class Status:
     lookups: Mapping[str, LookupStatus] = field(default_factory=dict)  # by name
 
 
-class _Clock:
-    """Seconds since the run began; a simulated run's go by its steps."""
-
-    def __init__(self, simulated: bool) -> None:
-        self._simulated = simulated
-        self._steps = 0.0
-
-    def now(self) -> float:
-        return self._steps if self._simulated else time.monotonic()
-
-    def waited(self, seconds: float) -> None:
-        self._steps += seconds
-
-
 class Coordinator:
     """Runs one pipeline once. `run` is called by one thread, `stop` by any."""
 
@@ -109,7 +96,7 @@ class Coordinator:
         self._hook = hook
         self._events = events
         self._threaded = settings.simulated_seed is None
-        self._clock = _Clock(not self._threaded)
+        self._clock = RunClock(not self._threaded)
         self._stop = threading.Event()
         self._abort = threading.Event()
         self._returned = threading.Event()
@@ -121,6 +108,7 @@ class Coordinator:
         self._admitted: dict[str, list[Found]] = {}
         self._snapshots: dict[str, list[int]] = {}
         self._read: dict[str, int] = {}
+        self._rests = any(node.get("idle_after_us") for node in runnable.plan["nodes"])
         times = EventTimes(step_names(runnable.plan))
         self.status = Status(runnable.name, 0, time.monotonic(), times=times)
 
@@ -406,6 +394,7 @@ class Coordinator:
             self._lookups.look(self._job, now)
             if self._cutting:
                 continue
+            self._rest(now)
             # Before the barrier: the epoch that admits them has to know where event time stands.
             self._take_partitions()
             if self._ended or self._stop.is_set():
@@ -433,6 +422,14 @@ class Coordinator:
             tick = min(TICK_S, max(0.001, next_cut - self._clock.now()))
         self._clock.waited(tick)
         return list(self._job.wait(tick))
+
+    def _rest(self, now: float) -> None:
+        """Have partitions rest that have nothing to read, where the program says that they may.
+
+        Such a run is not exact, so it may depend on when this is called.
+        """
+        if self._rests:
+            self._job.rest(int(now * 1_000_000), moving_watermark(self._job.metrics()))
 
     def _has_news(self) -> bool:
         return self._job.polled() != self._cut_polled or bool(self._admitted)

@@ -162,6 +162,18 @@ class EngineJob:
         """
         self._job.barrier(epoch, sorted(full), sorted(lookups))
 
+    def rest(self, now_us: int, others_us: int | None) -> None:
+        """Have sources look which of their partitions have nothing to read and hold time up.
+
+        Parameters
+        ----------
+        now_us
+            A steady clock, microseconds.
+        others_us
+            How far event time has come where it moves; None if that is not known.
+        """
+        self._job.rest(now_us, others_us)
+
     def committed(self, positions: Mapping[str, Mapping[str, str]]) -> None:
         """Tell sources what every table has."""
         self._job.committed(

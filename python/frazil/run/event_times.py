@@ -76,6 +76,18 @@ def least_watermark(metrics: Mapping[str, Any]) -> int | None:
     return min(known, default=None)
 
 
+def moving_watermark(metrics: Mapping[str, Any]) -> int | None:
+    """How far event time has come in all partitions that do not rest, in microseconds.
+
+    None if one of them has no row yet. If all of them rest: as far as it has come in any.
+    """
+    steps = [node for node in metrics.get("nodes", {}).values() if "moving" in node]
+    moving = [node["moving"] for node in steps if len(node["resting"]) < node["partitions"]]
+    if moving:
+        return None if None in moving else min(moving)
+    return max((node["furthest"] for node in steps if node["furthest"] is not None), default=None)
+
+
 def describe_time(metrics: Mapping[str, Any], times: EventTimes, wall: datetime) -> str:
     """Say where event time stands: partitions, watermark, who holds it; late rows and state."""
     lines: list[str] = []
@@ -105,8 +117,10 @@ def _of_partitions(name: str, node: Mapping[str, Any], wall: datetime) -> list[s
         lines = [f"{name}: no watermark yet, {held}"]
     else:
         lines = [f"{name}: event time has ended"]
+    resting = frozenset(node.get("resting", ()))
     for partition, frontier in node["frontiers"].items():
-        lines.append(f"  {partition}: {'no row yet' if frontier is None else time_text(frontier)}")
+        stands = "no row yet" if frontier is None else time_text(frontier)
+        lines.append(f"  {partition}: {stands}{', rests' if partition in resting else ''}")
     if more := node["partitions"] - len(node["frontiers"]):
         lines.append(f"  and {more} more")
     return lines
