@@ -12,8 +12,7 @@ def new_sellers(events: Events) -> fz.Stream:
     window = fz.tumbling("10s")
     people = events.people.group_by("id", "name").window(window).agg(people=fz.count())
     sellers = events.auctions.group_by("seller").window(window).agg(auctions=fz.count())
-    # What a window gives has the time of its end: those of the same window have the same.
-    found = people.join(sellers, on={"id": "seller", "window_start": "window_start"}, within="0s")
+    found = people.join(sellers, on={"id": "seller"})  # of the same window, as both are windowed
     return found.select("id", "name", "window_start")
 
 
