@@ -14,13 +14,11 @@ from bench.nexmark.query import Events, Query
 
 def highest_bids(events: Events) -> fz.Stream:
     """The highest bids of each ten seconds; all if prices are equal."""
+    window = fz.tumbling("10s")
     bids = events.bids.select("auction", "bidder", "price", "date_time", "extra")
-    highest = bids.group_by().window(fz.tumbling("10s")).agg(price=col("price").max())
-    # A maximum has the time of its window's end, at most ten seconds after its bid.
-    found = bids.join(highest, on="price", after="10s")
-    return found.filter(
-        col("date_time") >= col("window_start"), col("date_time") < col("window_end")
-    ).drop("window_start", "window_end")
+    highest = bids.group_by().window(window).agg(price=col("price").max())
+    found = bids.assign_window(window).join(highest, on="price")  # of the same window
+    return found.drop("window_start", "window_end")
 
 
 SQL = """
