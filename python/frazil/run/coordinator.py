@@ -237,7 +237,9 @@ class Coordinator:
             threaded=self._threaded,
             hook=self._hook,
         )
-        found = self._discover_first(self._lookups.load())
+        news = self._lookups.load()
+        found = self._discover_first()
+        news |= found is not None and self._partitions.begin(found)
         self._start_positions = self._partitions.positions()
         if found is None:
             return False
@@ -254,7 +256,7 @@ class Coordinator:
         options = JobOptions(
             workers=settings.workers,
             attempt=self._log.attempt,
-            first_epoch=self._log.next_slot,
+            first_epoch=self._log.next_slot + news,
             bounded=self._bounded,
             memory_bytes=settings.memory_bytes,
             close_windows=settings.close_windows,
@@ -266,6 +268,8 @@ class Coordinator:
         for file in self._states.restored():
             self._job.restore(file.operator, self._log.read_state(file))
         self._lookups.give(self._job, self._clock.now())
+        if news:
+            self._append(self._epoch())
         self._job.assign(self._partitions.assign(found))
         self._job.start()
         if not settings.quiet:
@@ -278,10 +282,9 @@ class Coordinator:
             )
         return True
 
-    def _discover_first(self, news: bool) -> FoundBySource | None:
+    def _discover_first(self) -> FoundBySource | None:
         """Partitions to begin with. New ones go into the log before a row of them is read, so that
-        a start position that depends on the moment ("latest") is drawn once. With `news` there is
-        something else to tell the log.
+        a start position that depends on the moment ("latest") is drawn once.
         """
         options = JobOptions(
             workers=1,
@@ -299,8 +302,6 @@ class Coordinator:
             scout.stop()
         if found is not None and self._settings.bounded and not self._settings.stopped:
             self._check_ends(found)
-        if found is not None and (self._partitions.begin(found) or news):
-            self._append(self._epoch())
         return found
 
     def _epoch(self, *, last: bool = False) -> Epoch:

@@ -128,7 +128,9 @@ class Lookups:
         return changed
 
     def give(self, job: EngineJob, now: float) -> None:
-        """Give the tables to the engine, before it starts."""
+        """Give the tables to the engine, before it starts, and before the log is told: one that
+        cannot be used must not be what a later start has to have.
+        """
         for table in self._tables.values():
             assert table.loaded is not None
             assert table.version is not None

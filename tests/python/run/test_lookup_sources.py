@@ -148,6 +148,17 @@ def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
     assert len(run(joined(dim, how="semi"), MemoryStore())) == 2
 
 
+def test_a_start_does_not_go_by_a_table_that_cannot_be_used(tmp_path: Path) -> None:
+    """It was pinned before it was indexed: the file that was then put right was refused."""
+    path, store = tmp_path / "t.parquet", MemoryStore()
+    pq.write_table(pa.table({"id": [1, 1], "v": [1, 2]}), path)
+    sink = joined(fz.lookup_parquet(path, name="t"))
+    with pytest.raises(fz.DataError, match="the same key id=1"):
+        run(sink, store)
+    pq.write_table(pa.table({"id": [1], "v": [1]}), path)
+    assert run(sink, store) == [{"id": 1, "v": 1}]
+
+
 def test_a_table_beyond_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"id": range(1_000), "v": [0] * 1_000}), path)
