@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import frazil as fz
+import pyarrow as pa
 import pytest
+from frazil.checkpoint.memory_store import MemoryStore
+from frazil.checkpoint.reader import list_slots, read_slot
+from frazil.connectors.file_commit import read_token
+from frazil.run import lookups
+from frazil.run.coordinator import Coordinator
+from frazil.run.runner import prepare
+from frazil.run.settings import RunSettings
 
 from tests.pipelines.harness import Crash, CrashAt
-from tests.pipelines.lookup_runs import KEYS, ROWS, Outside, outside_runs
+from tests.pipelines.lookup_runs import KEPT, KEYS, ROWS, Outside, outside_runs
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
@@ -122,3 +133,67 @@ def test_a_version_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     outside.gone = {"v1"}
     with pytest.raises(fz.LookupChanged, match="v1 is not there any more"):
         runs.run()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_behind_an_exchange_and_twice(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later stages switch at the same barrier, and two steps over one table together."""
+    rng = Random(seed)
+    monkeypatch.setattr(lookups, "_source", lambda spec, objects: outside)
+    outside = Outside(keeps_versions=rng.random() < 0.5)
+    schema = {"k": int, "v": int}
+    dim = fz.lookup_sql("unused", url="sqlite://", schema=schema, refresh="5ms", name="dim")
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [{"k": n % KEYS, "at": begin + timedelta(seconds=n // 6)} for n in range(600)]
+    totals = (
+        fz.read_memory(pa.Table.from_pylist(rows), partitions=3)
+        .event_time("at", out_of_order="2s")
+        .group_by("k")
+        .window(fz.tumbling("4s"))
+        .agg(n=fz.count())
+        .join_lookup(dim, on="k")
+        .join_lookup(dim, on="k")
+    )
+    sink = totals.write_memory()
+    store = MemoryStore()
+
+    def run(hook: CrashAt) -> None:
+        pipeline = fz.Pipeline("windows", sink, checkpoint="unused")
+        runnable = prepare(pipeline, hook=hook, store=store)
+        for node in runnable.plan["nodes"]:
+            if node["kind"] == "source":
+                node["options"]["batch_rows"] = 7
+        settings = RunSettings(
+            workers=rng.choice([1, 2, 4]),
+            bounded=True,
+            quiet=True,
+            takeover=True,
+            retain=KEPT,
+            close_windows=True,
+            checkpoint_every_s=0.01,
+            simulated_seed=rng.randrange(2**31),
+        )
+        Coordinator(runnable, settings, hook=hook).run()
+
+    with suppress(fz.PlanError):  # a run that died may have got to its end
+        for _ in range(2):
+            with suppress(Crash):
+                run(CrashAt(rng.randrange(20, 70)))
+        run(CrashAt())
+    seen: dict[str, set[int]] = {}
+    found = 0
+    for slot in list_slots(store):
+        entry = read_slot(store, slot)
+        assert entry is not None
+        for token in entry.manifest.tokens.values():
+            for part in token.parts:
+                with pa.ipc.open_stream(base64.b64decode(read_token(part)["ipc"])) as reader:
+                    batch = reader.read_all()
+                assert batch["v"] == batch["v_b"]
+                used = entry.manifest.lookups["dim"].used
+                assert used is not None
+                seen.setdefault(used.version, set()).update(batch["v"].to_pylist())
+                found += batch.num_rows
+    assert found == sink.table().num_rows == 25 * KEYS
+    assert all(f"v{number}" == version for version, (number,) in seen.items())
+    assert len(seen) > 1
