@@ -5,6 +5,7 @@
 #include "expr/expr.h"
 #include "operator/call_function.h"
 #include "operator/filter.h"
+#include "operator/join/asof_join.h"
 #include "operator/join/interval_join.h"
 #include "operator/join/join_output.h"
 #include "operator/join/lookup.h"
@@ -67,6 +68,7 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return projection.output.schema;
     }
     case NodeKind::kIntervalJoin:
+    case NodeKind::kAsofJoin:
       return JoinSchema(node.spec);
     case NodeKind::kWindowPartial:
       return PartialSchema(node.spec, *input);
@@ -165,6 +167,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return Running::Make(node.spec, *input, context);
     case NodeKind::kTopN:
       return TopN::Make(node.spec, input, context);
+    case NodeKind::kAsofJoin:
+      return AsofJoin::Make(node.spec, inputs, context);
     case NodeKind::kWindowPartial:
       if (OfSessions(node)) return SessionPartial::Make(node.spec, *input, context);
       return WindowPartial::Make(node.spec, *input, context);

@@ -28,7 +28,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"window_partial", NodeKind::kWindowPartial},
       {"window_aggregate", NodeKind::kWindowAggregate},
       {"lookup", NodeKind::kLookup},
-      {"interval_join", NodeKind::kIntervalJoin}};
+      {"interval_join", NodeKind::kIntervalJoin},
+      {"asof_join", NodeKind::kAsofJoin}};
   return kinds;
 }
 

@@ -31,6 +31,7 @@ enum class NodeKind {
   kTopN,
   kLookup,
   kIntervalJoin,
+  kAsofJoin,
   kSink
 };
 
@@ -40,7 +41,9 @@ constexpr bool RefusesLateRows(NodeKind kind) {
 }
 
 // True for steps that join two streams by event time.
-constexpr bool JoinsStreams(NodeKind kind) { return kind == NodeKind::kIntervalJoin; }
+constexpr bool JoinsStreams(NodeKind kind) {
+  return kind == NodeKind::kIntervalJoin || kind == NodeKind::kAsofJoin;
+}
 
 // One of a node's outputs: the rows, or what it set aside (rows a source rejected, late rows).
 struct PortRef {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 from frazil.duration import duration_text
 from frazil.errors import ColumnExists, PlanError, TypeMismatch
-from frazil.event_time import EventTime, event_time_of
+from frazil.event_time import EventTime
 from frazil.expr import col
 from frazil.gate import columns_text
 from frazil.node import WINDOW_COLUMNS, Json, Step, WindowAggregateNode
@@ -181,6 +181,42 @@ class IntervalJoinNode(JoinStep):
         return f"at most {' and '.join(said)}"
 
 
+@dataclass(frozen=True, eq=False)
+class AsofJoinNode(JoinStep):
+    """Joins each left row with the latest right row of its key that is not after it.
+
+    That is at most `tolerance_ms` before it; None: however long.
+    """
+
+    KIND: ClassVar[str] = "asof_join"
+
+    tolerance_ms: int | None
+
+    def spec(self, given: Sequence[list[str]], gives: list[str]) -> Json:
+        """What the engine has to know, beside kind, id and inputs."""
+        tolerance = None if self.tolerance_ms is None else self.tolerance_ms * 1_000
+        return {**super().spec(given, gives), "tolerance_us": tolerance}
+
+    def state(self, given: Sequence[list[str]]) -> dict[str, str] | None:
+        """What it keeps, in words: a checkpoint fits only a step that says the same."""
+        return {**(super().state(given) or {}), "tolerance": self._tolerance()}
+
+    def explained(self) -> tuple[str, str]:
+        """A line of `explain`: what it does, and what is to be said about it."""
+        kept = (
+            "the latest right row of each key, for ever"
+            if self.tolerance_ms is None
+            else f"right rows for {self._tolerance()} of event time"
+        )
+        text = f"join_asof {self.how} on {self._on()}"
+        if self.tolerance_ms is not None:
+            text += f", tolerance {self._tolerance()}"
+        return text, f"state: left rows ahead of the right stream, {kept}"
+
+    def _tolerance(self) -> str:
+        return "none" if self.tolerance_ms is None else duration_text(self.tolerance_ms)
+
+
 def same_key(keys: Sequence[tuple[str, str]], times: tuple[EventTime, EventTime]) -> bool:
     """Whether the times of both streams are one key of their join, as the ends of windows are."""
     left, right = times
@@ -190,14 +226,6 @@ def same_key(keys: Sequence[tuple[str, str]], times: tuple[EventTime, EventTime]
 def on_text(keys: Sequence[tuple[str, str]]) -> str:
     """Name the columns of keys."""
     return ", ".join(left if left == right else f"{left} = {right}" for left, right in keys)
-
-
-def is_windowed(port: Port, origin: str) -> bool:
-    """Whether rows have the bounds of a window, and its end is their time."""
-    time = event_time_of(port, origin)
-    if not isinstance(time, EventTime) or (time.column, time.minus_us) != ("window_end", 1):
-        return False
-    return all(column.name in port.schema.names for column in WINDOW_COLUMNS)
 
 
 def window_of(port: Port) -> Window | None:

@@ -1,8 +1,8 @@
-"""Streams joined with streams: `join` and `late_right`."""
+"""Streams joined with streams: `join`, `join_asof` and `late_right`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil.errors import ColumnExists, PlanError, TypeMismatch, on_user_line
@@ -11,10 +11,11 @@ from frazil.gate import gated
 from frazil.join import (
     HOWS,
     TIME_COLUMN,
+    AsofJoinNode,
     IntervalJoinNode,
     JoinColumn,
     JoinHow,
-    is_windowed,
+    JoinStep,
     joined_columns,
     key_pairs,
     same_key,
@@ -23,6 +24,7 @@ from frazil.join import (
 )
 from frazil.node import WINDOW_COLUMNS, Port
 from frazil.schema import checked
+from frazil.windowed import is_windowed
 
 if TYPE_CHECKING:
     from frazil.duration import Duration
@@ -110,8 +112,6 @@ class JoinedMethods:
         left, right = self, _stream(other, "join")
         if how not in HOWS:
             raise PlanError(f"join: how={how!r} is not offered", " or ".join(map(repr, HOWS)))
-        if not isinstance(suffix, str):
-            raise TypeMismatch(f"join: suffix={suffix!r}", 'a text: suffix="_b"')
         pairs = key_pairs(left, right, on, "join")
         per_window = within is None and before is None and after is None
         if per_window:
@@ -120,15 +120,11 @@ class JoinedMethods:
         else:
             before_ms, after_ms = _bounds(within, before, after)
         left, right = widened(left, right, pairs, "join")
-        times = (_time_of(left), _time_of(right))
-        columns, schema = joined_columns(left, right, pairs, how, suffix)
+        times = (_time_of(left, "join"), _time_of(right, "join"))
+        columns, schema = joined_columns(left, right, pairs, how, _suffix(suffix, "join"))
         if how == "full" and not same_key(pairs, times):
             columns, schema = _with_time(columns, schema)
-        keys = [[pair[side] for pair in pairs] for side in (0, 1)]
-        ports = tuple(
-            gated(stream._port, stream._origin(), names, "join")
-            for stream, names in zip((left, right), keys, strict=True)
-        )
+        ports = _behind_gates(left, right, pairs, "join")
         return _made(
             IntervalJoinNode(
                 checked(schema),
@@ -142,6 +138,87 @@ class JoinedMethods:
                 per_window,
             )
         )
+
+    @on_user_line
+    def join_asof(
+        self: Any,
+        other: Stream,
+        *,
+        on: On,
+        tolerance: Duration | None = None,
+        direction: Literal["backward"] = "backward",
+        how: Literal["inner", "left"] = "left",
+        suffix: str = "_b",
+    ) -> Stream:
+        """Join each row with the latest row of another stream that is not after it.
+
+        Of the right rows of its key whose time is not after its own, the latest one belongs to a
+        left row; one of the same time is that too. Of right rows of one key and time, the last by
+        partition and position counts. A null key equals nothing.
+
+        Parameters
+        ----------
+        other
+            The right stream: what was so at a time, as prices or states.
+        on
+            Columns of the key: a name, names, or ``{"left": "right"}``.
+        tolerance
+            How long before the left row the right one may be; None is however long. Without it the
+            latest right row of each key is kept for ever.
+        direction
+            "backward", the only one that is offered.
+        how
+            "left" gives all left rows, with nulls in place of a right one where there is none;
+            "inner" only those that have one.
+        suffix
+            Put behind the name of a right column that the left stream has too.
+
+        Returns
+        -------
+        Stream
+            The left columns, then the right ones without the keys; its event time is that of the
+            left row. A row is given when the right stream's watermark is past its time.
+
+        Raises
+        ------
+        WatermarkMissing
+            If a stream has no event time.
+        ColumnNotFound, ColumnExists, TypeMismatch
+            If a key is not there, or of different types; if a name would be there twice.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+        >>> trades = fz.read_memory([{"symbol": "X", "size": 3, "at": noon}], name="trades")
+        >>> quotes = fz.read_memory([{"symbol": "X", "price": 1.5, "at": noon}], name="quotes")
+        >>> trades = trades.event_time("at", out_of_order="1s")
+        >>> quotes = quotes.event_time("at", out_of_order="1s")
+        >>> trades.join_asof(quotes, on="symbol", tolerance="5m")
+        Stream(append) <- trades, quotes
+          symbol: string
+          size: int64
+          at: timestamp[us, UTC]
+          price: double
+          at_b: timestamp[us, UTC]
+          event time: at
+        """
+        left, right = self, _stream(other, "join_asof")
+        if direction != "backward":
+            raise PlanError(
+                f"join_asof: direction={direction!r} is not offered",
+                "'backward': the latest right row that is not after the left one",
+            )
+        if how not in ("inner", "left"):
+            raise PlanError(f"join_asof: how={how!r} is not offered", "'inner' or 'left'")
+        tolerance_ms = None if tolerance is None else bounded(tolerance, "tolerance", least=0)
+        pairs = key_pairs(left, right, on, "join_asof")
+        left, right = widened(left, right, pairs, "join_asof")
+        times = (_time_of(left, "join_asof"), _time_of(right, "join_asof"))
+        columns, schema = joined_columns(left, right, pairs, how, _suffix(suffix, "join_asof"))
+        ports = _behind_gates(left, right, pairs, "join_asof")
+        return _made(AsofJoinNode(checked(schema), ports, pairs, how, times, columns, tolerance_ms))
 
     @property
     @on_user_line
@@ -190,14 +267,31 @@ def _stream(other: object, what: str) -> Stream:
     return other
 
 
-def _made(node: IntervalJoinNode) -> Stream:
+def _made(node: JoinStep) -> Stream:
     from frazil.stream import Stream
 
     return Stream(Port(node))
 
 
-def _time_of(stream: Stream) -> EventTime:
-    return require_event_time(stream._port, stream._origin(), "join")
+def _suffix(suffix: object, what: str) -> str:
+    if not isinstance(suffix, str):
+        raise TypeMismatch(f"{what}: suffix={suffix!r}", 'a text: suffix="_b"')
+    return suffix
+
+
+def _time_of(stream: Stream, what: str) -> EventTime:
+    return require_event_time(stream._port, stream._origin(), what)
+
+
+def _behind_gates(
+    left: Stream, right: Stream, pairs: tuple[tuple[str, str], ...], what: str
+) -> tuple[Port, Port]:
+    """Rows of both, those of equal keys in the same worker."""
+    lefts, rights = ([pair[side] for pair in pairs] for side in (0, 1))
+    return (
+        gated(left._port, left._origin(), lefts, what),
+        gated(right._port, right._origin(), rights, what),
+    )
 
 
 def _bounds(
@@ -227,7 +321,7 @@ def _with_windows(
             "join without a bound in time would keep for ever: every row of "
             f"{left._origin()} and every row of {right._origin()}",
             'say how far apart times may be: within="10m", or before="10m", after="1m"',
-            "or put both streams into the same windows before",
+            'or put both streams into the same windows before: .assign_window(fz.tumbling("1h"))',
             "a table that fits into memory is joined by join_lookup",
         )
     windows = [window_of(stream._port) for stream in (left, right)]

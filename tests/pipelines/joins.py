@@ -50,35 +50,31 @@ class JoinProcesses(Processes):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JoinQuery:
-    """An interval join, as a program and as SQL; seconds."""
+class AnyJoin:
+    """A join, as a program and as SQL; seconds."""
 
     how: str
-    before: int
-    after: int
     out_of_order: tuple[int, int]
     keys: Sequence[str] = ("user",)
-
-    def timed(self, left: fz.Stream, right: fz.Stream) -> list[fz.Stream]:
-        """Both streams with event time, none of a right column's names in the left one."""
-        names = {name: f"{name}_r" for name in EVENT_SCHEMA.names if name not in self.keys}
-        return [
-            left.event_time("at", out_of_order=f"{self.out_of_order[0]}s"),
-            right.event_time("at", out_of_order=f"{self.out_of_order[1]}s").rename(names),
-        ]
 
     def streams(self, left: fz.Stream, right: fz.Stream) -> dict[str, fz.Stream]:
         """Everything to be kept."""
         bad = {"bad": left.rejected, "bad_right": right.rejected}
-        lefts, rights = self.timed(left, right)
-        joined = lefts.join(
-            rights,
-            on=list(self.keys),
-            before=f"{self.before}s",
-            after=f"{self.after}s",
-            how=self.how,  # type: ignore[arg-type]
+        # None of a right column's names is in the left one.
+        names = {name: f"{name}_r" for name in EVENT_SCHEMA.names if name not in self.keys}
+        joined = self.joined(
+            left.event_time("at", out_of_order=f"{self.out_of_order[0]}s"),
+            right.event_time("at", out_of_order=f"{self.out_of_order[1]}s").rename(names),
         )
         return {"results": joined, "late": joined.late, "late_right": joined.late_right, **bad}
+
+    def joined(self, left: fz.Stream, right: fz.Stream) -> fz.Stream:
+        """The join of two streams with event time."""
+        raise NotImplementedError
+
+    def sql(self) -> str:
+        """Rows of the tables l and r, with whether each is known at the end of the rows."""
+        raise NotImplementedError
 
     def oracle(self, sides: Sides) -> JoinOracle:
         """What DuckDB says."""
@@ -86,7 +82,7 @@ class JoinQuery:
             connection.execute("SET TimeZone = 'UTC'")
             for name, partitions, disorder in zip("lr", sides, self.out_of_order, strict=True):
                 _mark(connection, name, partitions, disorder * SECOND)
-            results = connection.execute(self._sql()).to_arrow_table().to_pylist()
+            results = connection.execute(self.sql()).to_arrow_table().to_pylist()
             late = [connection.execute(_late(name)).to_arrow_table().to_pylist() for name in "lr"]
         rights = set(EVENT_SCHEMA.names) - set(self.keys)
         renamed = [
@@ -95,7 +91,26 @@ class JoinQuery:
         ]
         return JoinOracle(results, late[0], renamed)
 
-    def _sql(self) -> str:
+
+@dataclass(frozen=True, kw_only=True)
+class JoinQuery(AnyJoin):
+    """An interval join."""
+
+    before: int
+    after: int
+
+    def joined(self, left: fz.Stream, right: fz.Stream) -> fz.Stream:
+        """The join of two streams with event time."""
+        return left.join(
+            right,
+            on=list(self.keys),
+            before=f"{self.before}s",
+            after=f"{self.after}s",
+            how=self.how,  # type: ignore[arg-type]
+        )
+
+    def sql(self) -> str:
+        """Rows of the tables l and r, with whether each is known at the end of the rows."""
         on = " AND ".join(f'l."{key}" = r."{key}"' for key in self.keys)
         on += f" AND r.us BETWEEN l.us - {self.before * SECOND} AND l.us + {self.after * SECOND}"
         mine = ", ".join(f'l."{name}" AS "{name}"' for name in EVENT_SCHEMA.names)
@@ -125,6 +140,38 @@ class JoinQuery:
             f'SELECT *, coalesce("at", at_r) AS event_time FROM ({sql})'
             if self.how == "full"
             else sql
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsofQuery(AnyJoin):
+    """An as-of join. Right rows of one key and time have to be of one partition."""
+
+    tolerance: int | None
+
+    def joined(self, left: fz.Stream, right: fz.Stream) -> fz.Stream:
+        """The join of two streams with event time."""
+        return left.join_asof(
+            right,
+            on=list(self.keys),
+            tolerance=None if self.tolerance is None else f"{self.tolerance}s",
+            how=self.how,  # type: ignore[arg-type]
+        )
+
+    def sql(self) -> str:
+        """Rows of the tables l and r, with whether each is known at the end of the rows."""
+        on = " AND ".join(f'l."{key}" = r."{key}"' for key in self.keys) + " AND r.us <= l.us"
+        if self.tolerance is not None:
+            on += f" AND r.us >= l.us - {self.tolerance * SECOND}"
+        mine = ", ".join(f'l."{name}" AS "{name}"' for name in EVENT_SCHEMA.names)
+        rest = [name for name in EVENT_SCHEMA.names if name not in self.keys]
+        theirs = ", ".join(f'r."{name}" AS "{name}_r"' for name in rest)
+        null = " OR ".join(f'l."{key}" IS NULL' for key in self.keys)
+        kind = "LEFT JOIN" if self.how == "left" else "JOIN"
+        return (
+            f"SELECT {mine}, {theirs}, {null} OR coalesce(l.us < (SELECT w FROM w_r), false) "
+            f"AS closed FROM l {kind} r ON {on} "
+            "QUALIFY row_number() OVER (PARTITION BY l.p, l.pos ORDER BY r.us DESC, r.pos DESC) = 1"
         )
 
 
@@ -222,3 +269,22 @@ def windows_joined(lefts: Sequence[Event], rights: Sequence[Event], how: str) ->
             "CREATE TABLE r AS SELECT * EXCLUDE (rows), rows AS rows_r FROM right_rows"
         )
         return connection.execute(f"FROM l {kind} r {on}").to_arrow_table().to_pylist()
+
+
+def draw_asof(rng: Random, **fixed: Any) -> AsofQuery:
+    """Any as-of join."""
+    drawn = {
+        "how": rng.choice(["left", "inner"]),
+        "tolerance": rng.choice([None, None, 0, 3, 30]),
+        "out_of_order": (rng.choice([0, 5, 20]), rng.choice([0, 5, 20])),
+        "keys": rng.choice([("user",), ("user",), ("user", "n")]),
+    }
+    return AsofQuery(**{**drawn, **fixed})
+
+
+def apart(partitions: Sequence[Sequence[Event]]) -> list[list[Event]]:
+    """The same, without two partitions that have a time in common."""
+    return [
+        [{**event, "at": event["at"] and event["at"].replace(microsecond=p)} for event in events]
+        for p, events in enumerate(partitions)
+    ]

@@ -22,7 +22,15 @@ from tests.pipelines.events import (
     us_of,
 )
 from tests.pipelines.harness import Crash, CrashAt
-from tests.pipelines.joins import HOWS, JoinProcesses, JoinQuery, Sides, draw_join, windows_joined
+from tests.pipelines.joins import (
+    HOWS,
+    AnyJoin,
+    JoinProcesses,
+    JoinQuery,
+    Sides,
+    draw_join,
+    windows_joined,
+)
 
 # FRAZIL_SEEDS=500 draws more orders.
 SEEDS = int(os.environ.get("FRAZIL_SEEDS", "12"))
@@ -34,7 +42,7 @@ def draw_sides(rng: Random, **options: int) -> Sides:
 
 
 def check(
-    processes: JoinProcesses, query: JoinQuery, sides: Sides, *, all_closed: bool = False
+    processes: JoinProcesses, query: AnyJoin, sides: Sides, *, all_closed: bool = False
 ) -> None:
     """All that a join gives is what DuckDB gives."""
     expected = query.oracle(sides)

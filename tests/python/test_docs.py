@@ -215,6 +215,7 @@ OPTIONS = {
     ],
     "joins.md": [
         fz.Stream.join,
+        fz.Stream.join_asof,
         fz.Stream.join_lookup,
         fz.lookup_parquet,
         fz.lookup_iceberg,

@@ -35,9 +35,9 @@ def clicks() -> fz.Stream:
     )
 
 
-def join_node(joined: fz.Stream) -> dict[str, Any]:
+def join_node(joined: fz.Stream, kind: str = "interval_join") -> dict[str, Any]:
     plan = fz.Pipeline("p", joined.write_memory(), checkpoint="unused").plan
-    (node,) = (each for each in plan.json["nodes"] if each["kind"] == "interval_join")
+    (node,) = (each for each in plan.json["nodes"] if each["kind"] == kind)
     return node
 
 
@@ -152,7 +152,7 @@ def test_a_bound_in_time_is_asked_for(orders: fz.Stream, clicks: fz.Stream) -> N
         "join without a bound in time would keep for ever: every row of orders and every row of "
         "clicks",
         '  say how far apart times may be: within="10m", or before="10m", after="1m"',
-        "  or put both streams into the same windows before",
+        '  or put both streams into the same windows before: .assign_window(fz.tumbling("1h"))',
         "  a table that fits into memory is joined by join_lookup",
     ]
     with pytest.raises(fz.PlanError, match="before and after in one"):
@@ -243,6 +243,24 @@ def test_per_window(orders: fz.Stream, clicks: fz.Stream) -> None:
     assert chain.schema.names[-1] == "m"
 
 
+def test_per_window_of_assigned_rows(orders: fz.Stream, clicks: fz.Stream) -> None:
+    left, right = (each.assign_window(fz.tumbling("1m")) for each in (orders, clicks))
+    joined = left.join(right, on="user", how="left")
+    assert joined.schema.names == [
+        "id",
+        "user",
+        "at",
+        "window_start",
+        "window_end",
+        "page",
+        "at_b",
+    ]
+    assert str(joined).endswith("event time: window_end - 1us")
+    assert joined.join(per_minute(clicks), on="user").schema.names[-1] == "n"
+    with pytest.raises(fz.PlanError, match=r"in windows tumbling 1m, and .* hopping"):
+        left.join(clicks.assign_window(fz.hopping("1m", every="10s")), on="user")
+
+
 def test_per_window_is_refused(orders: fz.Stream, clicks: fz.Stream) -> None:
     left = per_minute(orders)
     with pytest.raises(fz.PlanError, match="without a bound in time"):
@@ -258,3 +276,42 @@ def test_per_window_is_refused(orders: fz.Stream, clicks: fz.Stream) -> None:
         sessions.join(sessions, on="user")
     near = left.join(per_minute(clicks), on="user", within="1m")
     assert near.schema.names[-3:] == ["window_start_b", "window_end_b", "n_b"]
+
+
+def test_asof(orders: fz.Stream, clicks: fz.Stream) -> None:
+    joined = orders.join_asof(clicks, on="user", tolerance="5m")
+    assert str(joined) == (
+        "Stream(append) <- orders, clicks\n  id: int64 not null\n  user: string\n"
+        "  at: timestamp[us, UTC] not null\n  page: string\n  at_b: timestamp[us, UTC]\n"
+        "  event time: at"
+    )
+    assert not orders.join_asof(clicks, on="user", how="inner").schema.field("at_b").nullable
+    node = join_node(joined.select("page"), "asof_join")
+    assert node["tolerance_us"] == 300_000_000
+    assert node["columns"] == [["right", "page"]]
+    assert node["state"]["tolerance"] == "5m"
+    assert join_node(orders.join_asof(clicks, on="user"), "asof_join")["tolerance_us"] is None
+    assert joined.late_right.schema.names[:3] == ["user", "page", "at"]
+
+
+def test_asof_in_explain(orders: fz.Stream, clicks: fz.Stream) -> None:
+    for tolerance, said in (
+        (None, "the latest right row of each key, for ever"),
+        ("5m", "right rows for 5m of event time"),
+    ):
+        joined = orders.join_asof(clicks, on="user", tolerance=tolerance)
+        text = fz.Pipeline("p", joined.write_memory(), checkpoint="unused").explain()
+        assert "join_asof left on user" in text
+        assert f"left rows ahead of the right stream, {said}" in text
+
+
+def test_asof_is_refused(orders: fz.Stream, clicks: fz.Stream) -> None:
+    with pytest.raises(fz.PlanError, match="direction='forward' is not offered"):
+        orders.join_asof(clicks, on="user", direction="forward")  # type: ignore[arg-type]
+    with pytest.raises(fz.PlanError, match="how='full' is not offered"):
+        orders.join_asof(clicks, on="user", how="full")  # type: ignore[arg-type]
+    with pytest.raises(fz.ColumnNotFound, match="no column 'usr' in orders"):
+        orders.join_asof(clicks, on="usr")
+    untimed = stream("clicks", pa.field("user", pa.string()), timed=False)
+    with pytest.raises(fz.WatermarkMissing, match="join_asof needs event time, and clicks has"):
+        orders.join_asof(untimed, on="user")

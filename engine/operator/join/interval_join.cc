@@ -17,8 +17,6 @@ namespace {
 
 constexpr int kLeft = 0;
 constexpr int kRight = 1;
-// Rows of a batch that is given, at least, however wide they are.
-constexpr int64_t kBatchRowsMin = 256;
 
 }  // namespace
 
@@ -27,24 +25,13 @@ Result<std::unique_ptr<IntervalJoin>> IntervalJoin::Make(
     const OperatorContext& context) {
   static const std::vector<std::string> hows = {"inner", "left", "right", "full", "semi", "anti"};
   const auto how = std::find(hows.begin(), hows.end(), spec.at("how").get<std::string>());
-  if (how == hows.end() || inputs.size() != 2) {
-    return Error(ErrorKind::kConfig, "reading the plan: no such join: " + spec.at("how").dump() + " of " +
-                                         std::to_string(inputs.size()) + " inputs");
+  if (how == hows.end()) {
+    return Error(ErrorKind::kConfig, "reading the plan: no such join: " + spec.at("how").dump());
   }
-  FZ_ASSIGN(JoinInput left, JoinInput::Make(spec.at("left"), inputs[0]));
-  FZ_ASSIGN(JoinInput right, JoinInput::Make(spec.at("right"), inputs[1]));
-  const auto same = [](const auto& a, const auto& b) { return a->Equals(*b); };
-  if (!std::equal(left.key_types.begin(), left.key_types.end(), right.key_types.begin(),
-                  right.key_types.end(), same)) {
-    return Error(ErrorKind::kConfig, "reading the plan: the keys of a join are of different types");
-  }
-  FZ_ASSIGN(KeyCodec left_keys, KeyCodec::Make(left.key_types));
-  FZ_ASSIGN(KeyCodec right_keys, KeyCodec::Make(right.key_types));
-  FZ_ASSIGN(JoinOutput output, JoinOutput::Make(spec, left, right, context.pool));
-  auto made = std::unique_ptr<IntervalJoin>(new IntervalJoin(
-      static_cast<How>(how - hows.begin()),
-      {Bound{std::move(left), std::move(left_keys)}, {std::move(right), std::move(right_keys)}},
-      std::move(output), context));
+  FZ_ASSIGN(auto bound, BindJoinInputs(spec, inputs));
+  FZ_ASSIGN(JoinOutput output, JoinOutput::Make(spec, bound[0].input, bound[1].input, context.pool));
+  auto made = std::unique_ptr<IntervalJoin>(
+      new IntervalJoin(static_cast<How>(how - hows.begin()), std::move(bound), std::move(output), context));
   FZ_ASSIGN(made->table_, StateTable::Make({.payload_bytes = sizeof(KeyRows)}, context.pool));
   const auto before = spec.at("before_us").get<int64_t>(), after = spec.at("after_us").get<int64_t>();
   made->sides_[kLeft].back = made->sides_[kRight].ahead = before;
@@ -52,14 +39,15 @@ Result<std::unique_ptr<IntervalJoin>> IntervalJoin::Make(
   return made;
 }
 
-IntervalJoin::IntervalJoin(How how, std::array<Bound, 2> inputs, JoinOutput output,
+IntervalJoin::IntervalJoin(How how, std::array<BoundInput, 2> inputs, JoinOutput output,
                            const OperatorContext& context)
     : how_(how),
       sides_{Side(std::move(inputs[0]), context.pool), Side(std::move(inputs[1]), context.pool)},
       output_(std::move(output)),
       pool_(context.pool),
       encoded_(context.pool),
-      lists_(context.pool) {
+      lists_(context.pool),
+      saved_({sides_[kLeft].rows.schema(), sides_[kRight].rows.schema()}, context.pool) {
   Side &left = sides_[kLeft], &right = sides_[kRight];
   left.gives_alone = how == How::kLeft || how == How::kFull || how == How::kAnti;
   right.gives_alone = how == How::kRight || how == How::kFull;
@@ -70,11 +58,6 @@ IntervalJoin::IntervalJoin(How how, std::array<Bound, 2> inputs, JoinOutput outp
                                : std::vector<Pass>{{kLeft, false}, {kRight, false}};
   if (how == How::kFull) passes_.insert(passes_.begin(), {{kLeft, true}, {kRight, true}});
   pass_ = passes_.size();
-  saved_schema_ = arrow::schema(
-      {arrow::field("hash", arrow::uint64()), arrow::field("what", arrow::int8(), false),
-       arrow::field("left_watermark", arrow::int64()), arrow::field("right_watermark", arrow::int64()),
-       arrow::field("left", arrow::struct_(left.rows.schema()->fields())),
-       arrow::field("right", arrow::struct_(right.rows.schema()->fields()))});
 }
 
 IntervalJoin::~IntervalJoin() {
@@ -118,7 +101,7 @@ size_t IntervalJoin::batch_rows() const {
   for (const Side& side : sides_) {
     if (side.rows.size() > 0) row_bytes += side.rows.row_bytes() / side.rows.size();
   }
-  return static_cast<size_t>(std::clamp(limits::kBatchBytes / row_bytes, kBatchRowsMin, limits::kBatchRows));
+  return static_cast<size_t>(std::clamp(limits::kBatchBytes / row_bytes, kJoinRowsMin, limits::kBatchRows));
 }
 
 Result<Progress> IntervalJoin::process(Batch, Output&) {

@@ -12,6 +12,7 @@
 
 #include "operator/batch_function.h"
 #include "operator/join/join_output.h"
+#include "operator/join/join_saved.h"
 #include "operator/join/join_side.h"
 #include "operator/join/row_timers.h"
 #include "operator/join/time_lists.h"
@@ -33,9 +34,8 @@ namespace frazil {
 // a match or to find out that they had one, and at the end of its time a row of an outer side looks again. So
 // the state is the rows that came, less those before a time that follows from the watermarks.
 //
-// As a checkpoint the state is rows of (hash, what, watermarks, left, right): what is 0 a left row, 1 a right
-// row, 2 how far both watermarks were, for every worker. Earlier files may have rows that are settled by the
-// latest watermarks; they are forgotten.
+// For checkpoints see JoinSaved. Earlier files may have rows that are settled by the latest watermarks; they
+// are forgotten.
 class IntervalJoin : public Operator {
  public:
   // Reads {"left","right","how","before_us","after_us","columns","schema"}; see JoinInput and JoinOutput.
@@ -61,12 +61,8 @@ class IntervalJoin : public Operator {
     std::array<TimeLists::List, 2> lists;
     int64_t timers;  // rows of it that are in a list of timers
   };
-  struct Bound {
-    JoinInput input;
-    KeyCodec keys;
-  };
   struct Side {
-    Side(Bound bound, arrow::MemoryPool* pool)
+    Side(BoundInput bound, arrow::MemoryPool* pool)
         : input(std::move(bound.input)),
           keys(std::move(bound.keys)),
           rows(input.schema, pool),
@@ -105,7 +101,7 @@ class IntervalJoin : public Operator {
     size_t size() const { return rows.size() + alone.size() + matched.size() + held.size(); }
   };
 
-  IntervalJoin(How how, std::array<Bound, 2> inputs, JoinOutput output, const OperatorContext& context);
+  IntervalJoin(How how, std::array<BoundInput, 2> inputs, JoinOutput output, const OperatorContext& context);
 
   bool first_match_only() const { return how_ == How::kSemi || how_ == How::kAnti; }
   Timestamp settled(int side) const;
@@ -131,9 +127,6 @@ class IntervalJoin : public Operator {
   Status drop_matched();
   void count_bytes();
 
-  Result<std::shared_ptr<arrow::RecordBatch>> saved(int side, const std::vector<uint32_t>& numbers);
-  Result<std::shared_ptr<arrow::RecordBatch>> note() const;
-
   const How how_;
   std::array<Side, 2> sides_;
   const JoinOutput output_;
@@ -141,7 +134,7 @@ class IntervalJoin : public Operator {
   EncodedKeys encoded_;
   std::unique_ptr<StateTable> table_;
   TimeLists lists_;
-  std::shared_ptr<arrow::Schema> saved_schema_;
+  const JoinSaved saved_;
   Arriving arriving_;
   Found found_;
   size_t limit_ = 0;  // rows of found_ that are a batch
@@ -154,8 +147,8 @@ class IntervalJoin : public Operator {
   size_t pass_ = 0;  // passes_.size(): nothing is under way
   std::vector<RowTimers::Timer> due_;
   size_t due_done_ = 0;
-  std::vector<std::pair<int, std::shared_ptr<arrow::RecordBatch>>> restored_;  // by side, not yet looked at
-  bool note_due_ = false;  // a watermark has settled rows since the last checkpoint
+  JoinSaved::Restored restored_;  // rows not yet looked at
+  bool note_due_ = false;         // a watermark has settled rows since the last checkpoint
   std::atomic<int64_t> bytes_{0};
 };
 

@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -42,6 +43,22 @@ Result<JoinInput> JoinInput::Make(const nlohmann::json& spec, const std::shared_
   }
   FZ_ASSIGN(made.time, RowTime::Make(spec, *schema));
   return made;
+}
+
+Result<std::array<BoundInput, 2>> BindJoinInputs(const nlohmann::json& spec,
+                                                 const std::vector<std::shared_ptr<arrow::Schema>>& inputs) {
+  if (inputs.size() != 2) return Error(ErrorKind::kConfig, "reading the plan: a join has two inputs");
+  FZ_ASSIGN(JoinInput left, JoinInput::Make(spec.at("left"), inputs[0]));
+  FZ_ASSIGN(JoinInput right, JoinInput::Make(spec.at("right"), inputs[1]));
+  const auto same = [](const auto& a, const auto& b) { return a->Equals(*b); };
+  if (!std::equal(left.key_types.begin(), left.key_types.end(), right.key_types.begin(),
+                  right.key_types.end(), same)) {
+    return Error(ErrorKind::kConfig, "reading the plan: the keys of a join are of different types");
+  }
+  FZ_ASSIGN(KeyCodec left_keys, KeyCodec::Make(left.key_types));
+  FZ_ASSIGN(KeyCodec right_keys, KeyCodec::Make(right.key_types));
+  return std::array<BoundInput, 2>{BoundInput{std::move(left), std::move(left_keys)},
+                                   BoundInput{std::move(right), std::move(right_keys)}};
 }
 
 arrow::ArrayVector JoinInput::keys_of(const arrow::RecordBatch& rows) const {
@@ -114,6 +131,17 @@ Result<std::shared_ptr<arrow::RecordBatch>> JoinSide::gather(std::span<const uin
   rows.reserve(numbers.size());
   for (const uint32_t number : numbers) rows.push_back(slots_[number].row);
   return rows_.gather(rows);
+}
+
+const uint8_t* JoinSide::order_of(uint32_t number) const {
+  const HeldRow place = slots_[number].row;
+  const arrow::RecordBatch& block = rows_.block(place.block);
+  const auto& marks = static_cast<const arrow::FixedSizeBinaryArray&>(*block.column(block.num_columns() - 1));
+  return marks.GetValue(place.row);
+}
+
+bool JoinSide::is_behind(uint32_t number, uint32_t other) const {
+  return std::memcmp(order_of(number), order_of(other), kOrderBytes) > 0;
 }
 
 std::vector<uint32_t> JoinSide::unsaved() const {

@@ -4,6 +4,7 @@
 #include <arrow/record_batch.h>
 #include <arrow/type.h>
 
+#include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -12,8 +13,12 @@
 #include "base/batch.h"
 #include "operator/time/row_time.h"
 #include "state/held_rows.h"
+#include "state/key_codec.h"
 
 namespace frazil {
+
+// Rows of a batch that a join gives, at least, however wide they are.
+constexpr int64_t kJoinRowsMin = 256;
 
 // What a join is told of one of its inputs, bound to it.
 struct JoinInput {
@@ -29,6 +34,15 @@ struct JoinInput {
   arrow::DataTypeVector key_types;
   RowTime time;
 };
+
+// An input with the codec of its keys.
+struct BoundInput {
+  JoinInput input;
+  KeyCodec keys;
+};
+// Both inputs of a join; reads {"left","right"}, see JoinInput. Errors (kConfig): keys of different types.
+Result<std::array<BoundInput, 2>> BindJoinInputs(const nlohmann::json& spec,
+                                                 const std::vector<std::shared_ptr<arrow::Schema>>& inputs);
 
 // The rows that a join keeps of one input, by number. A number stays that of its row, wherever the row is
 // moved, until the row is let go. Rows have the columns of the input, then their order mark. One thread.
@@ -46,6 +60,8 @@ class JoinSide {
                                      std::span<const int32_t> which);
   Status release(uint32_t number);
   Result<std::shared_ptr<arrow::RecordBatch>> gather(std::span<const uint32_t> numbers) const;
+  // True if the order mark of a row is behind that of another one.
+  bool is_behind(uint32_t number, uint32_t other) const;
 
   // For a checkpoint: the numbers of rows that came since settle(), or of all.
   std::vector<uint32_t> unsaved() const;
@@ -65,6 +81,7 @@ class JoinSide {
     bool unsaved = false;
   };
 
+  const uint8_t* order_of(uint32_t number) const;
   Status pack();
 
   arrow::MemoryPool* const pool_;

@@ -167,4 +167,12 @@ const TimedRow* TimeLists::next(const List& list, Place* place) {
   return row;
 }
 
+const TimedRow* TimeLists::previous(const List& list, Place place) {
+  Block* const* blocks = blocks_of(list);
+  if (place.at > 0) return blocks[place.block]->rows() + place.at - 1;
+  if (place.block == 0) return nullptr;
+  Block* before = blocks[place.block - 1];
+  return before->rows() + before->size - 1;
+}
+
 }  // namespace frazil

@@ -58,6 +58,8 @@ class TimeLists {
   static Place lower_bound(const List& list, TimedRow row);
   // The row at a place, which moves on to the next; null at the end.
   static const TimedRow* next(const List& list, Place* place);
+  // The row before a place; null at the beginning.
+  static const TimedRow* previous(const List& list, Place place);
   // True if a row has a time in [from, to].
   static bool any(const List& list, Timestamp from, Timestamp to) {
     Place place = lower_bound(list, {from, 0});

@@ -62,6 +62,11 @@ TEST(TimeListsTest, IsASet) {
       const auto at = expected.lower_bound({row.time, 0});
       EXPECT_EQ(TimeLists::any(list, row.time, row.time + 2),
                 at != expected.end() && at->time <= row.time + 2);
+      const TimedRow* before = TimeLists::previous(list, TimeLists::lower_bound(list, {row.time, 0}));
+      ASSERT_EQ(before == nullptr, at == expected.begin());
+      if (before != nullptr) {
+        EXPECT_EQ(*before, *std::prev(at));
+      }
     }
     ASSERT_EQ(All(list), std::vector<TimedRow>(expected.begin(), expected.end()));
     for (const TimedRow row : expected) EXPECT_TRUE(lists.remove(&list, row));
