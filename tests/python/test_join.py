@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import frazil as fz
 import pyarrow as pa
 import pytest
 from frazil import col
+from frazil.errors import PlanChanged
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT = pa.field("at", pa.timestamp("us", "UTC"), nullable=False)
@@ -315,3 +317,23 @@ def test_asof_is_refused(orders: fz.Stream, clicks: fz.Stream) -> None:
     untimed = stream("clicks", pa.field("user", pa.string()), timed=False)
     with pytest.raises(fz.WatermarkMissing, match="join_asof needs event time, and clicks has"):
         orders.join_asof(untimed, on="user")
+
+
+def test_a_checkpoint_fits_only_the_same_join(tmp_path: Path) -> None:
+    rows = [{"k": 1, "at": NOON}]
+
+    def run(**options: Any) -> None:
+        left, right = (
+            fz.read_memory(rows, name=name).event_time("at", out_of_order="10s")
+            for name in ("left", "right")
+        )
+        joined = left.join(right, on="k", **options).named("pairs").write_memory(name="out")
+        pipeline = fz.Pipeline("p", joined, checkpoint=f"file://{tmp_path}")
+        pipeline.run(until="now", quiet=True)
+
+    run(within="1m")
+    run(within="1m")
+    with pytest.raises(PlanChanged, match=r"pairs[\s\S]*within: was within 1m, is now within 2m"):
+        run(within="2m")
+    with pytest.raises(PlanChanged, match=r"how: was inner, is now left"):
+        run(within="1m", how="left")

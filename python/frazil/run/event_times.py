@@ -170,7 +170,8 @@ def step_names(plan: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _inputs(node: Mapping[str, Any]) -> list[str]:
-    return [upstream for upstream, _ in node.get("inputs", [node["input"]])]
+    inputs = node["inputs"] if "inputs" in node else [node["input"]]
+    return [upstream for upstream, _ in inputs]
 
 
 def _gate_above(node_id: str, nodes: Mapping[str, Mapping[str, Any]]) -> str | None:
