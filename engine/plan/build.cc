@@ -11,6 +11,7 @@
 #include "operator/join/lookup.h"
 #include "operator/ordered/deduplicate.h"
 #include "operator/ordered/deduplicate_last.h"
+#include "operator/ordered/rate_limit.h"
 #include "operator/ordered/running.h"
 #include "operator/ordered/top_n.h"
 #include "operator/project.h"
@@ -101,7 +102,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
 SchemaPtr AsideSchema(const Plan& plan, int node, const std::vector<SchemaPtr>& schemas) {
   const PlanNode& from = plan.nodes[static_cast<size_t>(node)];
   if (from.kind == NodeKind::kSource) return RejectedSchema();
-  return LateSchema(*schemas[static_cast<size_t>(from.inputs.front().node)]);
+  const SchemaPtr& input = schemas[static_cast<size_t>(from.inputs.front().node)];
+  return from.kind == NodeKind::kRateLimit ? input : LateSchema(*input);
 }
 
 Result<std::vector<SchemaPtr>> NodeSchemas(const Plan& plan) {
@@ -165,6 +167,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return Deduplicate::Make(node.spec, *input, context);
     case NodeKind::kRunning:
       return Running::Make(node.spec, *input, context);
+    case NodeKind::kRateLimit:
+      return RateLimit::Make(node.spec, *input, context);
     case NodeKind::kTopN:
       return TopN::Make(node.spec, input, context);
     case NodeKind::kAsofJoin:

@@ -24,6 +24,7 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"reorder", NodeKind::kReorder},
       {"deduplicate", NodeKind::kDeduplicate},
       {"running", NodeKind::kRunning},
+      {"rate_limit", NodeKind::kRateLimit},
       {"top_n", NodeKind::kTopN},
       {"window_partial", NodeKind::kWindowPartial},
       {"window_aggregate", NodeKind::kWindowAggregate},
@@ -41,14 +42,16 @@ Result<PortRef> ParseInput(const nlohmann::json& input, const std::unordered_map
   const auto found = known.find(input[0].get<std::string>());
   if (found == known.end()) return PlanError("node " + id + ": no node " + input[0].dump() + " before it");
   const auto port = input[1].get<std::string>();
-  if (port != "rows" && port != "rejected" && port != "late") {
+  if (port != "rows" && port != "rejected" && port != "late" && port != "limited") {
     return PlanError("node " + id + ": no port \"" + port + "\"");
   }
   return PortRef{found->second, port != "rows"};
 }
 
-// A source has rejected rows, a late gate has late ones.
-bool HasAside(NodeKind kind) { return kind == NodeKind::kSource || RefusesLateRows(kind); }
+// A source has rejected rows, a late gate has late ones, and a limit those beyond it.
+bool HasAside(NodeKind kind) {
+  return kind == NodeKind::kSource || kind == NodeKind::kRateLimit || RefusesLateRows(kind);
+}
 
 Result<PlanNode> ParseNode(const nlohmann::json& spec, const std::unordered_map<std::string, int>& known) {
   PlanNode node;

@@ -28,6 +28,7 @@ enum class NodeKind {
   kWindowAggregate,
   kDeduplicate,
   kRunning,
+  kRateLimit,
   kTopN,
   kLookup,
   kIntervalJoin,
@@ -45,7 +46,7 @@ constexpr bool JoinsStreams(NodeKind kind) {
   return kind == NodeKind::kIntervalJoin || kind == NodeKind::kAsofJoin;
 }
 
-// One of a node's outputs: the rows, or what it set aside (rows a source rejected, late rows).
+// One of a node's outputs: the rows, or what it set aside (rows a source rejected, late or limited rows).
 struct PortRef {
   int node = 0;  // index in Plan::nodes
   bool aside = false;

@@ -84,8 +84,10 @@ class _Tree:
         text, detail = self.step(port)
         if node.name is not None:
             text = f"{text} named {node.name}"
-        if id(node) in self.seen and port.output == "late":
-            return [_row(f"{pad}<- {text}", f"{detail}; see above")]
+        if id(node) in self.seen and port.output != "rows":
+            return [
+                _row(f"{pad}<- {text}", "; ".join(part for part in (detail, "see above") if part))
+            ]
         if id(node) in self.seen:
             return [_row(f"{pad}<- {text}", "shared, see above")]
         self.seen.add(id(node))
@@ -113,7 +115,8 @@ class _Tree:
         if isinstance(node, Step) and node.REFUSES:
             return self.gate(node, port)
         if not isinstance(node, WindowPartialNode):
-            return _step(node)
+            text, detail = _step(node)
+            return (f"limited rows of {text}", "") if port.output == "limited" else (text, detail)
         if port.output == "late":
             return f"late rows of {_window_text(node)}", "row, window, watermark, position"
         late = "written" if id(node) in self.late_written else "only counted"

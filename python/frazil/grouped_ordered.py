@@ -72,6 +72,44 @@ class OrderedGroups:
         return make_running(self._stream, self._keys, {**(aggregates or {}), **named}, ttl)
 
     @on_user_line
+    def rate_limit(self, limit: int, *, per: Duration) -> Stream:
+        """Keep no more than so many rows of each key in any stretch of time.
+
+        Rows are taken in event-time order. One is kept if fewer than `limit` of its key were kept
+        in the time `per` before it; the others are in `limited` of the result.
+
+        Parameters
+        ----------
+        limit
+            How many.
+        per
+            The time; a row that is just that long before does not count.
+
+        Returns
+        -------
+        Stream
+            The same columns. Late rows are set aside, in `late`.
+
+        Raises
+        ------
+        WatermarkMissing
+            If the stream has no event time; says what took it away.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> rows = [{"user": "ada", "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> clicks = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> kept = clicks.group_by("user").rate_limit(100, per="1m")
+        >>> kept.limited.schema.names
+        ['user', 'at']
+        """
+        from frazil.rate_limit import make_rate_limit
+
+        return make_rate_limit(self._stream, self._keys, limit, per)
+
+    @on_user_line
     def top_n(
         self,
         n: int,

@@ -58,10 +58,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Port:
-    """One output of a node: "rows", "rejected" of a source, or "late" of a window."""
+    """One output of a node: "rows", "rejected" of a source, "late" of a window, "limited"."""
 
     node: Node
-    output: Literal["rows", "rejected", "late"] = "rows"
+    output: Literal["rows", "rejected", "late", "limited"] = "rows"
 
     @property
     def schema(self) -> pa.Schema:

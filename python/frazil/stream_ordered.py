@@ -110,3 +110,29 @@ class OrderedMethods:
         from frazil.windowed import make_assign_window
 
         return Stream(Port(make_assign_window(self._port, self._origin(), window)))
+
+    @property
+    @on_user_line
+    def limited(self: Any) -> Stream:
+        """The rows that were too many for a `rate_limit`; only what that gave has them.
+
+        They are in the same checkpoint as those that were kept, and have no event time any more.
+
+        Returns
+        -------
+        Stream
+            The columns of the stream.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> rows = [{"user": "ada", "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> clicks = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> clicks.group_by("user").rate_limit(100, per="1m").limited.schema.names
+        ['user', 'at']
+        """
+        from frazil.rate_limit import limited_rows
+        from frazil.stream import Stream
+
+        return Stream(limited_rows(self._port, self._origin()))

@@ -15,6 +15,8 @@ UNTIMED = fz.read_memory(ROWS, name="events")
 EVENTS = UNTIMED.event_time("at", out_of_order="10s")
 MINUTES = EVENTS.group_by("user").window(fz.tumbling("1m")).agg(n=fz.count())
 
+LIMITED = EVENTS.group_by("user").rate_limit(100, per="1m")
+
 
 @pytest.mark.parametrize(
     ("write", "error", "said"),
@@ -91,6 +93,11 @@ def test_refused_where_it_is_written(
             EVENTS.group_by("user").running(n=fz.count()),
             ["running n=count() by user", "state: 1 accumulator per key, for ever: it grows"],
         ),
+        (
+            LIMITED,
+            ["rate_limit 100 per 1m by user", "state: up to 100 times per key of the last 1m"],
+        ),
+        (LIMITED.limited, ["limited rows of rate_limit 100 per 1m by user"]),
         (
             MINUTES.group_by("user").top_n(3, by="n"),
             ["top_n 3 by n, largest first of user, window_start", "state: 3 rows per key and open"],

@@ -118,9 +118,10 @@ Result<Progress> Deduplicate::advance(int, Timestamp to, Output&) {
 Result<StateRows> Deduplicate::snapshot(bool full) {
   const auto schema = KeyedSchema({arrow::field("kept", arrow::int64(), false)});
   StateRows rows;
-  for (const auto& [stretch, table] : tables_) {
-    FZ_TRY(EachSlice(*table, full, [&](const std::vector<std::byte*>& payloads) -> Status {
-      FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table, payloads, pool_));
+  for (const auto& each : tables_) {
+    StateTable& table = *each.second;
+    FZ_TRY(EachSlice(table, full, [&](const std::vector<std::byte*>& payloads) -> Status {
+      FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, payloads, pool_));
       arrow::Int64Builder kept(pool_);
       FZ_TRY(kept.Reserve(static_cast<int64_t>(payloads.size())));
       for (const std::byte* payload : payloads) kept.UnsafeAppend(KeptAt(payload));
@@ -128,7 +129,7 @@ Result<StateRows> Deduplicate::snapshot(bool full) {
       rows.push_back(arrow::RecordBatch::Make(schema, static_cast<int64_t>(payloads.size()), columns));
       return Status::OK();
     }));
-    table->clear_changes();
+    table.clear_changes();
   }
   return rows;
 }

@@ -11,13 +11,11 @@
 
 #include "base/calendar.h"
 #include "operator/ordered/row_order.h"
-#include "operator/time/window.h"
 
 namespace frazil {
 namespace {
 
 constexpr const char* kWhat = "running aggregates";
-constexpr int64_t kSteps = 32;  // of a time to live: how exactly keys are looked at again
 
 }  // namespace
 
@@ -39,7 +37,7 @@ Result<std::unique_ptr<Running>> Running::Make(const nlohmann::json& spec, const
     if (*made->ttl_ <= 0) {
       return Error(ErrorKind::kConfig, "reading the plan: ttl_us " + std::to_string(*made->ttl_));
     }
-    made->step_ = std::max<int64_t>(1, *made->ttl_ / kSteps);
+    made->expiring_.emplace(*made->ttl_);
   }
   FZ_ASSIGN(made->output_, RunningSchema(spec, input));
   arrow::FieldVector saved = {arrow::field("touched", arrow::int64(), false)};
@@ -59,10 +57,7 @@ Running::~Running() {
 }
 
 void Running::count_bytes() {
-  int64_t waiting = 0;
-  for (const auto& [step, payloads] : expiring_) {
-    waiting += static_cast<int64_t>(payloads.capacity() * sizeof(std::byte*));
-  }
+  const int64_t waiting = expiring_.has_value() ? expiring_->bytes() : 0;
   bytes_.store(table_->bytes() + accumulators_.heap_bytes() + waiting, std::memory_order_relaxed);
 }
 
@@ -90,7 +85,7 @@ Status Running::find(const Batch& batch, const std::vector<Timestamp>& times) {
     if (inserted_[i] == 0) continue;
     new (payloads_[i]) Header{times[i], 0};
     accumulators_.create(AccumulatorsOf(payloads_[i]));
-    enrol(payloads_[i]);
+    if (ttl_.has_value()) expiring_->add(payloads_[i], over(payloads_[i]));
   }
   return Status::OK();
 }
@@ -173,33 +168,17 @@ Result<arrow::ArrayVector> Running::finish(const std::vector<std::byte*>& accumu
       MessageOf(Prefixed(finished.status(), "row at " + IsoTimestamp(at, arrow::TimeUnit::MICRO, true))));
 }
 
-void Running::enrol(std::byte* payload) {
-  if (!ttl_.has_value()) return;
-  expiring_[FloorDivide(Later(HeaderOf(payload)->touched, *ttl_), step_)].push_back(payload);
-}
-
-// Keys that no row to come, which is not before the watermark, can see.
-Status Running::forget(Timestamp watermark) {
-  while (!expiring_.empty()) {
-    const auto first = expiring_.begin();
-    if (watermark != kWatermarkMax && first->first >= FloorDivide(watermark, step_)) break;
-    const std::vector<std::byte*> payloads = std::move(first->second);
-    expiring_.erase(first);
-    for (std::byte* payload : payloads) {
-      if (watermark != kWatermarkMax && Later(HeaderOf(payload)->touched, *ttl_) >= watermark) {
-        enrol(payload);
-        continue;
-      }
-      accumulators_.destroy(AccumulatorsOf(payload));
-      FZ_TRY(table_->erase(payload));
-    }
-  }
-  return Status::OK();
-}
-
 Result<Progress> Running::advance(int, Timestamp to, Output&) {
   promise_ = std::max(promise_, to);
-  if (ttl_.has_value()) FZ_TRY(forget(promise_));
+  if (ttl_.has_value()) {
+    // Rows to come are not before the watermark.
+    FZ_TRY(expiring_->look(
+        promise_, [this](std::byte* payload) { return over(payload); },
+        [this](std::byte* payload) {
+          accumulators_.destroy(AccumulatorsOf(payload));
+          return table_->erase(payload);
+        }));
+  }
   count_bytes();
   return Progress::kDone;
 }
@@ -245,7 +224,7 @@ Status Running::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
     if (inserted_[i] == 0) accumulators_.destroy(accumulators.back());
     accumulators_.create(accumulators.back());
     new (payload) Header{touched.Value(static_cast<int64_t>(i)), 0};
-    if (inserted_[i] != 0) enrol(payload);
+    if (ttl_.has_value() && inserted_[i] != 0) expiring_->add(payload, over(payload));
   }
   const arrow::ArrayVector saved(rows->columns().begin() + 3, rows->columns().end());
   FZ_TRY(accumulators_.merge(accumulators, saved));

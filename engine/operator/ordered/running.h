@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,9 +9,11 @@
 
 #include "operator/batch_function.h"
 #include "operator/operator.h"
+#include "operator/ordered/expiring_keys.h"
 #include "operator/ordered/keyed_state.h"
 #include "operator/time/accumulators.h"
 #include "operator/time/row_time.h"
+#include "operator/time/window.h"
 
 namespace frazil {
 
@@ -63,20 +64,17 @@ class Running : public Operator {
   Result<arrow::ArrayVector> finish(const std::vector<std::byte*>& accumulators,
                                     const std::vector<int32_t>& rows, const std::vector<Timestamp>& times);
   void touch(std::byte* payload, Timestamp time);
-  // Puts a key where it is looked at when it may be forgotten.
-  void enrol(std::byte* payload);
-  Status forget(Timestamp watermark);
+  Timestamp over(std::byte* payload) const { return Later(HeaderOf(payload)->touched, *ttl_); }
   void count_bytes();
 
   const KeyColumns keys_;
   const RowTime time_;
   Accumulators accumulators_;
   std::optional<int64_t> ttl_;  // us
-  int64_t step_ = 1;            // us, of expiring_
   arrow::MemoryPool* const pool_;
   std::shared_ptr<arrow::Schema> output_, saved_schema_;
   std::unique_ptr<StateTable> table_;
-  std::map<int64_t, std::vector<std::byte*>> expiring_;  // by (touched + ttl) / step, or earlier
+  std::optional<ExpiringKeys> expiring_;  // with a ttl
   // Of the batch at hand.
   EncodedKeys encoded_;
   std::vector<std::byte*> payloads_;
