@@ -186,3 +186,26 @@ def test_the_log_says_it(tmp_path: Path) -> None:
     state = json.loads(shown.output)["lookups"]["dim"]
     assert state["next"]["version"].startswith("sha256:")
     assert state["next"]["rows"] == len(QUANTITIES)
+
+
+def test_an_idle_pipeline_takes_a_newer_version(tmp_path: Path) -> None:
+    """The next row, whenever it comes, is looked up in what is there by then."""
+    write(tmp_path / "t.parquet", 1)
+    rows = tmp_path / "in"
+    rows.mkdir()
+    dim = fz.lookup_parquet(tmp_path / "t.parquet", refresh="5ms", name="dim")
+    stream = fz.read_files(
+        rows, format="json", schema={"quantity": int}, ordered=False, watch_every="10ms"
+    )
+    sink = stream.join_lookup(dim, on="quantity").write_memory()
+    pipeline = fz.Pipeline("idle", sink, checkpoint=str(tmp_path), checkpoint_every="10ms")
+    handle = pipeline.start(quiet=True)
+    try:
+        eventually(lambda: "dim" in handle.status.lookups)
+        write(tmp_path / "t.parquet", 2)
+        eventually(lambda: handle.status.lookups["dim"].refreshes == 1)
+        (rows / "a.jsonl").write_text('{"quantity": 3}\n')
+    finally:
+        handle.stop()
+    pipeline.run(until="now", quiet=True)
+    assert sink.table().to_pydict() == {"quantity": [3], "v": [2]}
