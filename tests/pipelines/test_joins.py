@@ -148,7 +148,8 @@ def test_windows_of_a_join(seed: int) -> None:
     def streams(left: fz.Stream, right: fz.Stream) -> dict[str, fz.Stream]:
         joined = query.streams(left, right)["results"]
         windows = joined.group_by("user").window(fz.tumbling("20s"))
-        return {"joined": joined, "windows": windows.agg(rows=fz.count(), last=col(time).max())}
+        totals = windows.agg(rows=fz.count(), first=col("n").first(), last=col("n").last())
+        return {"joined": joined, "windows": totals}
 
     processes = JoinProcesses(sides, streams)
     for _ in range(3):
@@ -159,6 +160,9 @@ def test_windows_of_a_join(seed: int) -> None:
     processes.run_drawn(rng, close_windows=True)
     joined = query.oracle(sides).results(all_closed=True)
     assert processes.rows("joined") == counted(joined)
+    straight = JoinProcesses(sides, streams)
+    straight.run(close_windows=True)
+    assert processes.rows("windows") == straight.rows("windows")  # also which row is the last
     expected: Counter[tuple[str | None, int]] = Counter()
     for row in joined:
         expected[row["user"], us_of(row[time]) // (20 * SECOND) * 20 * SECOND] += 1

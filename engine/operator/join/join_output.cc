@@ -14,11 +14,10 @@
 namespace frazil {
 namespace {
 
-// What tells a row of a join apart from others of its time.
-Result<std::shared_ptr<arrow::Array>> Positions(const arrow::RecordBatch* left,
-                                                const arrow::RecordBatch* right, int64_t rows,
-                                                arrow::MemoryPool* pool) {
-  arrow::Int64Builder builder(pool);
+// The order mark of rows of a join: a hash of both.
+Result<std::shared_ptr<arrow::Array>> Orders(const arrow::RecordBatch* left, const arrow::RecordBatch* right,
+                                             int64_t rows, arrow::MemoryPool* pool) {
+  arrow::FixedSizeBinaryBuilder builder(arrow::fixed_size_binary(kOrderBytes), pool);
   FZ_TRY(builder.Reserve(rows));
   const auto order = [](const arrow::RecordBatch* side) {
     return side == nullptr
@@ -29,10 +28,12 @@ Result<std::shared_ptr<arrow::Array>> Positions(const arrow::RecordBatch* left,
   for (int64_t i = 0; i < rows; ++i) {
     uint8_t both[2 * kOrderBytes] = {};
     for (int side = 0; side < 2; ++side) {
-      if (marks[side] != nullptr)
-        std::memcpy(both + side * kOrderBytes, marks[side]->GetValue(i), kOrderBytes);
+      if (marks[side] == nullptr) continue;
+      std::memcpy(both + side * kOrderBytes, marks[side]->GetValue(i), kOrderBytes);
     }
-    builder.UnsafeAppend(static_cast<int64_t>(XXH3_64bits(both, sizeof both)));
+    const XXH128_hash_t hash = XXH3_128bits(both, sizeof both);
+    static_assert(sizeof hash == kOrderBytes);
+    builder.UnsafeAppend(reinterpret_cast<const uint8_t*>(&hash));
   }
   return builder.Finish();
 }
@@ -116,8 +117,8 @@ Result<Batch> JoinOutput::rows(const std::shared_ptr<arrow::RecordBatch>& left,
     columns.push_back(std::move(made));
   }
   Batch batch{arrow::RecordBatch::Make(schema_, rows, std::move(columns)), {}, nullptr};
-  FZ_ASSIGN(auto positions, Positions(left.get(), right.get(), rows, pool_));
-  SetMark(&batch, kPositionMark, std::move(positions));
+  FZ_ASSIGN(auto orders, Orders(left.get(), right.get(), rows, pool_));
+  SetMark(&batch, kOrderMark, std::move(orders));
   return batch;
 }
 

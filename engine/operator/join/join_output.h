@@ -23,7 +23,7 @@ class JoinOutput {
                                  arrow::MemoryPool* pool);
 
   // Rows of both sides, of JoinSide::schema(), that belong together one by one; null: no row of that side.
-  // The result is marked with a position that is a hash of both order marks.
+  // The order mark of the result is a hash of both.
   Result<Batch> rows(const std::shared_ptr<arrow::RecordBatch>& left,
                      const std::shared_ptr<arrow::RecordBatch>& right) const;
 
