@@ -108,6 +108,31 @@ def windowed(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("windows", folder, *sinks)
 
 
+def ordered_streams(rate: float | None) -> dict[str, fz.Stream]:
+    """Rows of a country in event-time order: one of several, totals up to each, the best ones."""
+    rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
+    timed = rows.select("id", "country", "user", "amount", "at").event_time("at", out_of_order="1s")
+    kept = timed.group_by("country").rate_limit(20, per="1s")
+    spent = {"total": fz.col("amount").sum(), "kinds": fz.col("user").count_distinct()}
+    return {
+        "t.first": timed.deduplicate("user", within="2s", keep="first"),
+        "t.last": timed.deduplicate("user", within="2s", keep="last"),
+        "t.totals": timed.group_by("user").running(spent, ttl="3s"),
+        "t.kept": kept,
+        "t.limited": kept.limited,
+        "t.best": timed.assign_window(fz.hopping("500ms", every="250ms"))
+        .group_by("country")
+        .top_n(3, by="amount", rank="place"),
+    }
+
+
+def ordered(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A table for each of them."""
+    streams = ordered_streams(rate)
+    sinks = [stream.write_iceberg(name, catalog=catalog) for name, stream in streams.items()]
+    return _pipeline("ordered", folder, *sinks)
+
+
 def _nexmark(query: Query) -> Build:
     """A query of Nexmark over the events in the folder."""
 
@@ -130,5 +155,6 @@ PIPELINES: Mapping[str, Build] = {
         by_country,
         to_files,
         windowed,
+        ordered,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

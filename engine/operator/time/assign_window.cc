@@ -2,6 +2,7 @@
 
 #include <arrow/api.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/limits.h"
@@ -83,7 +84,9 @@ void AssignWindow::assign(const arrow::Int64Array* watermarks) {
 
 Result<Batch> AssignWindow::assigned() const {
   const auto count = static_cast<int64_t>(rows_.size());
-  const bool same = count == batch_.rows() && rows_.front() == 0 && rows_.back() == count - 1;
+  const auto skips = [](int32_t row, int32_t next) { return next != row + 1; };
+  const bool same = count == batch_.rows() && rows_.front() == 0 &&
+                    std::adjacent_find(rows_.begin(), rows_.end(), skips) == rows_.end();
   const auto pick =
       [&](const std::shared_ptr<arrow::RecordBatch>& from) -> Result<std::shared_ptr<arrow::RecordBatch>> {
     if (same || from == nullptr) return from;

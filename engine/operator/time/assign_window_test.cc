@@ -64,6 +64,17 @@ TEST(AssignWindow, RefusesARowForTheWindowsThatAreBehindItsWatermark) {
   for (const Batch& given : out.batches) EXPECT_EQ(MarkOf(given, kRowWatermarkMark), nullptr);
 }
 
+TEST(AssignWindow, GivesAsManyRowsAsThereWereButOthers) {
+  const auto op = Make(kHopping);
+  Batch batch = BatchOf({{1, 5, 0}, {1, 6, 1}, {1, 7, 2}});
+  arrow::Int64Builder marks;
+  ASSERT_TRUE(marks.AppendNull().ok() && marks.Append(20).ok() && marks.Append(10).ok());
+  SetMark(&batch, kRowWatermarkMark, marks.Finish().ValueOrDie());
+  Collect out;
+  Expect(op->process(batch, out), Progress::kDone);
+  EXPECT_EQ(Of(out.batches), (Assigned{{0, -10, 10}, {0, 0, 20}, {2, 0, 20}}));
+}
+
 TEST(AssignWindow, GivesMuchInPieces) {
   const auto op = Make({{"kind", "hopping"}, {"size_us", 1000}, {"every_us", 1}, {"offset_us", 0}});
   std::vector<Row> rows;
