@@ -20,6 +20,7 @@ PATHS: dict[str, str] = {"deploy/docker/Dockerfile": "a folder inside the image"
 SLEEPS: dict[str, str] = {
     "tests/crash/scene.py": "polls another process's state, which tells nobody; with a deadline",
     "tests/crash/test_nexmark.py": "a random moment to kill at",
+    "tests/crash/test_ordered.py": "a random moment to kill at",
     "tests/crash/test_others.py": "a random moment to kill at",
     "tests/crash/test_windows.py": "a random moment to kill at",
     "tests/e2e/test_kafka_pipeline.py": "polls what a broker and a table have; with a deadline",
