@@ -1,6 +1,7 @@
 #include "operator/join/time_lists.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace frazil {
@@ -17,6 +18,10 @@ namespace {
 constexpr int64_t kHeadBytes = 8;
 constexpr uint32_t kFirstRows = 1;
 constexpr uint32_t kFirstBlocks = 4;
+constexpr int64_t kSlabBytes = 4096;
+
+// Of a small block: 1, 2 or 4 rows.
+size_t SizeClass(uint32_t capacity) { return static_cast<size_t>(std::countr_zero(capacity)); }
 
 int64_t BlockBytes(uint32_t capacity) {
   return kHeadBytes + static_cast<int64_t>(capacity) * static_cast<int64_t>(sizeof(TimedRow));
@@ -28,19 +33,57 @@ int64_t DirectoryBytes(uint32_t capacity) { return static_cast<int64_t>(capacity
 
 Result<TimeLists::Block*> TimeLists::allocate(uint32_t capacity) {
   static_assert(sizeof(Block) == kHeadBytes);
-  uint8_t* memory = nullptr;
-  FZ_TRY(pool_->Allocate(BlockBytes(capacity), &memory));
-  bytes_ += BlockBytes(capacity);
-  auto* block = reinterpret_cast<Block*>(memory);
+  Block* block = nullptr;
+  if (capacity <= kSmallRows) {
+    Block*& unused = unused_[SizeClass(capacity)];
+    if (unused == nullptr) FZ_TRY(add_slab(capacity));
+    block = unused;
+    std::memcpy(&unused, block->rows(), sizeof unused);
+    ++small_;
+  } else {
+    uint8_t* memory = nullptr;
+    FZ_TRY(pool_->Allocate(BlockBytes(capacity), &memory));
+    bytes_ += BlockBytes(capacity);
+    block = reinterpret_cast<Block*>(memory);
+  }
   block->size = 0;
   block->capacity = capacity;
   return block;
 }
 
+Status TimeLists::add_slab(uint32_t capacity) {
+  FZ_TRY(slabs_.reserve(slabs_.size() + 1));
+  uint8_t* memory = nullptr;
+  FZ_TRY(pool_->Allocate(kSlabBytes, &memory));
+  bytes_ += kSlabBytes;
+  slabs_.push_back(memory);
+  Block*& unused = unused_[SizeClass(capacity)];
+  for (int64_t at = 0; at + BlockBytes(capacity) <= kSlabBytes; at += BlockBytes(capacity)) {
+    auto* block = reinterpret_cast<Block*>(memory + at);
+    std::memcpy(block->rows(), &unused, sizeof unused);
+    unused = block;
+  }
+  return Status::OK();
+}
+
 void TimeLists::free(Block* block) {
-  const int64_t bytes = BlockBytes(block->capacity);
-  bytes_ -= bytes;
-  pool_->Free(reinterpret_cast<uint8_t*>(block), bytes);
+  if (block->capacity > kSmallRows) {
+    const int64_t bytes = BlockBytes(block->capacity);
+    bytes_ -= bytes;
+    pool_->Free(reinterpret_cast<uint8_t*>(block), bytes);
+    return;
+  }
+  Block*& unused = unused_[SizeClass(block->capacity)];
+  std::memcpy(block->rows(), &unused, sizeof unused);
+  unused = block;
+  if (--small_ == 0) free_slabs();
+}
+
+void TimeLists::free_slabs() {
+  for (uint8_t* slab : slabs_) pool_->Free(slab, kSlabBytes);
+  bytes_ -= static_cast<int64_t>(slabs_.size()) * kSlabBytes;
+  slabs_.clear();
+  unused_ = {};
 }
 
 Status TimeLists::grow(Block** block) {

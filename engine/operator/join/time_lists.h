@@ -2,12 +2,14 @@
 
 #include <arrow/memory_pool.h>
 
+#include <array>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/batch.h"
 #include "base/status.h"
+#include "state/pool_array.h"
 
 namespace frazil {
 
@@ -24,7 +26,8 @@ struct TimedRow {
 //
 // Rows lie in blocks of up to kBlockRows, which double up to that size; a list of several blocks has a
 // directory of them. So a key with one row costs 24 bytes beside its list, and one with a million rows moves
-// some kilobytes for an insertion anywhere. One thread; memory from the pool, which outlives it.
+// some kilobytes for an insertion anywhere. Blocks of few rows are cut from slabs, which are kept for others
+// until there is none: the pool gives 64 bytes at least. One thread; memory from the pool, which outlives it.
 class TimeLists {
  public:
   struct Block;
@@ -42,8 +45,10 @@ class TimeLists {
   };
 
   static constexpr uint32_t kBlockRows = 256;
+  static constexpr uint32_t kSmallRows = 4;  // blocks of up to so many are cut from slabs
 
-  explicit TimeLists(arrow::MemoryPool* pool) : pool_(pool) {}
+  explicit TimeLists(arrow::MemoryPool* pool) : pool_(pool), slabs_(pool) {}
+  ~TimeLists() { free_slabs(); }
   TimeLists(const TimeLists&) = delete;
   TimeLists& operator=(const TimeLists&) = delete;
 
@@ -67,7 +72,7 @@ class TimeLists {
     return found != nullptr && found->time <= to;
   }
 
-  int64_t bytes() const { return bytes_; }
+  int64_t bytes() const { return bytes_ + slabs_.bytes(); }
 
  private:
   static Block* const* blocks_of(const List& list) {
@@ -77,13 +82,18 @@ class TimeLists {
     return list->directory != nullptr ? list->directory : &list->single;
   }
   Result<Block*> allocate(uint32_t capacity);
+  Status add_slab(uint32_t capacity);
   void free(Block* block);
+  void free_slabs();
   Status grow(Block** block);
   Status split(List* list, uint32_t number);
   void drop(List* list, uint32_t number);
 
   arrow::MemoryPool* const pool_;
   int64_t bytes_ = 0;
+  PoolArray<uint8_t*> slabs_;
+  std::array<Block*, 3> unused_{};  // small blocks of 1, 2 and 4 rows, each with the next one behind its head
+  int64_t small_ = 0;               // blocks in use
 };
 
 }  // namespace frazil

@@ -86,5 +86,22 @@ TEST(TimeListsTest, FreesAll) {
   EXPECT_EQ(lists.bytes(), 0);
 }
 
+// Many keys with a row or two each, which come and go.
+TEST(TimeListsTest, SmallListsShareMemory) {
+  TimeLists lists(arrow::default_memory_pool());
+  std::vector<TimeLists::List> keys(10'000);
+  for (int round = 0; round < 3; ++round) {
+    for (auto& list : keys) ASSERT_TRUE(lists.insert(&list, {round, 1}).ok());
+    EXPECT_LT(lists.bytes(), 10'000 * 26);
+    for (size_t i = 0; i < keys.size(); i += 2) ASSERT_TRUE(lists.insert(&keys[i], {round, 2}).ok());
+    for (size_t i = 0; i < keys.size(); ++i) {
+      ASSERT_EQ(All(keys[i]).size(), i % 2 == 0 ? 2u : 1u);
+      ASSERT_TRUE(lists.remove(&keys[i], {round, 1}));
+      ASSERT_EQ(lists.remove(&keys[i], {round, 2}), i % 2 == 0);
+    }
+    EXPECT_EQ(lists.bytes(), 0);
+  }
+}
+
 }  // namespace
 }  // namespace frazil
