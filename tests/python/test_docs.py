@@ -333,6 +333,26 @@ def test_figures_are_those_that_were_measured() -> None:
         assert f"{freshest[name]:.2f} s" in shown
 
 
+def test_figures_of_nexmark_are_those_that_were_measured() -> None:
+    from bench.nexmark.queries import QUERIES
+
+    text = (ROOT / "bench" / "nexmark" / "README.md").read_text()
+    measured = json.loads((ROOT / "bench" / "results" / "nexmark.json").read_text())
+    lines = [line.strip("| ").split(" | ") for line in re.findall(r"^\| q\d.* ok \|$", text, re.M)]
+    assert [line[0] for line in lines] == [row["query"] for row in measured] == list(QUERIES)
+    for row, shown in zip(measured, lines, strict=True):
+        assert row["rows_ok"]
+        speed = row["events_per_cpu_s"]
+        assert shown[1:] == [
+            row["title"],
+            f"{row['events']:,}",
+            f"{row['rows_out']:,}",
+            "in the noise" if speed is None else f"{round(speed, -3):,}",
+            f"{row['peak_mb']:.0f}",
+            "ok",
+        ], row["query"]
+
+
 def test_messages_are_those_of_the_program() -> None:
     """Messages in the page of troubleshooting; dots stand for what varies."""
     files = [*(ROOT / "python").rglob("*.py"), *(ROOT / "engine").rglob("*.cc")]
