@@ -133,6 +133,32 @@ def ordered(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("ordered", folder, *sinks)
 
 
+def joined_streams(rate: float | None) -> dict[str, fz.Stream]:
+    """Two streams side by side, of two readers: by time, by window, and as of a time."""
+
+    def timed(name: str, seed: int) -> fz.Stream:
+        rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2, seed=seed, name=name)
+        return rows.select("id", "user", "amount", "at").event_time("at", out_of_order="500ms")
+
+    def per_second(rows: fz.Stream) -> fz.Stream:
+        return rows.group_by("user").window(fz.tumbling("1s")).agg(rows=fz.count())
+
+    left, right = timed("left", 0), timed("right", 1)
+    return {
+        "t.full": left.join(right, on="user", before="300ms", after="50ms", how="full"),
+        "t.semi": left.join(right, on="user", within="40ms", how="semi"),
+        "t.windows": per_second(left).join(per_second(right), on="user", how="left"),
+        "t.asof": left.join_asof(right, on="user"),
+    }
+
+
+def joined(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A table for each of them."""
+    streams = joined_streams(rate)
+    sinks = [stream.write_iceberg(name, catalog=catalog) for name, stream in streams.items()]
+    return _pipeline("joined", folder, *sinks)
+
+
 def _nexmark(query: Query) -> Build:
     """A query of Nexmark over the events in the folder."""
 
@@ -156,5 +182,6 @@ PIPELINES: Mapping[str, Build] = {
         to_files,
         windowed,
         ordered,
+        joined,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}
