@@ -54,6 +54,10 @@ class Best:
         assert processes.rows("totals") == counted(windows)
         assert processes.rows("late") == counted(oracle.late)
         assigned = processes.table("assigned")
+        given = {event["id"]: event for events in partitions for event in events}
+        for row in assigned:
+            assert row["window_start"] <= row["at"] < row["window_end"]
+            assert {name: row[name] for name in given[row["id"]]} == given[row["id"]]
         # The windows' counts are DuckDB's, so each row is in each of its windows.
         counts: dict[tuple[object, ...], int] = {}
         for row in assigned:
