@@ -48,6 +48,12 @@ class PoolArray {
     capacity_ = capacity;
     return Status::OK();
   }
+  // New values are not set.
+  Status resize(size_t size) {
+    FZ_TRY(reserve(size));
+    size_ = size;
+    return Status::OK();
+  }
   void push_back(const T& value) { data_[size_++] = value; }  // after reserve
   void pop_back() { --size_; }
   void clear() {

@@ -34,6 +34,9 @@ Result<std::unique_ptr<WindowAggregate>> WindowAggregate::Make(const nlohmann::j
   for (auto& field : accumulators.saved_fields()) saved.push_back(std::move(field));
   auto made = std::unique_ptr<WindowAggregate>(
       new WindowAggregate(window, std::move(accumulators), std::move(keys), context));
+  if (window.kind == WindowSpec::Kind::kHopping) {
+    FZ_ASSIGN(made->hopping_, HoppingMerge::Make(&made->accumulators_, context.pool));
+  }
   FZ_ASSIGN(made->output_, WindowSchema(spec, input));
   made->saved_schema_ = arrow::schema(std::move(saved));
   made->key_count_ = key_count;
@@ -70,6 +73,7 @@ Result<WindowAggregate::Pane*> WindowAggregate::pane(const Name& name) {
 void WindowAggregate::count_bytes() {
   int64_t bytes = accumulators_.heap_bytes();
   for (const auto& [name, pane] : tables_) bytes += pane.table->bytes();
+  if (hopping_ != nullptr) bytes += hopping_->bytes();
   bytes_.store(bytes, std::memory_order_relaxed);
 }
 
@@ -176,7 +180,7 @@ Result<Progress> WindowAggregate::emit(Output& out) {
       emission_->table->scan(&emission_->scan, limits::kBatchRows, &rows);
       if (rows.empty()) continue;
       FZ_ASSIGN(Batch batch, slice(rows));
-      FZ_TRY(out.push(std::move(batch)));
+      if (batch.rows() > 0) FZ_TRY(out.push(std::move(batch)));
     }
     finish_window();
   }
@@ -217,13 +221,24 @@ Status WindowAggregate::begin(Timestamp end) {
 }
 
 Status WindowAggregate::begin_hopping(Timestamp end) {
+  const auto first = tables_.lower_bound({panes_.start(end), kWatermarkMin});
+  std::vector<HoppingMerge::Pane> panes;
+  bool apart = false;  // there are late rows that not all windows take
+  for (auto at = first; at != tables_.end() && at->first.first < end; ++at) {
+    const auto [start, floor] = at->first;
+    if (floor == kWatermarkMin) panes.push_back({start, at->second.table.get()});
+    apart = apart || (floor != kWatermarkMin && floor <= end);
+  }
+  FZ_TRY(hopping_->move_to(panes_.start(end), panes));
   emission_ = std::make_unique<Emission>();
   emission_->end = end;
+  emission_->merged = !apart;
+  emission_->table = &hopping_->keys();
+  if (!apart) return Status::OK();
   FZ_ASSIGN(emission_->made, table(false));
   emission_->table = emission_->made.get();
-  for (auto at = tables_.lower_bound({panes_.start(end), kWatermarkMin});
-       at != tables_.end() && at->first.first < end; ++at) {
-    if (at->first.second <= end) FZ_TRY(merge(emission_->table, *at->second.table));
+  for (auto at = first; at != tables_.end() && at->first.first < end; ++at) {
+    if (at->first.second <= end) FZ_TRY(merge(emission_->made.get(), *at->second.table));
   }
   return Status::OK();
 }
@@ -244,11 +259,15 @@ Status WindowAggregate::begin_cumulating(Timestamp end) {
   return Status::OK();
 }
 
-Result<Batch> WindowAggregate::slice(const std::vector<std::byte*>& rows) const {
+Result<Batch> WindowAggregate::slice(const std::vector<std::byte*>& rows) {
+  HoppingMerge::Results merged{rows, rows};
+  if (emission_->merged) FZ_TRY(hopping_->results(rows, &merged));
   std::vector<WindowResult> results;
   const Timestamp start = panes_.start(emission_->end);
-  for (std::byte* row : rows) {
-    results.push_back({emission_->table->key(row), emission_->table->hash(row), start, emission_->end, row});
+  for (size_t i = 0; i < merged.keys.size(); ++i) {
+    const std::byte* key = merged.keys[i];
+    results.push_back({emission_->table->key(key), emission_->table->hash(key), start, emission_->end,
+                       merged.accumulators[i]});
   }
   return WindowRows(output_, results, keys_, accumulators_, pool_);
 }
@@ -266,6 +285,7 @@ void WindowAggregate::finish_window() {
       ++at;
     }
   }
+  if (hopping_ != nullptr && tables_.empty()) hopping_->clear();
 }
 
 void WindowAggregate::drop(std::map<Name, Pane>::iterator pane) {

@@ -11,6 +11,7 @@
 #include "operator/batch_function.h"
 #include "operator/operator.h"
 #include "operator/time/accumulators.h"
+#include "operator/time/hopping_merge.h"
 #include "operator/time/window.h"
 #include "operator/time/window_rows.h"
 #include "state/key_codec.h"
@@ -23,8 +24,8 @@ namespace frazil {
 // cumulating windows.
 //
 // State is a table by key for each pane (and floor, see WindowPartial); a closed one is dropped whole. A
-// window that hops is put together from its panes when it closes; one that cumulates has a running table per
-// period.
+// window that hops is put together from its panes when it closes (HoppingMerge); one that cumulates has a
+// running table per period.
 //
 // As a checkpoint the state is rows of (hash, what, pane, floor, key, accumulators): what is 0 a row, 1 a
 // table that was dropped, 2 the time up to which windows are closed (as pane).
@@ -54,8 +55,9 @@ class WindowAggregate : public Operator {
   // The window that is being emitted.
   struct Emission {
     Timestamp end = 0;
-    StateTable* table = nullptr;
-    std::unique_ptr<StateTable> made;  // owns `table` if it was put together
+    const StateTable* table = nullptr;  // keys, and their accumulators unless they are of hopping_
+    std::unique_ptr<StateTable> made;   // owns `table` if it was put together here
+    bool merged = false;                // by hopping_
     StateTable::Scan scan;
   };
 
@@ -81,7 +83,7 @@ class WindowAggregate : public Operator {
   Status begin(Timestamp end);
   Status begin_hopping(Timestamp end);
   Status begin_cumulating(Timestamp end);
-  Result<Batch> slice(const std::vector<std::byte*>& rows) const;
+  Result<Batch> slice(const std::vector<std::byte*>& rows);
   void finish_window();
   void drop(std::map<Name, Pane>::iterator pane);
   void destroy(StateTable* table);
@@ -101,6 +103,7 @@ class WindowAggregate : public Operator {
   arrow::MemoryPool* const pool_;
   EncodedKeys encoded_;
   std::map<Name, Pane> tables_;
+  std::unique_ptr<HoppingMerge> hopping_;  // of windows that hop
   std::unique_ptr<Emission> emission_;
   Timestamp due_ = kWatermarkMin;     // windows that end by then are to be closed
   Timestamp closed_ = kWatermarkMin;  // and by then are

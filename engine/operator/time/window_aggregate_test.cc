@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <random>
 
 #include "operator/time/window_partial.h"
 
@@ -124,6 +125,48 @@ TEST(WindowAggregate, OverlappingAndGrowingWindows) {
   growing.give(rows);
   EXPECT_TRUE(growing.aggregate->advance(0, kWatermarkMax, steps).ok());
   EXPECT_EQ(Of(steps.batches), (Results{{{1, 10}, 1}, {{1, 20}, 11}, {{1, 30}, 100}, {{1, 40}, 100}}));
+}
+
+// Every window of every row, by the definition.
+Results Hops(const std::vector<Row>& rows, int64_t size, int64_t every) {
+  Results results;
+  for (const Row& row : rows) {
+    for (int64_t end = (row.at / every + 1) * every; end - size <= row.at; end += every) {
+      results[{row.k, end}] += row.v;
+    }
+  }
+  return results;
+}
+
+// Keys that come and go, and pauses without any, through many turns of the stacks; half-way it is restored.
+TEST(WindowAggregate, HopsAsIfEachWindowWereMadeAlone) {
+  std::mt19937_64 random(11);
+  for (const auto& [size, every] : {std::pair<int64_t, int64_t>{20, 10}, {300, 10}, {60, 20}, {50, 10}}) {
+    const json spec = Spec({{"kind", "hopping"}, {"size_us", size}, {"every_us", every}, {"offset_us", 0}});
+    auto windowed = std::make_unique<Windowed>(spec);
+    std::vector<Row> all;
+    Collect out;
+    int64_t now = 1000;
+    for (int step = 0; step < 300; ++step) {
+      std::vector<Row> rows;
+      for (uint64_t i = random() % 5; i > 0; --i) {
+        rows.push_back({static_cast<int64_t>(random() % 4) + step / 100,
+                        now + static_cast<int64_t>(random() % 15), static_cast<int64_t>(random() % 100)});
+      }
+      all.insert(all.end(), rows.begin(), rows.end());
+      if (!rows.empty()) windowed->give(rows);
+      now += static_cast<int64_t>(random() % (random() % 50 == 0 ? 1000 : 12));
+      ASSERT_TRUE(windowed->aggregate->advance(0, now, out).ok());
+      if (step != 150) continue;
+      auto restored = std::make_unique<Windowed>(spec);
+      for (const auto& saved : windowed->aggregate->snapshot(true).ValueOrDie()) {
+        ASSERT_TRUE(restored->aggregate->restore(saved).ok());
+      }
+      windowed = std::move(restored);
+    }
+    ASSERT_TRUE(windowed->aggregate->advance(0, kWatermarkMax, out).ok());
+    ASSERT_EQ(Of(out.batches), Hops(all, size, every)) << size << " every " << every;
+  }
 }
 
 TEST(WindowAggregate, GoesOnWhereAFullOutputStoppedIt) {
