@@ -1,4 +1,4 @@
-"""python -m bench w1|w2|w3|nexmark|freshness; see bench/README.md."""
+"""python -m bench w1|w2|w3|nexmark|state|freshness; see bench/README.md."""
 
 from __future__ import annotations
 
@@ -36,6 +36,10 @@ def _arguments() -> argparse.Namespace:
     suite.add_argument("--queries", default="", help="q0,q5; default: all that are written")
     suite.add_argument("--runs", type=_positive, default=3)
     suite.add_argument("--json", type=Path, metavar="OUT")
+    state = commands.add_parser("state", help="CPU by number of keys, and of windows that overlap")
+    state.add_argument("--events", type=_positive, default=4_000_000, help="N; also 3 N are read")
+    state.add_argument("--runs", type=_positive, default=3)
+    state.add_argument("--json", type=Path, metavar="OUT")
     fresh = commands.add_parser("freshness", help="seconds from an event to its commit, from Kafka")
     fresh.add_argument("--rates", default="1000,10000,100000", help="events per second")
     fresh.add_argument("--seconds", type=_positive, default=20, help="for each rate")
@@ -64,6 +68,13 @@ def _nexmark(given: argparse.Namespace) -> tuple[str, Rows]:
     return measurement.table(results), measurement.as_json(results)
 
 
+def _state(given: argparse.Namespace) -> tuple[str, Rows]:
+    from bench import state
+
+    costs = state.measure_state(given.events, runs=given.runs)
+    return state.table(costs), state.as_json(costs)
+
+
 def _freshness(given: argparse.Namespace) -> tuple[str, Rows]:
     from bench import freshness
 
@@ -75,7 +86,7 @@ def _freshness(given: argparse.Namespace) -> tuple[str, Rows]:
 def main() -> int:
     """Measure, print, write."""
     given = _arguments()
-    commands = {**dict.fromkeys(WORKLOADS, _workload), "nexmark": _nexmark}
+    commands = {**dict.fromkeys(WORKLOADS, _workload), "nexmark": _nexmark, "state": _state}
     try:
         text, plain = commands.get(given.command, _freshness)(given)
     except (ValueError, FileNotFoundError) as error:
