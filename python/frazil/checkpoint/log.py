@@ -346,8 +346,9 @@ class CheckpointLog:
             with self._lock:
                 self._entries.append(entry)
                 self._forget(manifest.floor)
+                # Here, as another thread may see the entry, and tell what comes of it, from now on.
+                self._event("accepted", slot=entry.slot, digest=entry.digest)
             self._collector.add_manifest(manifest)
-            self._event("accepted", slot=entry.slot, digest=entry.digest)
             return entry
 
     def record_landed(self, sink: str, slot: int, digest: str, *, head: int | None = None) -> None:

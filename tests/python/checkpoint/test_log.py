@@ -170,3 +170,19 @@ def test_rows_have_to_add_up(open_log: Open) -> None:
     with pytest.raises(CheckpointError, match="do not add up"):
         log.append(Epoch(sources={"s": bad}))
     log.append(Epoch(sources={"s": SourceState((), Rows(10, 8, 1, 1))}))
+
+
+def test_a_manifest_is_told_before_what_comes_of_it(
+    open_log: Open, epoch: MakeEpoch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may commit an entry as soon as it is there."""
+    events: list[dict[str, object]] = []
+    log = open_log(events=events)
+
+    def commit_at_once(_: object) -> None:
+        (pending,) = log.pending("a")
+        log.record_landed("a", pending.slot, pending.digest)
+
+    monkeypatch.setattr(log._collector, "add_manifest", commit_at_once)
+    log.append(epoch(1, "a"))
+    assert [event["kind"] for event in events][-3:] == ["put", "accepted", "landed"]
