@@ -400,7 +400,7 @@ def test_refused(make: Callable[[], Any], message: str) -> None:
 def test_nothing_computed_is_late() -> None:
     minutes = by_user().agg(n=fz.count())
     hours = minutes.group_by("user").window(fz.tumbling("1h")).agg(n=col("n").sum())
-    with pytest.raises(fz.PlanError, match=r"take \.late of the first window"):
+    with pytest.raises(fz.PlanError, match=r"take \.late of the first step"):
         _ = hours.late
 
 

@@ -1,11 +1,13 @@
 """Partition transforms agree with PyIceberg's on every type."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from frazil import _engine
+from frazil.errors import PlanError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyiceberg import types as iceberg
@@ -74,6 +76,11 @@ def engine(name: str, param: int, array: pa.Array) -> list[Any]:
     return (out.cast(pa.int32()) if pa.types.is_date32(out.type) else out).to_pylist()
 
 
+def fits(value: Decimal, width: int, kind: iceberg.DecimalType) -> bool:
+    unscaled = int(value.scaleb(kind.scale))
+    return abs(unscaled - unscaled % width) < 10**kind.precision
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_same_as_pyiceberg(data: st.DataObject) -> None:
@@ -93,6 +100,12 @@ def test_same_as_pyiceberg(data: st.DataObject) -> None:
         least = -(2**31) if kind == pa.int32() else -(2**63)
         given_to_them = [None if r is None or r - r % param < least else r for r in given_to_them]
         array = pa.array(given_to_them, kind)
+    if name == "truncate" and isinstance(theirs, iceberg.DecimalType):
+        # What does not fit into the type is refused here; PyIceberg gives a number of more digits.
+        given_to_them = [
+            None if r is None or not fits(r, param, theirs) else r for r in given_to_them
+        ]
+        array = pa.array(given_to_them, kind)
     function = transform.transform(theirs)
     expected = [None if r is None else function(r) for r in given_to_them]
     assert engine(name, param, array) == expected
@@ -108,3 +121,9 @@ def test_identity_and_void_take_every_primitive(kind: pa.DataType) -> None:
     array = pa.array(storage.to_pylist(), kind) if kind == pa.uuid() else storage.cast(kind)
     assert engine("identity", 0, array) == array.to_pylist()
     assert engine("void", 0, array) == [None, None]
+
+
+def test_a_decimal_that_is_truncated_out_of_its_type_is_refused() -> None:
+    array = pa.array([Decimal("-9333333.39")], pa.decimal128(9, 2))
+    with pytest.raises(PlanError, match="less than the type holds"):
+        engine("truncate", 66_666_667, array)
