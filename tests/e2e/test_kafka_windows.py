@@ -173,6 +173,7 @@ def test_a_silent_partition_rests(kafka: Kafka, tmp_path: Path) -> None:
     assert "rests" in handle.describe_time()
     # To the one that was silent: late for the first minute, in time for the second.
     kafka.produce(topic, [click("/", 6, 8), click("/", 70, 16)], partition=1)
+    wait_until(lambda: len(written(tmp_path / "late")) == 1, handle)
     kafka.produce(topic, [click("/", 300, 32)], partition=0)  # then both rest
     wait_until(lambda: totals() == [1, 4, 18], handle)
     handle.stop()
