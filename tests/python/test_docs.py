@@ -353,6 +353,14 @@ def test_figures_of_nexmark_are_those_that_were_measured() -> None:
         ], row["query"]
 
 
+def test_figures_of_state_are_those_that_were_measured() -> None:
+    text = (ROOT / "bench" / "README.md").read_text()
+    for row in json.loads((ROOT / "bench" / "results" / "state.json").read_text()):
+        assert row["rows_ok"]
+        shown = f"| {row['case']} | {row['cpu_s_per_million']:.3f} | {row['peak_mb']:.0f} |"
+        assert shown in text
+
+
 def test_messages_are_those_of_the_program() -> None:
     """Messages in the page of troubleshooting; dots stand for what varies."""
     files = [*(ROOT / "python").rglob("*.py"), *(ROOT / "engine").rglob("*.cc")]
