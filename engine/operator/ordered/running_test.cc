@@ -54,7 +54,7 @@ TEST(Running, GivesEveryRowOnWithWhatIsUpToIt) {
 }
 
 TEST(Running, DoesNotSeeWhatIsOlderThanTheTimeToLive) {
-  const auto op = Make(Spec({Count()}, 10));
+  const auto op = Make(Spec(json::array({Count()}), 10));
   Collect out;
   Expect(op->process(BatchOf({{1, 0, 0}, {1, 10, 1}, {1, 20, 2}, {1, 31, 3}, {1, 32, 4}}), out),
          Progress::kDone);
@@ -74,7 +74,7 @@ TEST(Running, ForgetsAKeyWhenNothingCanSeeIt) {
 }
 
 TEST(Running, SaysWhereASumOverflows) {
-  const auto op = Make(Spec({Sum()}));
+  const auto op = Make(Spec(json::array({Sum()})));
   Collect out;
   const int64_t most = std::numeric_limits<int64_t>::max();
   const auto done = op->process(BatchOf({{1, 0, most}, {1, 1'000'000, most}}), out);
@@ -84,7 +84,8 @@ TEST(Running, SaysWhereASumOverflows) {
 }
 
 TEST(Running, RefusesStateOfAnotherShape) {
-  EXPECT_EQ(KindOf(Make(Spec({Sum()}))->restore(BatchOf({{1, 0, 0}}).columns)), ErrorKind::kState);
+  EXPECT_EQ(KindOf(Make(Spec(json::array({Sum()})))->restore(BatchOf({{1, 0, 0}}).columns)),
+            ErrorKind::kState);
 }
 
 // Any split, any watermarks, deaths at any time.
