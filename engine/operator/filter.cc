@@ -5,6 +5,7 @@
 #include <arrow/util/bitmap_ops.h>
 
 #include "base/check.h"
+#include "operator/changes/kinds.h"
 #include "operator/place.h"
 
 namespace frazil {
@@ -71,7 +72,7 @@ Result<Batch> FilterRows(const BoundExpr& predicate, const Batch& batch, arrow::
   FZ_ASSIGN(auto values, predicate.Evaluate(*batch.columns, pool));
   FZ_CHECK(values->type_id() == arrow::Type::BOOL);
   FZ_ASSIGN(auto mask, WithoutNulls(std::static_pointer_cast<arrow::BooleanArray>(values), pool));
-  return KeepRows(batch, mask, pool);
+  return KeepChanges(batch, mask, pool);
 }
 
 Result<Progress> Filter::process(Batch batch, Output& out) {

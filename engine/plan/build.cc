@@ -4,6 +4,8 @@
 
 #include "expr/expr.h"
 #include "operator/call_function.h"
+#include "operator/changes/as_log.h"
+#include "operator/changes/group_aggregate.h"
 #include "operator/filter.h"
 #include "operator/join/asof_join.h"
 #include "operator/join/interval_join.h"
@@ -79,6 +81,10 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return AssignedSchema(*input);
     case NodeKind::kRunning:
       return RunningSchema(node.spec, *input);
+    case NodeKind::kGroupAggregate:
+      return GroupSchema(node.spec, *input);
+    case NodeKind::kAsLog:
+      return LogSchema(*input);
     case NodeKind::kTopN:
       return TopNSchema(node.spec, *input);
     case NodeKind::kLookup: {
@@ -171,6 +177,12 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return RateLimit::Make(node.spec, *input, context);
     case NodeKind::kTopN:
       return TopN::Make(node.spec, input, context);
+    case NodeKind::kGroupAggregate:
+      return GroupAggregate::Make(node.spec, *input, context);
+    case NodeKind::kAsLog: {
+      FZ_ASSIGN(auto schema, LogSchema(*input));
+      return std::make_unique<AsLog>(std::move(schema), context.pool);
+    }
     case NodeKind::kAsofJoin:
       return AsofJoin::Make(node.spec, inputs, context);
     case NodeKind::kWindowPartial:

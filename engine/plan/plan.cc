@@ -30,7 +30,9 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"window_aggregate", NodeKind::kWindowAggregate},
       {"lookup", NodeKind::kLookup},
       {"interval_join", NodeKind::kIntervalJoin},
-      {"asof_join", NodeKind::kAsofJoin}};
+      {"asof_join", NodeKind::kAsofJoin},
+      {"group_aggregate", NodeKind::kGroupAggregate},
+      {"as_log", NodeKind::kAsLog}};
   return kinds;
 }
 

@@ -33,6 +33,8 @@ enum class NodeKind {
   kLookup,
   kIntervalJoin,
   kAsofJoin,
+  kGroupAggregate,
+  kAsLog,
   kSink
 };
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
+from frazil.changes import refuse_changes
 from frazil.duration import MILLISECONDS, Duration, duration_ms, duration_text
 from frazil.errors import PlanError, TypeMismatch, WatermarkMissing
 from frazil.expr import Column
@@ -100,6 +101,7 @@ def require_event_time(port: Port, origin: str, what: str) -> EventTime:
     WatermarkMissing
         If it has none; says which step took it away.
     """
+    refuse_changes(port, what)
     found = event_time_of(port, origin)
     if isinstance(found, NoEventTime):
         raise WatermarkMissing(f"{what} needs event time, and {found.why}", found.advice)

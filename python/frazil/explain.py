@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from frazil.changes import AsLogNode
 from frazil.duration import duration_text
 from frazil.expr import Column
 from frazil.node import (
@@ -201,6 +202,8 @@ def _class_of(node: Node) -> str:
         return "consistent"
     found = {_class_of(port.node) for port in node.inputs}
     found.add(node.EXACTNESS if isinstance(node, Step) else "exact")
+    if isinstance(node, AsLogNode) and not node.folded and "settled" in found:
+        return "consistent"
     return next(each for each in ("consistent", "settled", "exact") if each in found)
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class GateNode(Step):
     """Sets aside rows that are behind the watermark of their own partition.
 
-    The time of a row is `time_minus_us` microseconds before that of the column.
+    The time of a row is `time_minus_us` microseconds before that of the column. One that does not
+    refuse only notes how rows of one time are ordered.
     """
 
     KIND: ClassVar[str] = "gate"
@@ -26,10 +27,11 @@ class GateNode(Step):
 
     time_column: str
     time_minus_us: int
+    refuses: bool = True
 
     def definition(self) -> Any:
         """What tells it from other steps of its kind behind the same inputs; JSON."""
-        return [self.time_column, self.time_minus_us]
+        return [self.time_column, self.time_minus_us, *([] if self.refuses else ["order"])]
 
     def reads(self, wanted: set[str]) -> list[set[str]]:
         """Columns it needs of each input, if `wanted` is what is wanted of it."""
@@ -41,7 +43,8 @@ class GateNode(Step):
 
     def spec(self, given: Sequence[list[str]], gives: list[str]) -> Json:
         """What the engine has to know, beside kind, id and inputs."""
-        return {"time": {"column": self.time_column, "minus_us": self.time_minus_us}}
+        time = {"column": self.time_column, "minus_us": self.time_minus_us}
+        return {"time": time} | ({} if self.refuses else {"refuses": False})
 
     def explained(self) -> tuple[str, str]:
         """A line of `explain`: what it does, and what is to be said about it."""
@@ -132,7 +135,7 @@ def gates_of(node: Node) -> list[GateNode]:
         upstream = port.node
         while isinstance(upstream, ExchangeNode | ReorderNode):
             upstream = upstream.inputs[0].node
-        if isinstance(upstream, GateNode):
+        if isinstance(upstream, GateNode) and upstream.refuses:
             found.append(upstream)
     return found
 

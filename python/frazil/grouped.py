@@ -30,6 +30,7 @@ from frazil.window import Window
 
 if TYPE_CHECKING:
     from frazil.duration import Duration
+    from frazil.group_aggregate import Emit
     from frazil.stream import Stream
 
 KEYS_MAX = 64
@@ -53,7 +54,7 @@ class Grouped(OrderedGroups):
         window: Window,
         *,
         lateness: Duration | None = None,
-        emit: Literal["on_close"] = "on_close",
+        emit: Literal["on_close", "on_change"] = "on_close",
         early: Duration | None = None,
     ) -> Windowed:
         """Put the rows of each key into windows of event time.
@@ -66,8 +67,10 @@ class Grouped(OrderedGroups):
             How much longer to wait for rows that are later than `out_of_order` says.
         emit
             "on_close": each key and window once, when nothing for it can come any more.
+            "on_change": with every batch that changes a result: a stream of changes.
         early
-            Not offered yet: results before the window closes.
+            Results before the window closes, each time event time has come that much further, and
+            what changes them later: a stream of changes.
 
         Returns
         -------
@@ -93,12 +96,6 @@ class Grouped(OrderedGroups):
                 f"window got {window!r}, a {type(window).__name__}",
                 'write window(fz.tumbling("1m")), or hopping, cumulating, session',
             )
-        if emit != "on_close" or early is not None:
-            asked = f"emit={emit!r}" if early is None else f"early={early!r}"
-            raise PlanError(
-                f"window: {asked} is not offered yet: it gives a stream of changes",
-                "offered is emit='on_close': each key and window once, when the window closes",
-            )
         lateness_ms = 0 if lateness is None else bounded(lateness, "lateness", least=0)
         origin = self._stream._origin()
         require_event_time(self._stream._port, origin, f"a window ({window})")
@@ -108,14 +105,19 @@ class Grouped(OrderedGroups):
                     f"key {name!r} would be there twice: windows add it",
                     f"give the key another name: group_by(of_{name}=col({name!r}))",
                 )
-        return Windowed(self._stream, self._keys, window, lateness_ms)
+        how = _emit(window, lateness_ms, emit, early)
+        return Windowed(self._stream, self._keys, window, lateness_ms, how)
 
     @on_user_line
     def agg(self, aggregates: Mapping[str, Any] | None = None, /, **named: Any) -> Stream:
-        """Compute aggregates of each key and window of a stream that is windowed.
+        """Compute aggregates of each key, as rows come; or per window of a stream that is windowed.
 
-        Such streams are the results of windowed aggregates and of `assign_window`. Others need
-        `window` before; aggregates of all the rows of a key there ever were are not offered yet.
+        What is computed of all rows of a key there ever were changes with every row: the stream
+        that is given is one of changes, with one row for each key after all of them. State is kept
+        for every key, for ever.
+
+        Windowed streams are the results of windowed aggregates and of `assign_window`: there each
+        key has one row in each window, and the stream is of rows that stay as they are.
 
         Parameters
         ----------
@@ -125,12 +127,7 @@ class Grouped(OrderedGroups):
         Returns
         -------
         Stream
-            The keys, window_start, window_end, then the aggregates.
-
-        Raises
-        ------
-        PlanError
-            If the stream is not windowed.
+            The keys, window_start and window_end if the stream is windowed, then the aggregates.
 
         Examples
         --------
@@ -141,21 +138,18 @@ class Grouped(OrderedGroups):
         >>> minutes = orders.group_by("user").window(fz.tumbling("1m")).agg(n=fz.count())
         >>> minutes.group_by().agg(users=fz.count(), most=fz.col("n").max()).schema.names
         ['window_start', 'window_end', 'users', 'most']
-        >>> try:
-        ...     orders.group_by("user").agg(n=fz.count())
-        ... except fz.PlanError as error:
-        ...     print(error)
-        agg without a window is not offered yet: it gives a stream of changes
-          write .window(fz.tumbling("1m")) before .agg
+        >>> orders.group_by("user").agg(n=fz.count())
+        Stream(changes by user) <- memory
+          user: string
+          n: int64 not null
         """
+        from frazil.group_aggregate import make_group_aggregate
         from frazil.windowed import aggregate_windows, is_windowed
 
+        asked = {**(aggregates or {}), **named}
         if not is_windowed(self._stream._port, self._stream._origin()):
-            raise PlanError(
-                "agg without a window is not offered yet: it gives a stream of changes",
-                'write .window(fz.tumbling("1m")) before .agg',
-            )
-        return aggregate_windows(self._stream, self._keys, {**(aggregates or {}), **named})
+            return make_group_aggregate(self._stream, self._keys, asked, None)
+        return aggregate_windows(self._stream, self._keys, asked)
 
     def __repr__(self) -> str:
         return f"Grouped({', '.join(self._keys)}) of {self._stream._origin()}"
@@ -164,15 +158,21 @@ class Grouped(OrderedGroups):
 class Windowed:
     """Rows by key and window; made by `Grouped.window`."""
 
-    __slots__ = ("_keys", "_lateness_ms", "_stream", "_window")
+    __slots__ = ("_emit", "_keys", "_lateness_ms", "_stream", "_window")
 
     def __init__(
-        self, stream: Stream, keys: tuple[str, ...], window: Window, lateness_ms: int
+        self,
+        stream: Stream,
+        keys: tuple[str, ...],
+        window: Window,
+        lateness_ms: int,
+        emit: Emit | None = None,
     ) -> None:
         self._stream = stream
         self._keys = keys
         self._window = window
         self._lateness_ms = lateness_ms
+        self._emit = emit
 
     @on_user_line
     def agg(self, aggregates: Mapping[str, Any] | None = None, /, **named: Any) -> Stream:
@@ -212,10 +212,13 @@ class Windowed:
           revenue: int64
           event time: window_end - 1us
         """
+        from frazil.group_aggregate import make_group_aggregate
         from frazil.stream import Stream
 
         asked = {**(aggregates or {}), **named}
         self._check_names(asked)
+        if self._emit is not None:
+            return make_group_aggregate(self._stream, self._keys, asked, self._emit)
         origin = self._stream._origin()
         wanted = _wanted(asked)
         port, computed = compute_calls(self._stream._port, wanted, origin)
@@ -276,6 +279,27 @@ class Windowed:
     def __repr__(self) -> str:
         by = f" by {', '.join(self._keys)}" if self._keys else ""
         return f"Windowed({self._window}{by}) of {self._stream._origin()}"
+
+
+def _emit(window: Window, lateness_ms: int, emit: object, early: Duration | None) -> Emit | None:
+    from frazil.group_aggregate import Emit
+
+    if emit not in ("on_close", "on_change"):
+        raise PlanError(f"window got emit={emit!r}", 'one of "on_close", "on_change"')
+    if emit == "on_close" and early is None:
+        return None
+    if emit == "on_change" and early is not None:
+        raise PlanError(
+            f"window got emit='on_change' and early={early!r}",
+            "on_change gives results with every batch: say one of them",
+        )
+    if window.kind == "session":
+        raise PlanError(
+            f"results of {window} before it closes are not offered: sessions grow together",
+            "leave emit and early away",
+        )
+    early_ms = None if early is None else bounded(early, "early", least=1)
+    return Emit(window, lateness_ms, early_ms)
 
 
 def group(stream: Stream, columns: Sequence[Any], named: Mapping[str, Any]) -> Grouped:

@@ -269,6 +269,10 @@ class Step(Node):
         """Its event time; `of` gives that of an input. As `frazil.event_time.event_time_of`."""
         return of(self.streams[0])
 
+    def changes(self) -> Any:
+        """Whether its rows are changes; None or `frazil.changes.Changes`."""
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class SinkNode(OneInput):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+from frazil.changes import changes_of, refuse_changes
 from frazil.errors import (
     ColumnExists,
     ColumnNotFound,
@@ -324,6 +325,9 @@ class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers):
                     _difference(fields, theirs),
                     "select the same names and types, in the same order, from both",
                 )
+            if (changes_of(self._port) is None) != (changes_of(other._port) is None):
+                refuse_changes(self._port, "a union with rows")
+                refuse_changes(other._port, "a union with rows")
             fields = [
                 pa.field(mine.name, mine.type, mine.nullable or their.nullable)
                 for mine, their in zip(fields, theirs, strict=True)
@@ -369,6 +373,7 @@ class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers):
         Stream(append) <- memory
           id: int64
         """
+        refuse_changes(self._port, "map_batches")
         returns = resolve(schema).remove_metadata()
         made = make_function(function, "map_batches", returns, pure)
         return Stream(Port(MapBatchesNode(returns, self._port, made)))
@@ -455,7 +460,8 @@ class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers):
         print(table_text(sample(self, n)))
 
     def __repr__(self) -> str:
-        lines = [f"Stream(append) <- {self._origin()}", *map(field_name, self._port.schema)]
+        kind = changes_of(self._port) or "append"
+        lines = [f"Stream({kind}) <- {self._origin()}", *map(field_name, self._port.schema)]
         time = event_time_of(self._port, self._origin())
         if isinstance(time, EventTime):
             lines.append(f"event time: {time}")

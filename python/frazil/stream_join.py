@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil import _engine
+from frazil.changes import refuse_changes
 from frazil.errors import ColumnExists, PlanError, TypeMismatch, on_user_line
 from frazil.lookup import Lookup
 from frazil.node import LookupNode, Port
@@ -95,6 +96,8 @@ class JoinMethods:
         _one_of("duplicates", duplicates, ("fail", "all"))
         if not isinstance(suffix, str):
             raise TypeMismatch(f"suffix={suffix!r}", 'a text: suffix="_b"')
+        if duplicates == "all":
+            refuse_changes(self._port, 'join_lookup with duplicates="all"')
         keys, theirs = _keys(self, dim, on)
         take = () if how in ("semi", "anti") else _taken(self, dim, theirs, suffix)
         table = dim.schema

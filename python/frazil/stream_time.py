@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from frazil.changes import make_as_log
 from frazil.errors import PlanError, on_user_line
 from frazil.event_time import make_event_time
 from frazil.gate import gates_of
+from frazil.group_aggregate import GroupAggregateNode
 from frazil.node import Port, ProjectNode, Step, WindowAggregateNode, WindowPartialNode
 
 if TYPE_CHECKING:
@@ -121,6 +123,34 @@ class TimeMethods:
 
         return group(self, columns, named)
 
+    @on_user_line
+    def as_log(self: Any) -> Stream:
+        """Make a row of every change of a stream of changes.
+
+        How many changes lead to a last result depends on how rows came: the pipeline is
+        *consistent*, no more *settled*.
+
+        Returns
+        -------
+        Stream
+            The columns, and _kind: "insert", "update_before", "update_after" or "delete".
+
+        Raises
+        ------
+        PlanError
+            If the stream is not one of changes.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> orders = fz.read_memory([{"user": "ada"}, {"user": "bob"}])
+        >>> orders.group_by("user").agg(n=fz.count()).as_log().schema.names
+        ['user', 'n', '_kind']
+        """
+        from frazil.stream import Stream
+
+        return Stream(Port(make_as_log(self._port)))
+
     @property
     @on_user_line
     def late(self: Any) -> Stream:
@@ -169,6 +199,8 @@ def late_gates(port: Port) -> list[WindowPartialNode | Step]:
         node = node.input.node
     if isinstance(node, WindowAggregateNode):
         return [node.partial]
+    if isinstance(node, GroupAggregateNode):
+        return [] if node.assigned is None else [node.assigned]
     if isinstance(node, Step):
         return [node] if node.REFUSES else list(gates_of(node))
     return []

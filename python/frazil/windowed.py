@@ -32,10 +32,12 @@ class AssignWindowNode(Step):
     time_column: str
     time_minus_us: int
     window: Window
+    lateness_ms: int = 0
 
     def definition(self) -> Any:
         """What tells it from other steps of its kind behind the same inputs; JSON."""
-        return [self.time_column, self.time_minus_us, self.window.to_json()]
+        late = [self.lateness_ms] if self.lateness_ms else []
+        return [self.time_column, self.time_minus_us, self.window.to_json(), *late]
 
     def reads(self, wanted: set[str]) -> list[set[str]]:
         """Columns it needs of each input, if `wanted` is what is wanted of it."""
@@ -51,6 +53,7 @@ class AssignWindowNode(Step):
         return {
             "time": {"column": self.time_column, "minus_us": self.time_minus_us},
             "window": self.window.to_json(),
+            "lateness_us": self.lateness_ms * 1_000,
         }
 
     def explained(self) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+from frazil.changes import changes_of, current, make_log, refuse_changes
 from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.node import ExchangeNode, Json, Port, SinkNode
@@ -49,7 +50,7 @@ class MemorySink(Sink):
     __slots__ = ()
 
     def table(self) -> pa.Table:
-        """Give the rows committed so far.
+        """Give the rows committed so far; of a stream of changes those that are there by now.
 
         Returns
         -------
@@ -69,8 +70,9 @@ class MemorySink(Sink):
 class MemoryRows:
     """Rows of a memory sink, added by its committer."""
 
-    def __init__(self, schema: pa.Schema) -> None:
+    def __init__(self, schema: pa.Schema, key: tuple[str, ...] = ()) -> None:
         self.schema = schema
+        self.key = key  # of rows that are changes, with their kind as the last column
         self.landed: dict[str, int] = {}  # the last slot whose rows are here, by incarnation
         self._batches: list[pa.RecordBatch] = []
 
@@ -85,7 +87,8 @@ class MemoryRows:
 
     def table(self) -> pa.Table:
         """All rows committed so far."""
-        return pa.Table.from_batches(self._batches, self.schema)
+        rows = pa.Table.from_batches(self._batches, self.schema)
+        return current(rows, self.key) if self.key else rows
 
 
 class Writers:
@@ -260,7 +263,8 @@ class Writers:
     def write_console(self, *, name: str = "console") -> Sink:
         """Print the rows as JSON lines when their checkpoint is made.
 
-        What is printed cannot be taken back: after a crash rows may be printed twice.
+        What is printed cannot be taken back: after a crash rows may be printed twice. Of a stream
+        of changes every change is printed, with its kind.
 
         Parameters
         ----------
@@ -278,11 +282,14 @@ class Writers:
         >>> fz.read_memory([{"id": 1}]).write_console()
         Sink(console console)
         """
-        return Sink(self._sink("console", name, {}, {}, "at least once", ""))
+        stream = self if changes_of(self._port) is None else make_log(self)
+        return Sink(stream._sink("console", name, {}, {}, "at least once", ""))
 
     @on_user_line
     def write_memory(self, *, name: str = "memory") -> MemorySink:
         """Keep the rows in memory, to look at them after the run: for tests and notebooks.
+
+        Of a stream of changes the rows that are left are shown, one for each key.
 
         Parameters
         ----------
@@ -300,9 +307,13 @@ class Writers:
         >>> fz.read_memory([{"id": 1}]).write_memory()
         Sink(memory memory)
         """
-        rows = MemoryRows(self._port.schema.remove_metadata())
+        found = changes_of(self._port)
+        if found is not None and not found.key:
+            refuse_changes(self._port, "write_memory without the key", "keep the key's columns")
+        stream = self if found is None else make_log(self)
+        rows = MemoryRows(stream._port.schema.remove_metadata(), () if found is None else found.key)
         return MemorySink(
-            self._sink("memory", name, {}, {"rows": rows}, "exactly once within a process", "")
+            stream._sink("memory", name, {}, {"rows": rows}, "exactly once within a process", "")
         )
 
     def _sink(
@@ -314,6 +325,11 @@ class Writers:
         delivery: str,
         detail: str,
     ) -> SinkNode:
+        refuse_changes(
+            self._port,
+            f"write_{connector}" if connector != "file" else "write_files",
+            ".as_log() keeps every change as a row",
+        )
         return SinkNode(
             self._port.schema,
             self._port,

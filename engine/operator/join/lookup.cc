@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/schema_text.h"
-#include "operator/filter.h"
+#include "operator/changes/kinds.h"
 #include "operator/join/partner_order.h"
 #include "operator/place.h"
 
@@ -147,7 +147,17 @@ Result<Progress> LookupJoin::process(Batch batch, Output& out) {
   if (auto found = find(batch, &first); !found.ok()) {
     return Prefixed(found, "join_lookup " + spec_.dimension.name + PlaceOf(batch.origin));
   }
-  if (OnlyKeeps(spec_.how)) return keep(batch, first, out);
+  if (OnlyKeeps(spec_.how)) {
+    FZ_ASSIGN(Batch kept, keep(batch, first));
+    if (kept.rows() > 0) FZ_TRY(out.push(std::move(kept)));
+    return Progress::kDone;
+  }
+  if (spec_.how == LookupHow::kInner && HasKinds(*batch.columns->schema())) {
+    // Half an update may find nothing: then it is none any more.
+    FZ_ASSIGN(batch, keep(batch, first));
+    if (batch.rows() == 0) return Progress::kDone;
+    FZ_TRY(find(batch, &first));
+  }
   emission_ = Emission{};
   emission_.row_bytes = BatchBytes(batch) / batch.rows() + 1;
   emission_.partner = first.front();
@@ -156,17 +166,15 @@ Result<Progress> LookupJoin::process(Batch batch, Output& out) {
   return resume(out);
 }
 
-Result<Progress> LookupJoin::keep(const Batch& batch, const std::vector<uint32_t>& first, Output& out) const {
+Result<Batch> LookupJoin::keep(const Batch& batch, const std::vector<uint32_t>& first) const {
   arrow::BooleanBuilder mask(pool_);
   FZ_TRY(mask.Reserve(batch.rows()));
   for (const uint32_t partner : first) {
-    mask.UnsafeAppend((partner != Dimension::kNoRow) == (spec_.how == LookupHow::kSemi));
+    mask.UnsafeAppend((partner != Dimension::kNoRow) != (spec_.how == LookupHow::kAnti));
   }
   std::shared_ptr<arrow::BooleanArray> kept_rows;
   FZ_TRY(mask.Finish(&kept_rows));
-  FZ_ASSIGN(Batch kept, KeepRows(batch, kept_rows, pool_));
-  if (kept.rows() > 0) FZ_TRY(out.push(std::move(kept)));
-  return Progress::kDone;
+  return KeepChanges(batch, kept_rows, pool_);
 }
 
 // Goes on from where the emission is, as far as an output batch should be large.

@@ -65,7 +65,7 @@ class LookupJoin : public Operator {
   LookupJoin(LookupSpec spec, KeyCodec codec, std::vector<int> keys, std::shared_ptr<arrow::Schema> output,
              int visible, const OperatorContext& context);
   Status find(const Batch& batch, std::vector<uint32_t>* first);
-  Result<Progress> keep(const Batch& batch, const std::vector<uint32_t>& first, Output& out) const;
+  Result<Batch> keep(const Batch& batch, const std::vector<uint32_t>& first) const;
   Pairs next_pairs();
   Result<Batch> joined(const Batch& batch, const Pairs& pairs) const;
 

@@ -36,7 +36,10 @@ Result<std::unique_ptr<AssignWindow>> AssignWindow::Make(const nlohmann::json& s
     return Error(ErrorKind::kConfig, "reading the plan: assign_window of sessions");
   }
   FZ_ASSIGN(const RowTime time, RowTime::Make(spec, input));
-  return std::unique_ptr<AssignWindow>(new AssignWindow(window, time, AssignedSchema(input), context));
+  auto made =
+      std::unique_ptr<AssignWindow>(new AssignWindow(window, time, AssignedSchema(input), context));
+  made->lateness_ = spec.value("lateness_us", int64_t{0});
+  return made;
 }
 
 Result<Progress> AssignWindow::process(Batch batch, Output& out) {
@@ -72,7 +75,7 @@ void AssignWindow::assign(const arrow::Int64Array* watermarks) {
   const Timestamp pane = panes_.pane(times_[static_cast<size_t>(row)]);
   const Timestamp last = panes_.last_end(pane);
   for (Timestamp end = panes_.first_end(pane); end <= last; end += panes_.every()) {
-    if (behind && end <= watermarks->Value(row)) {
+    if (behind && end <= Earlier(watermarks->Value(row), lateness_)) {
       gate_.refuse(row, watermarks->Value(row), panes_.start(end), end);
       continue;
     }

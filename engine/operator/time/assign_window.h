@@ -19,11 +19,12 @@ std::shared_ptr<arrow::Schema> AssignedSchema(const arrow::Schema& input);
 
 // Gives each row once for each window that it is in, with the bounds of the window; the event time of what it
 // gives is a microsecond before the end. Not for sessions. A row is refused for the windows that the
-// watermark of its own partition has left behind; for the others it is in time, however late it is. Keeps
-// nothing between batches.
+// watermark of its own partition has left behind by the lateness; for the others it is in time, however late
+// it is. With a lateness what it gives may be behind the watermark: only for an operator that goes by the same
+// lateness. Keeps nothing between batches.
 class AssignWindow : public Operator {
  public:
-  // Reads {"time":{"column","minus_us"},"window"}.
+  // Reads {"time":{"column","minus_us"},"window","lateness_us"}.
   static Result<std::unique_ptr<AssignWindow>> Make(const nlohmann::json& spec, const arrow::Schema& input,
                                                     const OperatorContext& context);
 
@@ -50,6 +51,7 @@ class AssignWindow : public Operator {
   const std::shared_ptr<arrow::Schema> output_;
   arrow::MemoryPool* const pool_;
   LateGate gate_;
+  int64_t lateness_ = 0;  // us
   // The batch at hand, and how far it has been given.
   Batch batch_;
   std::vector<Timestamp> times_;

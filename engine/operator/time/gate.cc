@@ -13,12 +13,12 @@ namespace frazil {
 Result<std::unique_ptr<Gate>> Gate::Make(const nlohmann::json& spec, const arrow::Schema& input,
                                          const OperatorContext& context) {
   FZ_TRY(RowTime::Make(spec, input));
-  return std::unique_ptr<Gate>(new Gate(context));
+  return std::unique_ptr<Gate>(new Gate(spec.value("refuses", true), context));
 }
 
 Result<Progress> Gate::process(Batch batch, Output& out) {
   // A row has this mark only if it is behind.
-  if (const auto mark = MarkOf(batch, kRowWatermarkMark); mark != nullptr) {
+  if (const auto mark = MarkOf(batch, kRowWatermarkMark); mark != nullptr && refuses_) {
     const auto& watermarks = static_cast<const arrow::Int64Array&>(*mark);
     arrow::BooleanBuilder good(pool_);
     FZ_TRY(good.Reserve(batch.rows()));

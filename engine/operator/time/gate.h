@@ -17,7 +17,8 @@ namespace frazil {
 // are never late. Keeps nothing between batches.
 class Gate : public Operator {
  public:
-  // Reads {"time":{"column","minus_us"}}; the column is a timestamp without nulls.
+  // Reads {"time":{"column","minus_us"},"refuses": false}; the column is a timestamp without nulls. One that
+  // does not refuse only marks: it stands before an operator that no row is too late for.
   static Result<std::unique_ptr<Gate>> Make(const nlohmann::json& spec, const arrow::Schema& input,
                                             const OperatorContext& context);
 
@@ -26,9 +27,13 @@ class Gate : public Operator {
   int64_t late_rows() const override { return gate_.count(); }
 
  private:
-  explicit Gate(const OperatorContext& context)
-      : pool_(context.pool), partitions_(context.partitions), gate_(context.pool, context.partitions) {}
+  Gate(bool refuses, const OperatorContext& context)
+      : refuses_(refuses),
+        pool_(context.pool),
+        partitions_(context.partitions),
+        gate_(context.pool, context.partitions) {}
 
+  const bool refuses_;
   arrow::MemoryPool* const pool_;
   const PartitionNames* const partitions_;
   LateGate gate_;

@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from frazil.changes import changes_of
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import ConfigError, PlanError
 from frazil.pipeline import Pipeline
@@ -51,6 +52,8 @@ def sample(stream: Stream, rows: int) -> pa.Table:
     """
     if not isinstance(rows, int) or not 0 < rows <= HEAD_ROWS_MAX:
         raise ConfigError(f"n={rows!r} rows", f"1 to {HEAD_ROWS_MAX}")
+    if changes_of(stream._port) is not None:
+        stream = stream.as_log()
     limit = _Limit(rows)
     sink = stream.map_batches(limit, schema=stream.schema).write_memory(name="head")
     pipeline = Pipeline("head", sink)
