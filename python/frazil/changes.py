@@ -36,12 +36,13 @@ class Changes:
     Attributes
     ----------
     key
-        Columns that tell which row is changed; empty if they were left out.
+        Columns that tell which row is changed: none if there is only one; None if they were left
+        out.
     why
         The step that made it so, for messages.
     """
 
-    key: tuple[str, ...]
+    key: tuple[str, ...] | None
     why: str
 
     def __str__(self) -> str:
@@ -63,7 +64,7 @@ def changes_of(port: Port) -> Changes | None:
         case UnionNode():
             each = [found for stream in node.streams if (found := changes_of(stream))]
             keys = {found.key for found in each}
-            return Changes(keys.pop() if len(keys) == 1 else (), each[0].why) if each else None
+            return Changes(keys.pop() if len(keys) == 1 else None, each[0].why) if each else None
         case Step():
             made: Changes | None = node.changes()
             return made
@@ -118,19 +119,19 @@ def current(log: pa.Table, key: Sequence[str]) -> pa.Table:
             last.pop(tuple(values), None)
         else:
             last[tuple(values)] = place
-    return log.take(sorted(last.values())).drop_columns([KIND_COLUMN.name])
+    return log.take(pa.array(sorted(last.values()), pa.int64())).drop_columns([KIND_COLUMN.name])
 
 
-def _renamed(node: ProjectNode, key: tuple[str, ...]) -> tuple[str, ...]:
+def _renamed(node: ProjectNode, key: tuple[str, ...] | None) -> tuple[str, ...] | None:
     names: list[str] = []
-    for column in key:
+    for column in key or ():
         found = [
             name for name, one in node.columns if isinstance(one, Column) and one._name == column
         ]
         if not found:
-            return ()
+            return None
         names.append(column if column in found else found[0])
-    return tuple(names)
+    return None if key is None else tuple(names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from frazil.windowed import AssignWindowNode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from frazil.event_time import EventTime
     from frazil.stream import Stream
     from frazil.window import Window
 
@@ -166,22 +167,8 @@ def make_group_aggregate(
         time = require_event_time(port, origin, f"{ordered[0]!r}" if ordered else "a window")
     if ordered:
         _require_positions(port, f"{ordered[0]!r} depends on the order of rows")
-    assigned = None
-    before = port
-    if emit is not None:
-        assert time is not None
-        windows = pa.schema([*port.schema.remove_metadata(), *WINDOW_COLUMNS])
-        assigned = AssignWindowNode(
-            windows, (port,), time.column, time.minus_us, emit.window, emit.lateness_ms
-        )
-        before = Port(assigned)
-    if ordered:
-        assert time is not None
-        gate = GateNode(before.schema, (before,), time.column, time.minus_us, refuses=False)
-        before = Port(gate)
     all_keys = (*keys, *added)
-    transforms = (("identity", 0),) * len(all_keys)
-    before = Port(ExchangeNode(before.schema, before, all_keys, transforms))
+    before, assigned = _before(port, time, all_keys, emit, ordered=bool(ordered))
     fields = [before.schema.field(name) for name in all_keys]
     node = GroupAggregateNode(
         pa.schema([*fields, *(column for column, _ in bound)]),
@@ -205,3 +192,22 @@ def make_group_aggregate(
             if name.startswith(COLUMN_PREFIX):
                 lines = [line.replace(name, as_written(repr(one), calls)) for line in lines]
         raise type(error)(*lines) from None
+
+
+def _before(
+    port: Port, time: EventTime | None, keys: tuple[str, ...], emit: Emit | None, *, ordered: bool
+) -> tuple[Port, AssignWindowNode | None]:
+    """The steps before the aggregate: windows, the order of rows, the exchange."""
+    assigned = None
+    if emit is not None:
+        assert time is not None
+        windows = pa.schema([*port.schema.remove_metadata(), *WINDOW_COLUMNS])
+        assigned = AssignWindowNode(
+            windows, (port,), time.column, time.minus_us, emit.window, emit.lateness_ms
+        )
+        port = Port(assigned)
+    if ordered:
+        assert time is not None
+        port = Port(GateNode(port.schema, (port,), time.column, time.minus_us, refuses=False))
+    transforms = (("identity", 0),) * len(keys)
+    return Port(ExchangeNode(port.schema, port, keys, transforms)), assigned

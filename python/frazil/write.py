@@ -70,7 +70,7 @@ class MemorySink(Sink):
 class MemoryRows:
     """Rows of a memory sink, added by its committer."""
 
-    def __init__(self, schema: pa.Schema, key: tuple[str, ...] = ()) -> None:
+    def __init__(self, schema: pa.Schema, key: tuple[str, ...] | None = None) -> None:
         self.schema = schema
         self.key = key  # of rows that are changes, with their kind as the last column
         self.landed: dict[str, int] = {}  # the last slot whose rows are here, by incarnation
@@ -88,7 +88,7 @@ class MemoryRows:
     def table(self) -> pa.Table:
         """All rows committed so far."""
         rows = pa.Table.from_batches(self._batches, self.schema)
-        return current(rows, self.key) if self.key else rows
+        return rows if self.key is None else current(rows, self.key)
 
 
 class Writers:
@@ -167,6 +167,7 @@ class Writers:
             raise ConfigError(f"distribute_by={distribute_by!r}", '"none" or "partition"')
         if compression not in ("zstd", "snappy", "gzip", "lz4", "none"):
             raise ConfigError(f"compression={compression!r}", "zstd, snappy, gzip, lz4 or none")
+        _refuse_to_write(self._port, f"write_iceberg of {table}")
         schema = self._port.schema
         for field in schema:
             _require_iceberg(field.name, field.type, name or table)
@@ -308,10 +309,12 @@ class Writers:
         Sink(memory memory)
         """
         found = changes_of(self._port)
-        if found is not None and not found.key:
+        if found is not None and found.key is None:
             refuse_changes(self._port, "write_memory without the key", "keep the key's columns")
         stream = self if found is None else make_log(self)
-        rows = MemoryRows(stream._port.schema.remove_metadata(), () if found is None else found.key)
+        rows = MemoryRows(
+            stream._port.schema.remove_metadata(), None if found is None else found.key
+        )
         return MemorySink(
             stream._sink("memory", name, {}, {"rows": rows}, "exactly once within a process", "")
         )
@@ -325,11 +328,7 @@ class Writers:
         delivery: str,
         detail: str,
     ) -> SinkNode:
-        refuse_changes(
-            self._port,
-            f"write_{connector}" if connector != "file" else "write_files",
-            ".as_log() keeps every change as a row",
-        )
+        _refuse_to_write(self._port, "write_files")
         return SinkNode(
             self._port.schema,
             self._port,
@@ -340,6 +339,10 @@ class Writers:
             detail,
             name=name,
         )
+
+
+def _refuse_to_write(port: Port, what: str) -> None:
+    refuse_changes(port, what, ".as_log() keeps every change as a row of its own")
 
 
 def catalog_options(catalog: Catalog | None, options: Json, objects: dict[str, Any]) -> None:

@@ -133,6 +133,27 @@ def ordered(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("ordered", folder, *sinks)
 
 
+def changing_streams(rate: float | None) -> dict[str, fz.Stream]:
+    """Logs of totals that change, of some of them, and of windows before they close."""
+    rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
+    timed = rows.select("id", "country", "user", "amount", "at").event_time("at", out_of_order="1s")
+    spent = {"rows": fz.count(), "total": fz.col("amount").sum(), "last": fz.col("id").last()}
+    totals = timed.group_by("user").agg(spent)
+    windows = timed.group_by("country").window(fz.hopping("500ms", every="250ms"), early="100ms")
+    return {
+        "t.totals": totals.as_log(),
+        "t.range": totals.filter(fz.col("rows").is_between(3, 8)).as_log(),
+        "t.early": windows.agg(spent).as_log(),
+    }
+
+
+def changing(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A table for each of them."""
+    streams = changing_streams(rate)
+    sinks = [stream.write_iceberg(name, catalog=catalog) for name, stream in streams.items()]
+    return _pipeline("changing", folder, *sinks)
+
+
 def joined_streams(rate: float | None) -> dict[str, fz.Stream]:
     """Two streams side by side, of two readers: by time, by window, and as of a time."""
 
@@ -182,6 +203,7 @@ PIPELINES: Mapping[str, Build] = {
         to_files,
         windowed,
         ordered,
+        changing,
         joined,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

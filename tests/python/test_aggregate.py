@@ -348,6 +348,10 @@ def group(*keys: Any, **named: Any) -> fz.Grouped:
     return orders().group_by(*keys, **named)
 
 
+def changing() -> fz.Stream:
+    return group("user").agg(n=fz.count())
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -359,10 +363,11 @@ def group(*keys: Any, **named: Any) -> fz.Grouped:
         (lambda: group(*(["user"] * 65)), "there twice"),
         (lambda: group(window_end=col("n")).window(MINUTE), "windows add it"),
         (lambda: group("user").window("1m"), "write window(fz.tumbling"),
-        (lambda: group("user").window(MINUTE, emit="on_change"), "emit='on_close'"),
-        (lambda: group("user").window(MINUTE, early="10s"), "emit='on_close'"),
+        (lambda: group("user").window(MINUTE, emit="on_end"), 'one of "on_close", "on_change"'),
+        (lambda: group("user").window(MINUTE, emit="on_change", early="1s"), "say one of them"),
+        (lambda: group("user").window(fz.session(gap="1m"), early="1s"), "sessions grow together"),
         (lambda: group("user").window(MINUTE, lateness="long"), "lateness='long'"),
-        (lambda: group("user").agg(n=fz.count()), "without a window"),
+        (lambda: changing().write_files("x", format="parquet"), "without a window"),
         (lambda: by_user().agg(), "agg got 0 aggregates"),
         (lambda: by_user().agg(user=fz.count()), "column 'user' would be there twice"),
         (lambda: by_user().agg(window_end=fz.count()), "column 'window_end' would be there twice"),

@@ -12,7 +12,8 @@ namespace frazil {
 // The visible columns, then `_kind` (string, not null): "insert", "update_before", "update_after", "delete".
 Result<std::shared_ptr<arrow::Schema>> LogSchema(const arrow::Schema& input);
 
-// Makes rows of changes: each is a new row, whose kind is a column. A stream without changes has inserts only.
+// Makes rows of changes: each is a new row, whose kind is a column. A stream without changes has inserts
+// only.
 class AsLog : public Operator {
  public:
   AsLog(std::shared_ptr<arrow::Schema> output, arrow::MemoryPool* pool)

@@ -67,8 +67,8 @@ Result<std::unique_ptr<GroupAggregate>> GroupAggregate::Make(const nlohmann::jso
                                                              const OperatorContext& context) {
   FZ_ASSIGN(KeyColumns keys, KeyColumns::Make(spec, input));
   FZ_ASSIGN(Accumulators accumulators, Accumulators::OfRows(spec.at("aggregates"), input));
-  auto made = std::unique_ptr<GroupAggregate>(
-      new GroupAggregate(std::move(keys), std::move(accumulators), context));
+  auto made =
+      std::unique_ptr<GroupAggregate>(new GroupAggregate(std::move(keys), std::move(accumulators), context));
   if (made->accumulators_.needs_order()) {
     FZ_ASSIGN(made->time_, RowTime::Make(spec, input));
   }
@@ -151,10 +151,10 @@ Status GroupAggregate::find(const Batch& batch) {
   FZ_TRY(keys_.encode(batch, &encoded_));
   payloads_.assign(static_cast<size_t>(batch.rows()), nullptr);
   std::map<Timestamp, std::vector<int32_t>> rows;
-  const auto* ends = end_column_ < 0 ? nullptr
-                                     : static_cast<const arrow::TimestampArray&>(
-                                           *batch.columns->column(end_column_))
-                                           .raw_values();
+  const auto* ends =
+      end_column_ < 0
+          ? nullptr
+          : static_cast<const arrow::TimestampArray&>(*batch.columns->column(end_column_)).raw_values();
   for (int64_t i = 0; i < batch.rows(); ++i) {
     rows[ends == nullptr ? kNoWindow : ends[i]].push_back(static_cast<int32_t>(i));
   }
@@ -297,7 +297,8 @@ Status GroupAggregate::note_given(const Payloads& groups) {
 
 Result<Progress> GroupAggregate::advance(int, Timestamp to, Output& out) {
   const Timestamp from = std::exchange(watermark_, std::max(watermark_, to));
-  if (early_.has_value()) make_due(FloorDivide(watermark_, *early_) > FloorDivide(from, *early_));
+  if (early_.has_value())
+    make_due(from != kWatermarkMin && FloorDivide(watermark_, *early_) > FloorDivide(from, *early_));
   return emit_due(out);
 }
 

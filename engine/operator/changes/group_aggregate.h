@@ -24,22 +24,23 @@ namespace frazil {
 Result<std::shared_ptr<arrow::Schema>> GroupSchema(const nlohmann::json& spec, const arrow::Schema& input);
 
 // Aggregates all rows of a key as they come, and gives what that changes: a new key is an insert, a changed
-// result an update (both rows); results that stay the same are not given. Behind an exchange by its keys. What
-// it gives last for a key does not depend on the order or the batches in which rows come.
+// result an update (both rows); results that stay the same are not given. Behind an exchange by its keys.
+// What it gives last for a key does not depend on the order or the batches in which rows come.
 //
 // Without `early` each batch of input is given as one batch of changes. With it changes are given when the
 // watermark passes a multiple of `early`, and when it passes the end of a window.
 //
-// Keys may have the bounds of a window. A group is forgotten, without a word, when the watermark has passed the
-// end of its window by the lateness: the gate lets no row of it through then. Groups without a window are kept
-// for ever.
+// Keys may have the bounds of a window. A group is forgotten, without a word, when the watermark has passed
+// the end of its window by the lateness: the gate lets no row of it through then. Groups without a window are
+// kept for ever.
 //
-// As a checkpoint the state is rows of (hash, key, what, end, state, accumulators, accumulators as given): what
-// is 0 a group, 1 a window's end up to which groups are forgotten. The last ones only with `early`.
+// As a checkpoint the state is rows of (hash, key, what, end, state, accumulators, accumulators as given):
+// what is 0 a group, 1 a window's end up to which groups are forgotten. The last ones only with `early`.
 class GroupAggregate : public Operator {
  public:
-  // Reads {"keys","aggregates","time": {"column","minus_us"} | null,"window_end": column | null,"lateness_us",
-  // "early_us": n | null}. `time` is there if the order of rows matters: they have order marks then.
+  // Reads {"keys","aggregates","time": {"column","minus_us"} | null,"window_end": column |
+  // null,"lateness_us", "early_us": n | null}. `time` is there if the order of rows matters: they have order
+  // marks then.
   static Result<std::unique_ptr<GroupAggregate>> Make(const nlohmann::json& spec, const arrow::Schema& input,
                                                       const OperatorContext& context);
   ~GroupAggregate() override;
@@ -96,7 +97,8 @@ class GroupAggregate : public Operator {
   Status add(const Batch& batch);
   Payloads touched() const;
   Result<arrow::ArrayVector> finish(const Payloads& groups, const Payloads& accumulators);
-  // The changes of groups from the results they had (those that are given, in their order) to those they have.
+  // The changes of groups from the results they had (those that are given, in their order) to those they
+  // have.
   Result<Batch> changes(const Payloads& groups, const arrow::ArrayVector& before,
                         const arrow::ArrayVector& after);
   Status note_given(const Payloads& groups);
@@ -113,7 +115,7 @@ class GroupAggregate : public Operator {
   Accumulators accumulators_;
   std::optional<RowTime> time_;
   int end_column_ = -1;
-  int64_t lateness_ = 0;         // us
+  int64_t lateness_ = 0;          // us
   std::optional<int64_t> early_;  // us
   arrow::MemoryPool* const pool_;
   std::shared_ptr<arrow::Schema> output_, saved_schema_;

@@ -12,9 +12,9 @@
 
 namespace frazil {
 
-// The kinds of rows in a stream of changes stand in a hidden column, behind the visible ones. An update is two
-// rows next to each other in one batch: update_before, then update_after. A stream whose consumers go by its
-// key may have update_after alone.
+// The kinds of rows in a stream of changes stand in a hidden column, behind the visible ones. An update is
+// two rows next to each other in one batch: update_before, then update_after. A stream whose consumers go by
+// its key may have update_after alone.
 
 // The column: uint8, not null.
 std::shared_ptr<arrow::Field> KindField();
@@ -24,9 +24,9 @@ Result<std::shared_ptr<arrow::UInt8Array>> KindsOf(const Batch& batch);
 // The batch with other kinds.
 Result<Batch> WithKinds(const Batch& batch, const std::vector<uint8_t>& kinds, arrow::MemoryPool* pool);
 
-// The rows of a batch that the mask (without nulls) selects, with all columns and marks. In a stream of changes
-// an update of which only the row before is selected becomes a delete, and one of which only the row after is,
-// an insert; an update_after that stands alone and is not selected becomes a delete.
+// The rows of a batch that the mask (without nulls) selects, with all columns and marks. In a stream of
+// changes an update of which only the row before is selected becomes a delete, and one of which only the row
+// after is, an insert; an update_after that stands alone and is not selected becomes a delete.
 Result<Batch> KeepChanges(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
                           arrow::MemoryPool* pool);
 

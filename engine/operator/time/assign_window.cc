@@ -36,8 +36,7 @@ Result<std::unique_ptr<AssignWindow>> AssignWindow::Make(const nlohmann::json& s
     return Error(ErrorKind::kConfig, "reading the plan: assign_window of sessions");
   }
   FZ_ASSIGN(const RowTime time, RowTime::Make(spec, input));
-  auto made =
-      std::unique_ptr<AssignWindow>(new AssignWindow(window, time, AssignedSchema(input), context));
+  auto made = std::unique_ptr<AssignWindow>(new AssignWindow(window, time, AssignedSchema(input), context));
   made->lateness_ = spec.value("lateness_us", int64_t{0});
   return made;
 }

@@ -20,8 +20,8 @@ std::shared_ptr<arrow::Schema> AssignedSchema(const arrow::Schema& input);
 // Gives each row once for each window that it is in, with the bounds of the window; the event time of what it
 // gives is a microsecond before the end. Not for sessions. A row is refused for the windows that the
 // watermark of its own partition has left behind by the lateness; for the others it is in time, however late
-// it is. With a lateness what it gives may be behind the watermark: only for an operator that goes by the same
-// lateness. Keeps nothing between batches.
+// it is. With a lateness what it gives may be behind the watermark: only for an operator that goes by the
+// same lateness. Keeps nothing between batches.
 class AssignWindow : public Operator {
  public:
   // Reads {"time":{"column","minus_us"},"window","lateness_us"}.

@@ -1,0 +1,138 @@
+"""Which streams are changes, by which key, what refuses them and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import frazil as fz
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from frazil import col
+from frazil.changes import changes_of, current
+from frazil.errors import ColumnExists, ModeMismatch, PlanError
+
+ROWS = [
+    {"user": user, "n": n, "at": datetime(2026, 1, 1, 0, n, tzinfo=UTC)}
+    for n, user in enumerate("abacab")
+]
+
+
+def events() -> fz.Stream:
+    return fz.read_memory(ROWS, name="events").event_time("at", out_of_order="10s")
+
+
+def totals() -> fz.Stream:
+    return events().group_by("user").agg(n=fz.count(), most=col("n").max())
+
+
+def windows(**how: Any) -> fz.Stream:
+    return events().group_by("user").window(fz.tumbling("1m"), **how).agg(n=fz.count())
+
+
+def left_of(stream: fz.Stream, folder: Path) -> list[tuple[Any, ...]]:
+    sink = stream.write_memory()
+    fz.Pipeline("changes", sink, checkpoint=str(folder)).run(until="now", quiet=True)
+    return sorted(tuple(row.values()) for row in sink.table().to_pylist())
+
+
+def test_which_streams_are_changes() -> None:
+    assert changes_of(events()._port) is None
+    assert changes_of(windows()._port) is None
+    assert str(changes_of(totals()._port)) == "changes by user"
+    by_window = "changes by user, window_start, window_end"
+    assert str(changes_of(windows(early="10s")._port)) == by_window
+    assert str(changes_of(windows(emit="on_change")._port)) == by_window
+    kept = totals().filter(col("n") > 1).rename(user="who").with_columns(twice=col("n") * 2)
+    assert repr(kept).startswith("Stream(changes by who) <- events")
+    assert str(changes_of(totals().select("n")._port)) == "changes"
+    assert changes_of(totals().as_log()._port) is None
+    assert changes_of(windows(emit="on_change").late._port) is None
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda s: s.group_by("n").agg(k=fz.count()),
+        lambda s: s.group_by("user").window(fz.tumbling("1m")),
+        lambda s: s.deduplicate("user", within="1m"),
+        lambda s: s.map_batches(lambda batch: batch, schema=s.schema),
+        lambda s: s.write_iceberg("sales.totals"),
+        lambda s: s.write_files("totals", format="parquet"),
+        lambda s: s.union(
+            fz.read_memory([{"user": "a", "n": 1, "most": 1}]).select(*s.schema.names)
+        ),
+        lambda s: s.select("n").write_memory(),
+        lambda s: s.join_lookup(fz.lookup_parquet("gone.parquet"), on="user", duplicates="all"),
+    ],
+)
+def test_what_refuses_them_says_why(
+    take: Callable[[fz.Stream], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table({"user": ["a"], "city": ["Rome"]}), "gone.parquet")
+    why = r"group_by\(user\).agg without a window \(test_changes.py:\d+\)"
+    with pytest.raises((ModeMismatch, fz.errors.SchemaMismatch), match=why):
+        take(totals().with_columns(n=col("n") + 0))
+
+
+def test_a_log_is_of_changes() -> None:
+    with pytest.raises(PlanError, match="no changes"):
+        events().as_log()
+    with pytest.raises(ColumnExists, match="_kind"):
+        totals().with_columns(_kind=col("n")).as_log()
+
+
+def test_explain_says_how_far_they_are_exact() -> None:
+    def explained(stream: fz.Stream) -> str:
+        return fz.Pipeline("p", stream.write_memory()).explain()
+
+    assert explained(windows()).splitlines()[0].split()[2] == "exact,"
+    assert explained(totals()).splitlines()[0].split()[2] == "settled,"
+    assert explained(totals().as_log()).splitlines()[0].split()[2] == "consistent,"
+    assert "group_aggregate by user" in explained(totals())
+    assert "group_aggregate tumbling 1m, early 10s by user" in explained(windows(early="10s"))
+
+
+def test_what_follows_keeps_kinds_right(tmp_path: Path) -> None:
+    path = tmp_path / "users.parquet"
+    pq.write_table(pa.table({"id": ["a", "c"], "city": ["Rome", "Oslo"]}), path)
+    users = fz.lookup_parquet(str(path))
+
+    @fz.udf
+    def doubled(n: int) -> int:
+        return 2 * n
+
+    made = totals().with_columns(twice=doubled(col("n"))).filter(col("twice") > 2)
+    assert left_of(made, tmp_path / "1") == [("a", 3, 4, 6), ("b", 2, 5, 4)]
+    assert left_of(totals().join_lookup(users, on={"user": "id"}), tmp_path / "2") == [
+        ("a", 3, 4, "Rome"),
+        ("c", 1, 3, "Oslo"),
+    ]
+    assert left_of(totals().join_lookup(users, on={"user": "id"}, how="anti"), tmp_path / "3") == [
+        ("b", 2, 5)
+    ]
+    one, others = totals().filter(col("user") == "a"), totals().filter(col("user") != "a")
+    assert left_of(one.union(others), tmp_path / "4") == [("a", 3, 4), ("b", 2, 5), ("c", 1, 3)]
+
+
+def test_a_look_shows_changes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert totals().head(2).column_names == ["user", "n", "most", "_kind"]
+    totals().show(1)
+    assert "insert" in capsys.readouterr().out
+
+
+def test_half_of_a_key_that_changes() -> None:
+    """A lookup finds a partner for one of the two rows of an update only."""
+    log = pa.table(
+        {
+            "user": ["a", "a", "a", "b"],
+            "n": [1, 1, 2, 1],
+            "_kind": ["insert", "update_before", "update_after", "insert"],
+        }
+    )
+    assert current(log, ["user"]).to_pylist() == [{"user": "a", "n": 2}, {"user": "b", "n": 1}]
+    assert current(log.slice(0, 0), ["user"]).num_rows == 0
