@@ -23,7 +23,7 @@ class Collect : public Output {
 };
 
 const arrow::FieldVector kFields = {arrow::field("keep", arrow::boolean()), arrow::field("n", arrow::int64()),
-                                    arrow::field("__fz_kind", arrow::uint8(), false)};
+                                    arrow::field("__fz_tag", arrow::uint8(), false)};
 
 Batch Rows(const std::vector<int>& keep) {  // 1, 0, or -1 for null
   arrow::BooleanBuilder mask;
@@ -51,7 +51,7 @@ std::vector<Batch> Filtered(const Batch& batch) {
 std::string Numbers(const Batch& batch) {
   std::string text;
   for (int64_t i = 0; i < batch.rows(); ++i) {
-    const auto kind = batch.columns->GetColumnByName("__fz_kind")->GetScalar(i).ValueOrDie()->ToString();
+    const auto kind = batch.columns->GetColumnByName("__fz_tag")->GetScalar(i).ValueOrDie()->ToString();
     const auto n = batch.columns->GetColumnByName("n")->GetScalar(i).ValueOrDie()->ToString();
     EXPECT_EQ(kind, n);
     text += n + " ";
@@ -100,7 +100,7 @@ TEST(Project, ComputesAndPassesHiddenColumnsThrough) {
       json::parse(R"([["twice", {"fn": "add", "args": [{"col": "n"}, {"col": "n"}]}], ["m", {"col": "n"}]])");
   const Projection projection = BindProjection(columns, input).ValueOrDie();
   EXPECT_EQ(projection.output.visible, 2);
-  EXPECT_EQ(projection.output.schema->field_names(), (std::vector<std::string>{"twice", "m", "__fz_kind"}));
+  EXPECT_EQ(projection.output.schema->field_names(), (std::vector<std::string>{"twice", "m", "__fz_tag"}));
   Project project(projection, arrow::default_memory_pool());
   Collect out;
   const Batch batch = Rows({1, 1, 1});
@@ -116,7 +116,7 @@ TEST(Project, ComputesAndPassesHiddenColumnsThrough) {
 TEST(Project, RefusesTwoColumnsOfOneNameAndHiddenOnes) {
   const EdgeSchema input{arrow::schema(kFields), 2};
   const json twice = json::parse(R"([["x", {"col": "n"}], ["x", {"col": "n"}]])");
-  const json hidden = json::parse(R"([["x", {"col": "__fz_kind"}]])");
+  const json hidden = json::parse(R"([["x", {"col": "__fz_tag"}]])");
   EXPECT_EQ(NameOf(BindProjection(twice, input).status()), "ColumnExists");
   EXPECT_EQ(NameOf(BindProjection(hidden, input).status()), "ColumnNotFound");
 }

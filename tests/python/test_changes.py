@@ -115,7 +115,8 @@ def test_what_follows_keeps_kinds_right(tmp_path: Path) -> None:
     assert left_of(totals().join_lookup(users, on={"user": "id"}, how="anti"), tmp_path / "3") == [
         ("b", 2, 5)
     ]
-    one, others = totals().filter(col("user") == "a"), totals().filter(col("user") != "a")
+    every = totals()
+    one, others = every.filter(col("user") == "a"), every.filter(col("user") != "a")
     assert left_of(one.union(others), tmp_path / "4") == [("a", 3, 4), ("b", 2, 5), ("c", 1, 3)]
 
 

@@ -19,6 +19,7 @@ PATHS: dict[str, str] = {"deploy/docker/Dockerfile": "a folder inside the image"
 # Files of tests that sleep: reason.
 SLEEPS: dict[str, str] = {
     "tests/crash/scene.py": "polls another process's state, which tells nobody; with a deadline",
+    "tests/crash/test_changes.py": "a random moment to kill at",
     "tests/crash/test_joins.py": "a random moment to kill at",
     "tests/crash/test_nexmark.py": "a random moment to kill at",
     "tests/crash/test_ordered.py": "a random moment to kill at",

@@ -36,7 +36,7 @@ std::shared_ptr<arrow::Array> Ints(const std::vector<int64_t>& values) {
 const arrow::FieldVector kTable = {arrow::field("id", arrow::int64()),
                                    arrow::field("n", arrow::int64(), false)};
 const arrow::FieldVector kInput = {arrow::field("key", arrow::int64()), arrow::field("x", arrow::int64()),
-                                   arrow::field("__fz_kind", arrow::int64())};
+                                   arrow::field("__fz_tag", arrow::int64())};
 
 std::shared_ptr<const Dimension> Table(const std::vector<int64_t>& keys, const std::vector<int64_t>& n) {
   const auto batch = arrow::RecordBatch::Make(arrow::schema(kTable), static_cast<int64_t>(keys.size()),
@@ -82,7 +82,7 @@ std::string Text(const std::vector<Batch>& batches) {
     for (int64_t i = 0; i < batch.rows(); ++i) {
       const int64_t x = At(batch.columns->GetColumnByName("x"), i);
       EXPECT_EQ(At(MarkOf(batch, kPositionMark), i), x);
-      EXPECT_EQ(At(batch.columns->GetColumnByName("__fz_kind"), i), x);
+      EXPECT_EQ(At(batch.columns->GetColumnByName("__fz_tag"), i), x);
       text += std::to_string(x);
       if (n != nullptr) text.append(":").append(std::to_string(At(n, i)));
       text += " ";
@@ -116,7 +116,7 @@ TEST(Lookup, SchemaHasTheTablesColumnsBeforeHiddenOnes) {
     Collect out;
     ASSERT_TRUE(join->process(Rows({1}), out).ok());
     const auto& schema = *out.batches.at(0).columns->schema();
-    EXPECT_EQ(schema.field_names(), (std::vector<std::string>{"key", "x", "n_b", "__fz_kind"}));
+    EXPECT_EQ(schema.field_names(), (std::vector<std::string>{"key", "x", "n_b", "__fz_tag"}));
     EXPECT_EQ(schema.field(2)->nullable(), how == std::string("left"));
   }
 }
