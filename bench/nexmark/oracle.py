@@ -48,7 +48,8 @@ class Oracle:
         (count,) = self._one("SELECT count(*) FROM expected")
         if found:
             listed = ", ".join(f"'{file}'" for file in found)
-            self._found(f"read_parquet([{listed}])", types)
+            source = f"read_parquet([{listed}])"
+            self._found(_left(source) if query.changes else source, types)
         else:
             self._database.execute("CREATE OR REPLACE TEMP TABLE found AS FROM expected LIMIT 0")
         return count, self._difference()
@@ -80,6 +81,13 @@ class Oracle:
 
     def _one(self, sql: str) -> tuple[int, ...]:
         return self._database.execute(sql).fetchall()[0]
+
+
+def _left(log: str) -> str:
+    """Rows that came and did not go again, of a log of changes."""
+    came = "sum(CASE WHEN _kind IN ('insert', 'update_after') THEN 1 ELSE -1 END)"
+    rows = f"SELECT * EXCLUDE (_kind), {came} AS rows_left FROM {log} GROUP BY ALL"
+    return f"(SELECT * EXCLUDE (rows_left) FROM ({rows}) WHERE rows_left > 0)"
 
 
 def _in_utc(name: str, zoned: bool) -> str:

@@ -73,6 +73,8 @@ class Query:
         Its rows, over views of that name in which times are in UTC, in DuckDB's SQL.
     partition_by
         Columns by which its table is partitioned.
+    changes
+        Whether its table is a log of changes: the rows that are left have to be those of `sql`.
     """
 
     title: str
@@ -80,3 +82,4 @@ class Query:
     build: Callable[[Events], fz.Stream]
     sql: str
     partition_by: Sequence[str] = ()
+    changes: bool = False

@@ -30,7 +30,8 @@ def test_as_duckdb(
     rows, difference = oracles[workers].compare(QUERIES[name], table_files(name, tmp_path))
     assert not difference
     assert rows > 0
-    assert report.sinks[f"nexmark.{name}"].rows == rows
+    given = report.sinks[f"nexmark.{name}"].rows
+    assert given >= rows if QUERIES[name].changes else given == rows
 
 
 def test_the_oracle_notices(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bench.nexmark.query import Query
 
-_NUMBERS = [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22]
+_NUMBERS = range(23)
 
 QUERIES: dict[str, Query] = {
     f"q{number}": import_module(f"{__name__}.q{number}").QUERY for number in _NUMBERS
