@@ -16,6 +16,7 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"udf", NodeKind::kUdf},
       {"map_batches", NodeKind::kMapBatches},
       {"union", NodeKind::kUnion},
+      {"concat", NodeKind::kUnion},  // who is read first is said by the sources
       {"exchange", NodeKind::kExchange},
       {"sink", NodeKind::kSink},
       {"event_time", NodeKind::kEventTime},

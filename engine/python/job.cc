@@ -91,12 +91,12 @@ class PyJob {
     job_.reset();
   }
 
-  std::string discover(bool bounded, const std::string& known) {
+  std::string discover(bool bounded, const std::string& known, const std::vector<std::string>& sources) {
     Job& job = live();
     const auto names = nlohmann::json::parse(known);
     auto found = [&] {
       nb::gil_scoped_release release;
-      return job.discover(bounded, names);
+      return job.discover(bounded, names, {sources.begin(), sources.end()});
     }();
     return Dump(ValueOrThrow(std::move(found)));
   }
@@ -105,6 +105,9 @@ class PyJob {
     ThrowIfError(live().assign(nlohmann::json::parse(partitions)));
   }
   void start() { ThrowIfError(live().start()); }
+  void end_sources(const std::vector<std::string>& sources) {
+    live().end_sources({sources.begin(), sources.end()});
+  }
   void expect(const std::string& partitions) {
     ThrowIfError(live().expect(nlohmann::json::parse(partitions)));
   }
@@ -193,6 +196,7 @@ void init_job(nb::module_& m) {
            nb::arg("lookups") = std::vector<std::string>{})
       .def("load", &PyJob::load)
       .def("take_state", &PyJob::take_state)
+      .def("end_sources", &PyJob::end_sources)
       .def("rest", &PyJob::rest, nb::arg("now_us"), nb::arg("others_us").none())
       .def("committed", &PyJob::committed)
       .def("wait", &PyJob::wait)

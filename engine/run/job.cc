@@ -21,6 +21,8 @@ constexpr std::chrono::milliseconds kIdleLook{20};
 constexpr int kRestSteps = 64;
 // A simulated job has no clock: this many steps are a second.
 constexpr double kSimulatedStepsPerSecond = 1000;
+// Workers of a simulated job are told of each other's times each time after this many of them.
+constexpr int64_t kTellSteps = 50;
 
 // Frontiers in metrics, of one event_time node; more partitions than these are only counted.
 constexpr size_t kFrontiersShown = 1000;
@@ -37,6 +39,10 @@ void NoteTime(const StageNode& node, nlohmann::json* entry) {
   if (node.op() != nullptr && node.op()->stateful()) add("state_bytes", node.op()->state_bytes());
   const auto* time = dynamic_cast<const EventTime*>(node.op());
   if (time == nullptr) return;
+  if (time->ended() || time->waits()) {
+    (*entry)[time->ended() ? "ended" : "waits"] = true;
+    return;
+  }
   for (const auto& [partition, frontier] : time->all_frontiers()) {
     (*entry)["frontiers"][partition] = frontier;
   }
@@ -125,6 +131,9 @@ Status Job::open() {
     workers_.push_back(std::move(worker));
   }
   wire();
+  std::vector<Worker*> workers;
+  for (const auto& worker : workers_) workers.push_back(worker.get());
+  teller_ = std::make_unique<TimeTeller>(plan_, std::move(workers));
   return Status::OK();
 }
 
@@ -165,16 +174,20 @@ Channel* Job::make_channel(int edge, int from, int to) {
   return channels_.back().get();
 }
 
-Result<nlohmann::json> Job::discover(bool bounded, const nlohmann::json& known) {
+Result<nlohmann::json> Job::discover(bool bounded, const nlohmann::json& known,
+                                     const std::set<std::string>& sources) {
   nlohmann::json found = nlohmann::json::object();
   for (const auto& [source, enumerator] : enumerators_) {
+    if (!sources.contains(source)) continue;
+    const bool ends =
+        bounded || plan_.nodes[static_cast<size_t>(number_of(source))].spec.value("history", false);
     std::vector<PartitionPosition> positions;
     const auto restored = known.value(source, nlohmann::json::object());
     for (const auto& [name, position] : restored.items()) {
       positions.push_back({name, position.get<std::string>()});
     }
     FZ_TRY(enumerator->known(positions));
-    FZ_ASSIGN(const std::vector<Partition> partitions, enumerator->discover(bounded));
+    FZ_ASSIGN(const std::vector<Partition> partitions, enumerator->discover(ends));
     nlohmann::json list = nlohmann::json::array();
     for (const Partition& each : partitions) {
       list.push_back({{"name", each.name}, {"start", each.start}, {"end", each.end}});
@@ -294,6 +307,7 @@ Status Job::start() {
   }
   loaded_.clear();
   if (options_.simulated) return Status::OK();
+  teller_->start();
   for (const auto& worker : workers_) {
     threads_.emplace_back([this, each = worker.get()] { run(each); });
   }
@@ -337,6 +351,7 @@ void Job::note_ended() {
 void Job::simulate(int64_t steps) {
   int resting = 0;
   for (; steps > 0 && resting < kRestSteps; --steps) {
+    if (steps % kTellSteps == 0) teller_->tell();
     {
       std::lock_guard lock(mutex_);
       if (!events_.empty()) return;
@@ -475,6 +490,13 @@ void Job::committed(const nlohmann::json& positions) {
   for (const auto& worker : workers_) worker->tell(control);
 }
 
+void Job::end_sources(const std::set<std::string>& sources) {
+  Control control;
+  control.kind = Control::Kind::kEnded;
+  control.ended = sources;
+  for (const auto& worker : workers_) worker->tell(control);
+}
+
 void Job::rest(int64_t now_us, std::optional<Timestamp> others_us) {
   Control control;
   control.kind = Control::Kind::kRest;
@@ -514,6 +536,7 @@ nlohmann::json Job::metrics() const {
         entry["rows_out"] = entry["rows_out"].get<int64_t>() + node->rows_out();
         NoteTime(*node, &entry);
         if (node->source() == nullptr) continue;
+        entry["at_end"] = entry.value("at_end", true) && node->source()->ended();
         const RowCounts counts = node->source()->counts();
         if (const std::string condition = node->source()->condition(); !condition.empty()) {
           entry["condition"] = condition;
@@ -560,6 +583,7 @@ void Job::stop() {
     if (thread.joinable()) thread.join();
   }
   threads_.clear();
+  if (teller_ != nullptr) teller_->stop();
   if (io_ != nullptr) {
     (void)io_->Shutdown(/*wait=*/true);
     io_ = nullptr;

@@ -18,6 +18,7 @@
 #include "plan/plan.h"
 #include "plan/stages.h"
 #include "run/channel.h"
+#include "run/time_teller.h"
 #include "run/worker.h"
 
 namespace frazil {
@@ -43,10 +44,11 @@ class Job {
                                            FunctionTable functions);
   ~Job();
 
-  // The partitions of every source now, by source id: {"source": [{"name","start","end"}]}. `known` are those
-  // that the checkpoint has, {"source": {"name": position}}: others are new since then and start at their
-  // first row.
-  Result<nlohmann::json> discover(bool bounded, const nlohmann::json& known);
+  // The partitions of these sources now, by source id: {"source": [{"name","start","end"}]}; one that the
+  // plan calls "history" has ends always. `known` are those that the checkpoint has, {"source": {"name":
+  // position}}: others are new since then and start at their first row.
+  Result<nlohmann::json> discover(bool bounded, const nlohmann::json& known,
+                                  const std::set<std::string>& sources);
 
   // Gives an operator state that an earlier job wrote, each worker the keys it has: files in the order they
   // were written. Before start(). An error names what is wrong with the file.
@@ -84,6 +86,10 @@ class Job {
   };
   std::vector<StateFile> take_state();
 
+  // These sources have been read to their end, for ever: their event time is over, and sources that wait for
+  // all of theirs ("after" in the plan) are read now, if they have been assigned.
+  void end_sources(const std::set<std::string>& sources);
+
   // Tells sources what every table has: {"source": [{"name","position"}]}.
   void committed(const nlohmann::json& positions);
 
@@ -108,7 +114,8 @@ class Job {
   // where a node has any: "watermark" (us), "late", "state_bytes"; of an event_time node also "frontiers" by
   // partition (us, null without a row), how many "partitions", "least" and "most", who it is "held_by", which
   // partitions are "resting", the watermark without them, "moving", and of the one that has come furthest,
-  // "furthest" (us; null if it is not known, or none moves).
+  // "furthest" (us; null if it is not known, or none moves). One whose source is over has only "ended", one
+  // that waits for others "waits". A source that has come to its end is "at_end".
   nlohmann::json metrics() const;
 
   // Stops and joins the workers; uncommitted work is dropped. Idempotent.
@@ -156,6 +163,7 @@ class Job {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::thread> threads_;
+  std::unique_ptr<TimeTeller> teller_;
   std::mt19937_64 random_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;

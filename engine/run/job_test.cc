@@ -54,7 +54,7 @@ std::string Shuffled() {
 std::unique_ptr<Job> Started(const JobOptions& options, BatchFunction function) {
   auto job = Job::Make(Shuffled(), options, {{"test:function", std::move(function)}}).ValueOrDie();
   json assigned = json::array();
-  const json found = job->discover(true, json::object()).ValueOrDie();
+  const json found = job->discover(true, json::object(), {"s"}).ValueOrDie();
   for (const json& each : found.at("s")) {
     assigned.push_back({{"ordinal", assigned.size()},
                         {"name", each.at("name")},

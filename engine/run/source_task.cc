@@ -44,7 +44,10 @@ Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow
   task->id_ = node.id;
   task->name_ = node.name;
   task->pool_ = pool;
-  task->bounded_ = bounded;
+  task->bounded_ = bounded || node.spec.value("history", false);
+  for (const auto& each : node.spec.value("after", nlohmann::json::array())) {
+    task->after_.insert(each.get<std::string>());
+  }
   task->waker_ = std::move(waker);
   FZ_ASSIGN(task->schema_, ParseSchema(node.spec.at("schema").get<std::string>()));
   FZ_ASSIGN(task->on_bad_row_, ParseOnBadRow(node));
@@ -59,19 +62,29 @@ Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow
 Status SourceTask::assign(const std::vector<Assignment>& partitions) {
   if (partitions.empty()) return Status::OK();
   assigned_ = true;
+  ended_ = false;
   return source_->assign(partitions, waker_);
 }
 
 Result<SourceTask::Step> SourceTask::poll(const Budget& budget) {
-  if (!assigned_) return Step{bounded_ ? Poll::Kind::kEnd : Poll::Kind::kIdle, {}, {}};
+  if (!after_.empty()) return Step{Poll::Kind::kIdle, {}, {}};
+  if (!assigned_) {
+    ended_ = bounded_;
+    return Step{bounded_ ? Poll::Kind::kEnd : Poll::Kind::kIdle, {}, {}};
+  }
   auto polled = source_->poll(budget);
   if (!polled.ok()) return Prefixed(polled.status(), "reading " + name_);
   if (polled->kind != Poll::Kind::kRows) {
+    ended_ = polled->kind == Poll::Kind::kEnd;
     std::lock_guard lock(condition_mutex_);
     condition_ = source_->condition();
     return Step{polled->kind, {}, {}};
   }
   return decode(std::move(*polled));
+}
+
+void SourceTask::release(const std::set<std::string>& ended) {
+  std::erase_if(after_, [&ended](const std::string& source) { return ended.contains(source); });
 }
 
 std::string SourceTask::condition() const {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,11 @@ class SourceTask {
   // Takes back rows that were given as good, by the source's policy for bad rows: an error, or the batch for
   // its `rejected` stream (no rows if they are dropped).
   Result<Batch> reject(const std::vector<RejectedRow>& rows);
+  // Whoever the plan says is to be read first has been: until then poll() gives nothing.
+  void release(const std::set<std::string>& ended);
+  bool waits() const { return !after_.empty(); }
+  // True if there was no row left at the last poll(), nor will be in this run; any thread.
+  bool ended() const { return ended_; }
   bool behind(int32_t ordinal) const { return source_->behind(ordinal); }
   Status committed(const std::vector<PartitionPosition>& positions) { return source_->committed(positions); }
 
@@ -68,6 +74,8 @@ class SourceTask {
   arrow::MemoryPool* pool_ = nullptr;
   std::function<void()> waker_;
   bool bounded_ = false;
+  std::set<std::string> after_;  // sources that are to be read to their end first
+  std::atomic<bool> ended_{false};
   bool positions_ = false;
   bool assigned_ = false;
   mutable std::mutex condition_mutex_;

@@ -294,6 +294,24 @@ Result<bool> Stage::rest(int64_t now, Timestamp others) {
   return raised;
 }
 
+Status Stage::end_sources(const std::set<std::string>& ended) {
+  for (StageNode* source : sources_) source->source()->release(ended);
+  for (const Timed& timed : times_) {
+    if (ended.contains(timed.source->plan().id)) timed.time->end();
+    if (!timed.source->source()->waits()) timed.time->release();
+  }
+  return forward_times();
+}
+
+Status Stage::raise_floors(const std::map<std::string, Timestamp>& floors) {
+  bool raised = false;
+  for (const Timed& timed : times_) {
+    const auto told = floors.find(timed.node->plan().id);
+    if (told != floors.end()) raised |= timed.time->raise_floor(told->second);
+  }
+  return raised ? forward_times() : Status::OK();
+}
+
 Status Stage::forward_times() {
   for (const Timed& timed : times_) FZ_TRY(timed.node->forward());
   return Status::OK();

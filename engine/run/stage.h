@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -68,6 +69,11 @@ class Stage {
   std::vector<Timed> times(const std::string& source) const;
   // Tells consumers what those promise now.
   Status forward_times();
+  const std::vector<Timed>& times() const { return times_; }
+  // These sources have been read to their end for ever; those that waited for them are read now.
+  Status end_sources(const std::set<std::string>& ended);
+  // How far those have come that event_time nodes wait for, by node.
+  Status raise_floors(const std::map<std::string, Timestamp>& floors);
   // Has those look which partitions rest (EventTime::rest); true if that has brought time forward.
   Result<bool> rest(int64_t now, Timestamp others);
 

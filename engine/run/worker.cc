@@ -35,6 +35,11 @@ Status Worker::open(const Plan& plan, const StagePlan& cut, WorkerContext contex
 void Worker::tell(Control control) {
   {
     std::lock_guard lock(controls_mutex_);
+    // What is told of time says all there is to say: only the newest counts.
+    if (control.kind == Control::Kind::kTimes && !controls_.empty() &&
+        controls_.back().kind == Control::Kind::kTimes) {
+      controls_.pop_back();
+    }
     controls_.push_back(std::move(control));
   }
   waker_.wake();
@@ -142,6 +147,13 @@ Status Worker::handle(Control control) {
         FZ_ASSIGN(const bool raised, stage->rest(control.now, control.others));
         if (raised) polled_.fetch_add(1);  // windows may have closed: there is something to checkpoint
       }
+      break;
+    case Control::Kind::kEnded:
+      for (const auto& stage : stages_) FZ_TRY(stage->end_sources(control.ended));
+      polled_.fetch_add(1);  // windows may have closed
+      break;
+    case Control::Kind::kTimes:
+      for (const auto& stage : stages_) FZ_TRY(stage->raise_floors(control.floors));
       break;
     case Control::Kind::kCommitted:
       for (const auto& [source, positions] : control.positions) {

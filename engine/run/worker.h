@@ -20,7 +20,7 @@ namespace frazil {
 
 // What the control thread tells a worker.
 struct Control {
-  enum class Kind { kBarrier, kExpect, kAssign, kCommitted, kRest };
+  enum class Kind { kBarrier, kExpect, kAssign, kCommitted, kRest, kEnded, kTimes };
   Kind kind = Kind::kBarrier;
   Epoch epoch = 0;
   std::set<std::string> full;      // kBarrier: operators that write all of their state
@@ -31,7 +31,9 @@ struct Control {
   std::map<std::string, std::vector<Assignment>> partitions;  // kExpect, kAssign, by source id
   std::map<std::string, std::vector<PartitionPosition>> positions;  // kCommitted, by source id
   int64_t now = 0;                                                  // kRest: a steady clock, us
-  Timestamp others = kWatermarkMin;  // kRest: the promise of the partitions that do not rest
+  Timestamp others = kWatermarkMin;         // kRest: the promise of the partitions that do not rest
+  std::set<std::string> ended;              // kEnded: sources read to their end for ever
+  std::map<std::string, Timestamp> floors;  // kTimes: by event_time node that waits
 };
 
 // One thread's share of the job: a replica of every stage. step() does one bounded piece of work and never

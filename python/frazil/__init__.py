@@ -4,6 +4,7 @@ import atexit as _atexit
 
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
 from frazil import _engine
+from frazil.concat import concat
 from frazil.errors import (
     AuthError,
     CheckpointError,
@@ -135,6 +136,7 @@ __all__ = [
     "batch_udf",
     "coalesce",
     "col",
+    "concat",
     "concat_str",
     "count",
     "cumulating",

@@ -10,6 +10,7 @@ from frazil.duration import MILLISECONDS, Duration, duration_ms, duration_text
 from frazil.errors import PlanError, TypeMismatch, WatermarkMissing
 from frazil.expr import Column
 from frazil.node import (
+    ConcatNode,
     EventTimeNode,
     ExchangeNode,
     FilterNode,
@@ -175,6 +176,7 @@ def _made_by(port: Port, origin: str) -> EventTime | NoEventTime:
 
 
 def _of_union(node: UnionNode, origin: str) -> EventTime | NoEventTime:
+    word = _put_together(node)
     found = [event_time_of(port, origin) for port in node.streams]
     times = [time for time in found if isinstance(time, EventTime)]
     if not times:
@@ -182,17 +184,21 @@ def _of_union(node: UnionNode, origin: str) -> EventTime | NoEventTime:
     if len(times) < len(found):
         number = next(n for n, time in enumerate(found, 1) if isinstance(time, NoEventTime))
         return NoEventTime(
-            f"stream {number} of the union ({node.line}) has none",
-            f"call it on each stream before union: .event_time({times[0].column!r}, ...)",
+            f"stream {number} of the {word} ({node.line}) has none",
+            f"call it on each stream before {word}: .event_time({times[0].column!r}, ...)",
         )
     if len({(time.column, time.minus_us) for time in times}) > 1:
         columns = " and ".join(dict.fromkeys(map(str, times)))
         return NoEventTime(
-            f"the streams of the union ({node.line}) have different ones: {columns}",
-            "give it the same column in each: rename, then union",
+            f"the streams of the {word} ({node.line}) have different ones: {columns}",
+            f"give it the same column in each: rename, then {word}",
         )
     details = dict.fromkeys(time.detail for time in times)
     return EventTime(times[0].column, times[0].minus_us, " or ".join(details))
+
+
+def _put_together(node: UnionNode) -> str:
+    return "concat" if isinstance(node, ConcatNode) else "union"
 
 
 def _through(node: ProjectNode, time: EventTime) -> EventTime | NoEventTime:
@@ -243,9 +249,9 @@ def _source_of(port: Port, origin: str) -> tuple[SourceNode, bool]:
                 port = node.input
             case UnionNode():
                 raise PlanError(
-                    f"event_time on a union ({node.line}) of {origin}",
+                    f"event_time on a {_put_together(node)} ({node.line}) of {origin}",
                     "watermarks belong to partitions of one source: call it on each stream before "
-                    "union",
+                    + _put_together(node),
                 )
             case EventTimeNode():
                 raise PlanError(

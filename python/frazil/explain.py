@@ -9,6 +9,7 @@ from frazil.changes import AsLogNode
 from frazil.duration import duration_text
 from frazil.expr import Column
 from frazil.node import (
+    ConcatNode,
     EventTimeNode,
     ExchangeNode,
     FilterNode,
@@ -70,6 +71,13 @@ class _Tree:
         self.seen: set[int] = set()
         # Columns each source reads.
         self.read = {id(node): len(plan.columns[name]) for name, node in plan.nodes.items()}
+        # Sources that each is read after; see `concat`.
+        ids = {made["id"]: made for made in plan.json["nodes"]}
+        self.after = {
+            id(node): [ids[each]["name"] for each in ids[name].get("after", ())]
+            for name, node in plan.nodes.items()
+            if isinstance(node, SourceNode)
+        }
         self.late_written = {
             id(port.node)
             for node in plan.nodes.values()
@@ -107,7 +115,9 @@ class _Tree:
             lines.append(_row(f"{pad}<- decode {node.format['kind']}", fields))
             pad += "  "
             fields = ""
-        detail = ", ".join(part for part in (fields, node.detail) if part)
+        first = self.after.get(id(node), [])
+        waits = f"after {', '.join(first)}" if first else ""
+        detail = ", ".join(part for part in (fields, node.detail, waits) if part)
         name = (node.name or "").removeprefix(f"{node.connector}:")
         return [*lines, _row(f"{pad}<- read_{_reader(node)} {name}", detail)]
 
@@ -169,6 +179,8 @@ def _step(node: Node) -> tuple[str, str]:
             return f"exchange by {', '.join(keys)}", "rows of equal keys to one worker"
         case LookupNode():
             return f"join_lookup {node.dimension.name} {_on_text(node)}", _lookup_detail(node)
+        case ConcatNode():
+            return "concat", "the first to its end, then the second"
         case UnionNode():
             return "union", f"{len(node.streams)} streams"
         case EventTimeNode():

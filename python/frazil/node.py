@@ -214,6 +214,11 @@ class UnionNode(Node):
 
 
 @dataclass(frozen=True, eq=False)
+class ConcatNode(UnionNode):
+    """The rows of its first input, then those of its second."""
+
+
+@dataclass(frozen=True, eq=False)
 class Step(Node):
     """A step that says of itself all that a plan, `explain` and a checkpoint ask.
 

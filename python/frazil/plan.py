@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+from frazil.concat import orders
 from frazil.errors import PlanError
 from frazil.expr import Column
 from frazil.node import (
+    ConcatNode,
     Dimension,
     EventTimeNode,
     ExchangeNode,
@@ -105,6 +107,7 @@ class _Compiler:
         self.functions: dict[str, Function] = {}
         self.dimensions: dict[str, LookupNode] = {}  # the first step that names a table
         self.compared: set[str] = set()  # sources whose rows need the broker's time
+        self.after: dict[str, set[str]] = {}  # who is read when others have been; see `concat`
         self.json_nodes: list[Json] = []
 
     def compile(self, pipeline: str) -> Plan:
@@ -113,6 +116,7 @@ class _Compiler:
         for node_id, node in reversed(self.nodes.items()):
             self.need_inputs(node_id, node)
         self.compared = compared_with_broker(self.nodes)
+        self.after = orders(self.nodes, self.ids)
         for node_id, node in self.nodes.items():
             self.emit(node_id, node)
         return Plan(
@@ -317,6 +321,10 @@ class _Compiler:
 
     def emit(self, node_id: str, node: Node) -> None:
         made: Json = {"id": node_id, "kind": _kind(node)}
+        if node_id in self.after:
+            made["after"] = sorted(self.after[node_id])
+        if isinstance(node, SourceNode) and any(node_id in each for each in self.after.values()):
+            made["history"] = True
         if node.name is not None:
             made["name"] = node.name
         if len(node.inputs) == 1:
@@ -461,6 +469,7 @@ _KINDS: dict[type[Node], str] = {
     MapBatchesNode: "map_batches",
     ExchangeNode: "exchange",
     UnionNode: "union",
+    ConcatNode: "concat",
     EventTimeNode: "event_time",
     LookupNode: "lookup",
     WindowPartialNode: "window_partial",

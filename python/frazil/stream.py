@@ -314,24 +314,13 @@ class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers):
         """
         if not others or len(others) >= UNION_MAX:
             raise PlanError(f"union of {len(others) + 1} streams", f"2 to {UNION_MAX}")
-        fields = list(self._port.schema.remove_metadata())
         for other in others:
             if not isinstance(other, Stream):
                 raise TypeMismatch(f"union got a {type(other).__name__}", "give streams")
-            theirs = list(other._port.schema)
-            if [(f.name, f.type) for f in fields] != [(f.name, f.type) for f in theirs]:
-                raise SchemaMismatch(
-                    f"union of {self._origin()} and {other._origin()}: their columns differ",
-                    _difference(fields, theirs),
-                    "select the same names and types, in the same order, from both",
-                )
             if (changes_of(self._port) is None) != (changes_of(other._port) is None):
                 refuse_changes(self._port, "a union with rows")
                 refuse_changes(other._port, "a union with rows")
-            fields = [
-                pa.field(mine.name, mine.type, mine.nullable or their.nullable)
-                for mine, their in zip(fields, theirs, strict=True)
-            ]
+        fields = same_columns("union", self, *others)
         ports = (self._port, *(other._port for other in others))
         return Stream(Port(UnionNode(pa.schema(fields), ports)))
 
@@ -540,6 +529,24 @@ def _without_calls(port: Port, names: Sequence[str]) -> Port:
         return port
     schema = pa.schema([port.schema.field(name) for name in names])
     return Port(ProjectNode(schema, port, tuple((name, col(name)) for name in names)))
+
+
+def same_columns(what: str, first: Stream, *others: Stream) -> list[pa.Field]:
+    """Columns of streams that are put into one; raises SchemaMismatch if they differ."""
+    fields = list(first._port.schema.remove_metadata())
+    for other in others:
+        theirs = list(other._port.schema)
+        if [(f.name, f.type) for f in fields] != [(f.name, f.type) for f in theirs]:
+            raise SchemaMismatch(
+                f"{what} of {first._origin()} and {other._origin()}: their columns differ",
+                _difference(fields, theirs),
+                "select the same names and types, in the same order, from both",
+            )
+        fields = [
+            pa.field(mine.name, mine.type, mine.nullable or their.nullable)
+            for mine, their in zip(fields, theirs, strict=True)
+        ]
+    return fields
 
 
 def _difference(mine: Sequence[pa.Field], theirs: Sequence[pa.Field]) -> str:

@@ -182,12 +182,20 @@ class Query:
 
     def stream(self, events: fz.Stream) -> fz.Stream:
         """The windows of a stream of events."""
+        return self.windows(self.timed(events))
+
+    def timed(self, events: fz.Stream) -> fz.Stream:
+        """Events with event time."""
         kept = col("id") % 3 != 0
         if self.filter == "before":
             events = events.filter(kept)
         timed = events.event_time("at", out_of_order=f"{self.out_of_order}s")
         if self.filter == "after":
             timed = timed.filter(kept)
+        return timed
+
+    def windows(self, timed: fz.Stream) -> fz.Stream:
+        """The windows of events that have event time."""
         known = {**AGGREGATES, **IN_ORDER}
         return (
             timed.group_by(*self.keys)
@@ -201,7 +209,10 @@ class Query:
         return {"results": windows, "late": windows.late, "bad": events.rejected}
 
     def oracle(
-        self, partitions: Sequence[Sequence[Event]], starts: Mapping[int, int] | None = None
+        self,
+        partitions: Sequence[Sequence[Event]],
+        starts: Mapping[int, int] | None = None,
+        over: int = 0,
     ) -> Oracle:
         """What DuckDB says.
 
@@ -209,6 +220,8 @@ class Query:
         ----------
         starts
             Of partitions that came later: where event time stood then, plus out_of_order (us).
+        over
+            How many, the first ones, hold event time no more at the end.
         """
         known = {**AGGREGATES, **IN_ORDER}
         keys = "".join(f'"{key}", ' for key in self.keys)
@@ -237,7 +250,7 @@ class Query:
             connection.execute(f"CREATE TABLE events AS SELECT * FROM given {before}")
             connection.execute(
                 "CREATE TABLE frontiers AS SELECT p, greatest(max(us), begin) AS f "
-                "FROM parts LEFT JOIN events USING (p) GROUP BY p, begin"
+                f"FROM parts LEFT JOIN events USING (p) WHERE p >= {over} GROUP BY p, begin"
             )
             connection.execute(
                 "CREATE TABLE marked AS SELECT *, greatest(begin, max(us) OVER (PARTITION BY p "

@@ -28,10 +28,14 @@ HOWS = ("inner", "left", "right", "full", "semi", "anti")
 class JoinProcesses(Processes):
     """A pipeline over two sources of events, "left" and "right", and its checkpoints."""
 
+    NAMES = ("left", "right")
+
     def __init__(
         self, sides: Sides, build: Callable[[fz.Stream, fz.Stream], dict[str, fz.Stream]]
     ) -> None:
-        self.sides: Mapping[str, Sequence[Sequence[Event]]] = {"left": sides[0], "right": sides[1]}
+        self.sides: Mapping[str, Sequence[Sequence[Event]]] = dict(
+            zip(self.NAMES, sides, strict=True)
+        )
         readers = [
             fz.read_memory(
                 pa.Table.from_pylist([e for part in parts for e in part], EVENT_SCHEMA),

@@ -12,6 +12,7 @@ import pytest
 
 MODULES = [
     "checkpoint_folder",
+    "concat",
     "duration",
     "expr_aggregate",
     "grouped",

@@ -63,8 +63,10 @@ Result<std::unique_ptr<EventTime>> EventTime::Make(const nlohmann::json& spec, c
     return spec.contains(name) && !spec[name].is_null() ? spec[name].get<int64_t>() : -1;
   };
   if (out_of_order < 0) return Error(ErrorKind::kConfig, "reading the plan: out_of_order_us is negative");
-  return std::unique_ptr<EventTime>(new EventTime(std::move(column), out_of_order, optional("max_ahead_us"),
-                                                  optional("idle_after_us"), pool, std::move(reject)));
+  std::unique_ptr<EventTime> made(new EventTime(std::move(column), out_of_order, optional("max_ahead_us"),
+                                                optional("idle_after_us"), pool, std::move(reject)));
+  made->waits_ = spec.contains("after");
+  return made;
 }
 
 // Without overflow at the ends.
@@ -121,7 +123,7 @@ std::vector<int32_t> EventTime::too_far_ahead(const std::function<bool(int)>& be
 }
 
 bool EventTime::rest(int64_t now, Timestamp others, const std::function<bool(int)>& behind) {
-  if (idle_after_ < 0) return false;
+  if (idle_after_ < 0 || closed_) return false;
   bool raised = false;
   for (auto& [ordinal, partition] : partitions_) {
     if (partition.touched || behind(ordinal)) {
@@ -166,6 +168,24 @@ std::vector<std::string> EventTime::resting() const {
 
 Timestamp EventTime::promise() const {
   if (closed_) return kWatermarkMax;
+  return waits_ ? floor_.load() : least();
+}
+
+bool EventTime::raise_floor(Timestamp to) {
+  if (!waits_ || to <= floor_) return false;
+  floor_ = to;
+  return true;
+}
+
+Timestamp EventTime::floor() const {
+  if (ended_) return kWatermarkMax;
+  if (waits_) return floor_;
+  std::lock_guard lock(partitions_mutex_);
+  return least();
+}
+
+// What its own partitions promise.
+Timestamp EventTime::least() const {
   if (partitions_.empty()) return aside_ ? kWatermarkMax : kWatermarkMin;
   Timestamp least = kWatermarkMax;
   for (const auto& [ordinal, partition] : partitions_) least = std::min(least, partition.frontier.load());

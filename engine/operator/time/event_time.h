@@ -36,13 +36,17 @@ constexpr Timestamp kEventTimeMax = Timestamp{1} << 62;
 // takes part in the promise as if its frontier were that of the others, so that it does not hold them up, and
 // begins again behind them. Its frontier is raised for good, which is all there is to it.
 //
+// A plan may say that the source is read only when others have been read to their end ("after", event_time
+// nodes of these). Until it is released such a node promises what it is told of them (raise_floor): of the
+// workers that read it later, some may read nothing of the others.
+//
 // A row without a time, with one beyond kEventTimeMax or before -kEventTimeMax, or further ahead of the time
 // its record was stored than max_ahead, is rejected as a bad row of its source, and moves nothing.
 class EventTime : public Operator {
  public:
   using Reject = std::function<Status(const std::vector<RejectedRow>&)>;
 
-  // Reads {"column","out_of_order_us","max_ahead_us"?,"idle_after_us"?}.
+  // Reads {"column","out_of_order_us","max_ahead_us"?,"idle_after_us"?,"after"?}.
   static Result<std::unique_ptr<EventTime>> Make(const nlohmann::json& spec, const arrow::Schema& input,
                                                  arrow::MemoryPool* pool, Reject reject);
 
@@ -75,8 +79,18 @@ class EventTime : public Operator {
 
   // This worker reads no partition, and never will, because others do: it holds nobody up.
   void stand_aside() { aside_ = true; }
-  // No row will ever come.
+  // No row will come in this run, nor in a later one unless event time begins anew.
   void close() { closed_ = true; }
+  // The source has been read to its end for ever: nothing is to be known of it any more.
+  void end() { closed_ = ended_ = true; }
+  bool ended() const { return ended_; }  // any thread
+  // How far those have come that it waits for: `to` only grows. True if that raises the promise.
+  bool raise_floor(Timestamp to);
+  // They have been read to their end: its own partitions count from now on.
+  void release() { waits_ = false; }
+  bool waits() const { return waits_; }  // any thread
+  // The promise to those that wait for this one: it does not end with a run. Any thread.
+  Timestamp floor() const;
 
   // Frontiers by name of partition, of those that have one.
   std::map<std::string, Timestamp> frontiers() const;
@@ -100,6 +114,7 @@ class EventTime : public Operator {
         idle_after_(idle_after),
         pool_(pool),
         reject_(std::move(reject)) {}
+  Timestamp least() const;
   Result<Batch> without_bad(Batch batch, std::shared_ptr<arrow::Int64Array>* times,
                             const PartitionTime& partition) const;
   Timestamp bound(Timestamp frontier) const;
@@ -113,8 +128,9 @@ class EventTime : public Operator {
   mutable std::mutex partitions_mutex_;      // other threads look at partitions_, and the worker adds some
   std::map<int, PartitionTime> partitions_;  // by ordinal
   int64_t chunk_span_ = 0;                   // us of event time in a chunk, a running mean
-  bool aside_ = false;
-  bool closed_ = false;
+  // Written by the worker's thread.
+  std::atomic<bool> aside_{false}, closed_{false}, ended_{false}, waits_{false};
+  std::atomic<Timestamp> floor_{kWatermarkMin};
 };
 
 }  // namespace frazil

@@ -255,5 +255,40 @@ TEST(EventTime, FollowsOtherSourcesWhileAllOfItRests) {
   EXPECT_EQ(timed.time->promise(), 300);
 }
 
+TEST(EventTime, PromisesWhatItIsToldUntilItIsReleased) {
+  Timed timed(nlohmann::json{{"after", {"another"}}});
+  EXPECT_EQ(timed.time->promise(), kWatermarkMin);
+  EXPECT_TRUE(timed.time->raise_floor(50));
+  EXPECT_FALSE(timed.time->raise_floor(50));
+  EXPECT_FALSE(timed.time->raise_floor(40));
+  EXPECT_EQ(timed.time->promise(), 50);
+  EXPECT_EQ(timed.time->floor(), 50);
+  // Also where it is known by now that others read it, or where it begins itself.
+  timed.time->stand_aside();
+  EXPECT_EQ(timed.time->promise(), 50);
+  timed.time->release();
+  EXPECT_EQ(timed.time->promise(), kWatermarkMax);
+
+  Timed reads(nlohmann::json{{"after", {"another"}}});
+  reads.time->add_partition(0, "p", 70);
+  EXPECT_EQ(reads.time->promise(), kWatermarkMin);
+  reads.time->release();
+  EXPECT_FALSE(reads.time->raise_floor(65));
+  EXPECT_EQ(reads.time->promise(), 60);
+  reads.give(Rows({60, 59}));
+  EXPECT_EQ(reads.marks(), "- 60 ");
+}
+
+TEST(EventTime, TellsThoseThatWaitHowFarItHasComeThoughTheRunEnds) {
+  Timed timed;
+  timed.time->add_partition(0, "p", kWatermarkMin);
+  timed.give(Rows({100}));
+  timed.time->close();  // all windows of this run close, but rows of another source are to come
+  EXPECT_EQ(timed.time->promise(), kWatermarkMax);
+  EXPECT_EQ(timed.time->floor(), 90);
+  timed.time->end();
+  EXPECT_EQ(timed.time->floor(), kWatermarkMax);
+}
+
 }  // namespace
 }  // namespace frazil

@@ -62,11 +62,12 @@ class Rows:
 @dataclass(frozen=True, slots=True)
 class SourceState:
     """A source. Its partitions are in the order of their admission: the index is the partition's
-    ordinal.
+    ordinal. One that has `ended` is never read again.
     """
 
     partitions: tuple[Partition, ...] = ()
     rows: Rows = Rows()
+    ended: bool = False
 
     def positions(self) -> dict[str, str]:
         """Position by partition name."""
@@ -247,6 +248,7 @@ _source = f.record(
     SourceState,
     Field(1, "partitions", f.list_of(_partition, PARTITIONS_MAX), ()),
     Field(2, "rows", _rows, Rows()),
+    Field(3, "ended", f.flag(), False),
 )
 _token_object = f.record(
     TokenObject, Field(1, "key", _name), Field(2, "digest", _digest), Field(3, "size", f.integer())

@@ -7,30 +7,32 @@ may happen between any two of these is a crash, and the next start is right.
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from frazil.checkpoint import CheckpointLog, Epoch, KeyGroups, StateFile
+from frazil.checkpoint import CheckpointLog, Epoch, StateFile
 from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError, PlanError
-from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
+from frazil.report import RunReport, SinkReport
 from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
 from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions, StateCut
 from frazil.run.event_times import EventTimes, moving_watermark, step_names
-from frazil.run.lookups import Lookups, LookupStatus
-from frazil.run.partitions import Partitions
+from frazil.run.histories import Histories
+from frazil.run.lookups import Lookups
+from frazil.run.partitions import Partitions, key_groups
 from frazil.run.run_clock import RunClock
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 from frazil.run.state_chains import StateChains
+from frazil.run.status import Observer, Status
 
 if TYPE_CHECKING:
+    from frazil.checkpoint import Manifest
     from frazil.run.runnable import Runnable
 
 # The control loop wakes at least this often, to see signals and to show progress (seconds).
@@ -38,44 +40,7 @@ TICK_S = 0.1
 # How long after a source could not be asked for its partitions it is asked again (seconds).
 SOURCE_RETRY_S = 0.5
 
-KEY_GROUPS = 1024
-KEY_HASH_VERSION = 1
-KEY_ENCODING_VERSION = 1
-
 log_ = structlog.get_logger("frazil")
-
-
-class Observer(Protocol):
-    """Sees what a run does: the live line, metrics, tests."""
-
-    def update(self, status: Status) -> None:
-        """Called by the control loop, a few times a second."""
-        ...
-
-
-@dataclass
-class Status:
-    """Where a run stands."""
-
-    pipeline: str
-    attempt: int
-    started: float
-    epoch: int = 0
-    rows: dict[str, int] = field(default_factory=dict)  # good rows by source id, this run
-    rejected: dict[str, int] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
-    lag: dict[str, Mapping[str, int]] = field(default_factory=dict)
-    committed_rows: dict[str, int] = field(default_factory=dict)  # by sink id, this run
-    commits: dict[str, int] = field(default_factory=dict)
-    commit_seconds: float = 0.0  # of the last commit
-    checkpoint_seconds: float = 0.0  # of the last checkpoint, barrier to manifest
-    last_commit: float = 0.0  # monotonic
-    pending_epochs: int = 0
-    trouble: dict[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    late: dict[str, int] = field(default_factory=dict)  # late rows by step, this run
-    times: EventTimes = field(default_factory=EventTimes)
-    lookups: Mapping[str, LookupStatus] = field(default_factory=dict)  # by name
 
 
 class Coordinator:
@@ -106,6 +71,8 @@ class Coordinator:
         self._opened = False
         self._finishing = False
         self._admitted: dict[str, list[Found]] = {}
+        self._waiting: FoundBySource = {}  # partitions of sources that wait for others
+        self._due: frozenset[str] = frozenset()  # histories that end with the epoch being cut
         self._snapshots: dict[str, list[int]] = {}
         self._read: dict[str, int] = {}
         self._rests = any(node.get("idle_after_us") for node in runnable.plan["nodes"])
@@ -217,15 +184,8 @@ class Coordinator:
     def _start_job(self) -> bool:
         """Find partitions and start the engine; False if the end was asked for before."""
         settings = self._settings
-        restored = self._log.newest.manifest.sources
         newest = self._log.newest.manifest
-        self._partitions = Partitions(
-            restored,
-            workers=settings.workers,
-            diverting=set(self._runnable.diverting),
-            frontiers={} if newest.closed else newest.frontiers,
-            times=self._runnable.event_times(),
-        )
+        self._restore_sources(newest)
         self._reopen()
         self._states = StateChains(
             self._stateful_nodes(), () if newest.closed else newest.state_files
@@ -270,7 +230,10 @@ class Coordinator:
         self._lookups.give(self._job, self._clock.now())
         if news:
             self._append(self._epoch())
-        self._job.assign(self._partitions.assign(found))
+        self._waiting, now = self._histories.split(found)
+        self._job.assign(self._partitions.assign(now))
+        if self._histories.ended:
+            self._job.end_sources(self._histories.ended)
         self._job.start()
         if not settings.quiet:
             log_.info(
@@ -281,6 +244,20 @@ class Coordinator:
                 partitions={source: len(each) for source, each in found.items()},
             )
         return True
+
+    def _restore_sources(self, newest: Manifest) -> None:
+        times = self._runnable.event_times()
+        self._partitions = Partitions(
+            newest.sources,
+            workers=self._settings.workers,
+            diverting=set(self._runnable.diverting),
+            frontiers={} if newest.closed else newest.frontiers,
+            times=times,
+        )
+        ended = [source for source, state in newest.sources.items() if state.ended]
+        self._histories = Histories(self._runnable.plan, times, ended)
+        self._histories.require_order(newest.frontiers, self._runnable.source_names)
+        self._partitions.begin_at(self._histories.seams(self._partitions.frontiers()))
 
     def _discover_first(self) -> FoundBySource | None:
         """Partitions to begin with. New ones go into the log before a row of them is read, so that
@@ -293,22 +270,23 @@ class Coordinator:
             bounded=True,
             memory_bytes=self._settings.memory_bytes,
         )
-        scout = EngineJob({**self._runnable.plan, "nodes": self._source_nodes()}, options, {})
+        left = self._histories.left()
+        nodes = [node for node in self._source_nodes() if node["id"] in left]
+        scout = EngineJob({**self._runnable.plan, "nodes": nodes}, options, {})
         discovery = Discovery(scout, threaded=self._threaded)
         try:
             found = self._await_sources(discovery)
         finally:
             discovery.close()
             scout.stop()
-        if found is not None and self._settings.bounded and not self._settings.stopped:
-            self._check_ends(found)
+        self._check_ends(found or {})
         return found
 
     def _epoch(self, *, last: bool = False) -> Epoch:
         """An epoch without rows: where everything stands."""
         return Epoch(
             sources=self._partitions.state(),
-            key_groups=self._key_groups(),
+            key_groups=key_groups(self._settings.workers),
             last=last,
             state_files=() if self._closed else self._states.files(),
             frontiers=self._partitions.frontiers(),
@@ -332,11 +310,16 @@ class Coordinator:
         return [node["id"] for node in self._runnable.plan["nodes"] if node.get("stateful")]
 
     def _check_ends(self, found: FoundBySource) -> None:
+        bounded = self._settings.bounded and not self._settings.stopped
         for source, partitions in found.items():
-            if any(not each.end for each in partitions):
+            if all(each.end for each in partitions):
+                continue
+            name = self._runnable.source_names[source]
+            if self._histories.is_one(source):
+                raise PlanError(f"{name} is a history and has no end", "give it one")
+            if bounded:
                 raise PlanError(
-                    f'{self._runnable.source_names[source]} has no end, so until="now" is never '
-                    "reached",
+                    f'{name} has no end, so until="now" is never reached',
                     "give it one (rows= of a generator), or run without until",
                 )
 
@@ -347,7 +330,11 @@ class Coordinator:
         started = time.monotonic()
         while not self._stop.is_set():
             self._commits.check()
-            discovery.begin(bounded=self._settings.bounded, known=self._partitions.positions())
+            discovery.begin(
+                bounded=self._settings.bounded,
+                known=self._partitions.positions(),
+                sources=self._histories.left(),
+            )
             try:
                 found = discovery.take(TICK_S)
             except FrazilError as error:
@@ -365,14 +352,6 @@ class Coordinator:
 
     def _source_nodes(self) -> list[Any]:
         return [node for node in self._runnable.plan["nodes"] if node["kind"] == "source"]
-
-    def _key_groups(self) -> KeyGroups:
-        workers = self._settings.workers
-        return KeyGroups(
-            workers=tuple(group * workers // KEY_GROUPS for group in range(KEY_GROUPS)),
-            hash_version=KEY_HASH_VERSION,
-            encoding_version=KEY_ENCODING_VERSION,
-        )
 
     # -- loop ------------------------------------------------------------------------------------
 
@@ -404,9 +383,9 @@ class Coordinator:
                     return
                 self._finishing = True
                 self._barrier()
-            elif now >= next_cut:
+            elif now >= next_cut or self._due_now():
                 next_cut = max(next_cut + self._settings.checkpoint_every_s, now)
-                news = self._has_news() or self._lookups.waiting
+                news = self._has_news() or self._lookups.waiting or bool(self._due_now())
                 if news and self._log.pending_epochs() < self._pending_max:
                     self._barrier()
                     next_verify = now + self._settings.verify_every_s
@@ -415,7 +394,11 @@ class Coordinator:
                     self._commits.verify()
             if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
-                self._discovery.begin(bounded=False, known=self._partitions.positions())
+                self._discovery.begin(
+                    bounded=False,
+                    known=self._partitions.positions(),
+                    sources=self._histories.growing(),
+                )
 
     def _wait(self, next_cut: float) -> list[Any]:
         tick = TICK_S
@@ -435,8 +418,13 @@ class Coordinator:
     def _has_news(self) -> bool:
         return self._job.polled() != self._cut_polled or bool(self._admitted)
 
+    def _due_now(self) -> frozenset[str]:
+        """Histories that have been read to their end, and are to be left behind."""
+        return self._histories.due(self._job.metrics()) if self._histories.pending else frozenset()
+
     def _barrier(self) -> None:
         self._cut_polled = self._job.polled()
+        self._due = self._due_now()
         self._cutting = True
         self._cut_started = time.monotonic()
         lookups = [] if self._finishing else self._lookups.switch()
@@ -446,7 +434,11 @@ class Coordinator:
         """All workers have answered: the manifest, which is the commit; then the tables."""
         self._hook("after_prepare")
         admitted, self._admitted = self._partitions.admit(self._admitted), {}
+        waiting, admitted = self._histories.split(admitted)
+        for source, partitions in waiting.items():
+            self._waiting.setdefault(source, []).extend(partitions)
         self._partitions.passed(cut.frontiers)
+        admitted |= self._cross_seam()
         sources = self._partitions.cut(cut.sources)
         self._closed = self._settings.close_windows and self._finishing and self._ended
         if not self._closed:  # else no window is open
@@ -457,10 +449,29 @@ class Coordinator:
         self._lookups.switched()
         self._cutting = False
         self._count(cut)
-        if admitted:
+        if admitted and not self._finishing:
             self._job.assign(self._partitions.assign(admitted))
+        if self._due and not self._finishing:
+            self._job.end_sources(self._due)
         self._commits.request()
         self._log.collect()
+
+    def _cross_seam(self) -> FoundBySource:
+        """End the histories that have been read; gives what waited for them.
+
+        What waited begins where event time stands then. Both stand in the manifest before a row of
+        it is read, so that it is the same after a crash.
+        """
+        if not self._due:
+            return {}
+        self._histories.end(self._due)
+        self._partitions.end(self._due)
+        self._partitions.begin_at(self._histories.seams(self._partitions.frontiers()))
+        self._waiting, begun = self._histories.split(self._waiting)
+        history = [self._runnable.source_names[source] for source in sorted(self._due)]
+        if not self._settings.quiet:
+            log_.info("history read", pipeline=self._runnable.name, history=history)
+        return begun
 
     def _put_state(self, cut: StateCut, number: int) -> StateFile:
         assert cut.data is not None
@@ -516,8 +527,9 @@ class Coordinator:
             if new:
                 log_.info("partitions", source=source, new=[each.name for each in new])
                 self._admitted[source] = [*expected, *new]
-        if self._admitted:
-            self._job.expect(self._partitions.assign_new(self._admitted))
+        _, begun = self._histories.split(self._admitted)
+        if begun:
+            self._job.expect(self._partitions.assign_new(begun))
 
     def _show(self) -> None:
         self.status.lookups = self._lookups.status()
@@ -536,19 +548,9 @@ class Coordinator:
     # -- end -------------------------------------------------------------------------------------
 
     def _report(self, first_epoch: int, seconds: float) -> RunReport:
-        names = self._runnable.source_names
         status = self.status
-        sources = {
-            names[source]: SourceReport(
-                read=self._read.get(source, 0),
-                good=status.rows.get(source, 0),
-                rejected=status.rejected.get(source, 0),
-                dropped=status.dropped.get(source, 0),
-                partitions=self._partition_reports(source, state.positions()),
-            )
-            for source, state in self._partitions.state().items()
-            if source in names
-        }
+        names, positions = self._runnable.source_names, self._partitions.positions()
+        sources = status.sources(names, self._read, self._start_positions, positions)
         sinks = {
             target.name: SinkReport(
                 rows=status.committed_rows.get(sink, 0),
@@ -574,17 +576,3 @@ class Coordinator:
         landed = {sink: self._log.landed(sink) for sink in self._runnable.targets}
         if any(known is not None and newest.landed.get(s) != known for s, known in landed.items()):
             self._append(self._epoch(last=True))
-
-    def _partition_reports(
-        self, source: str, positions: Mapping[str, str]
-    ) -> dict[str, PartitionReport]:
-        starts = self._start_positions.get(source, {})
-        lag = self.status.lag.get(source, {})
-        return {
-            name: PartitionReport(
-                start=json.loads(starts.get(name, position)),
-                end=json.loads(position),
-                lag=None if lag.get(name, -1) < 0 else lag[name],
-            )
-            for name, position in positions.items()
-        }

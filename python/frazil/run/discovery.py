@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from frazil.errors import FrazilError
 from frazil.run.engine_job import EngineJob, Found
@@ -29,12 +29,18 @@ class Discovery:
         self._found: FoundBySource = {}
         self._error: FrazilError | None = None
 
-    def begin(self, *, bounded: bool, known: Mapping[str, Mapping[str, str]]) -> None:
-        """Begin to look, unless a look is under way."""
+    def begin(
+        self,
+        *,
+        bounded: bool,
+        known: Mapping[str, Mapping[str, str]],
+        sources: Collection[str],
+    ) -> None:
+        """Begin to look for the partitions of `sources`, unless a look is under way."""
         if self._thread is not None:
             return
         self._thread = threading.Thread(
-            target=self._look, args=(bounded, known), name="frazil-discover", daemon=True
+            target=self._look, args=(bounded, known, sources), name="frazil-discover", daemon=True
         )
         if self._threaded:
             self._thread.start()
@@ -66,8 +72,10 @@ class Discovery:
         if self._thread is not None and self._threaded:
             self._thread.join()
 
-    def _look(self, bounded: bool, known: Mapping[str, Mapping[str, str]]) -> None:
+    def _look(
+        self, bounded: bool, known: Mapping[str, Mapping[str, str]], sources: Collection[str]
+    ) -> None:
         try:
-            self._found = self._job.discover(bounded=bounded, known=known)
+            self._found = self._job.discover(bounded=bounded, known=known, sources=sources)
         except FrazilError as error:
             self._error = error

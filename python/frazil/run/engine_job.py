@@ -111,9 +111,13 @@ class EngineJob:
         self._job = _engine.Job(json.dumps(plan), json.dumps(fields), dict(functions))
 
     def discover(
-        self, *, bounded: bool, known: Mapping[str, Mapping[str, str]]
+        self,
+        *,
+        bounded: bool,
+        known: Mapping[str, Mapping[str, str]],
+        sources: Collection[str],
     ) -> dict[str, list[Found]]:
-        """Partitions of every source, by source id.
+        """Partitions of these sources, by source id.
 
         `known` are those that the checkpoint has, with their positions: others are new since then
         and start at their first row, whatever the source's start says. A source names those of
@@ -121,7 +125,9 @@ class EngineJob:
         """
         found = json.loads(
             self._job.discover(
-                bounded, json.dumps({key: dict(each) for key, each in known.items()})
+                bounded,
+                json.dumps({key: dict(each) for key, each in known.items()}),
+                sorted(sources),
             )
         )
         return {
@@ -136,6 +142,10 @@ class EngineJob:
     def expect(self, partitions: Mapping[str, list[Assigned]]) -> None:
         """Announce partitions: they hold the watermark, and the next epoch has their frontiers."""
         self._job.expect(_assigned_text(partitions))
+
+    def end_sources(self, sources: Collection[str]) -> None:
+        """Say that sources have been read to their end for ever; those that wait for them begin."""
+        self._job.end_sources(sorted(sources))
 
     def restore(self, operator: str, data: bytes) -> None:
         """Give an operator a state file of an earlier run, in the order of writing; before

@@ -11,6 +11,7 @@ HELD_AFTER_S = 10.0
 """How long a watermark stands still while others advance until it is said (seconds)."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WAITS = "waits for the end of its history"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"))
 
 
@@ -36,10 +37,13 @@ class EventTimes:
 
     names: Mapping[str, str] = field(default_factory=dict)
     _steps: dict[str, _Step] = field(default_factory=dict)
+    _waiting: list[str] = field(default_factory=list)  # steps whose history is being read
 
     def update(self, metrics: Mapping[str, Any], now: float) -> None:
         """Take the newest metrics; `now` is monotonic."""
-        for step, node in metrics.get("nodes", {}).items():
+        nodes = metrics.get("nodes", {})
+        self._waiting = [step for step, node in nodes.items() if "waits" in node]
+        for step, node in nodes.items():
             if "held_by" not in node:
                 continue
             watermark, most = node.get("watermark"), node["most"]
@@ -60,10 +64,11 @@ class EventTimes:
 
     def conditions(self) -> list[str]:
         """What is worth saying of it, in words that do not change while it lasts."""
-        return [
+        held = [
             f"{self.names.get(step, step)}: watermark held by {held_by}, which gives no newer rows"
             for step, (held_by, _) in self.held().items()
         ]
+        return held + [f"{self.names.get(step, step)}: {_WAITS}" for step in self._waiting]
 
 
 def least_watermark(metrics: Mapping[str, Any]) -> int | None:
@@ -81,7 +86,7 @@ def moving_watermark(metrics: Mapping[str, Any]) -> int | None:
 
     None if one of them has no row yet. If all of them rest: as far as it has come in any.
     """
-    steps = [node for node in metrics.get("nodes", {}).values() if "moving" in node]
+    steps = [node for node in metrics.get("nodes", {}).values() if "held_by" in node]
     moving = [node["moving"] for node in steps if len(node["resting"]) < node["partitions"]]
     if moving:
         return None if None in moving else min(moving)
@@ -94,6 +99,10 @@ def describe_time(metrics: Mapping[str, Any], times: EventTimes, wall: datetime)
     for step, node in metrics.get("nodes", {}).items():
         if "held_by" in node:
             lines += _of_partitions(times.names.get(step, step), node, wall)
+        elif "waits" in node:
+            lines.append(f"{times.names.get(step, step)}: {_WAITS}")
+        elif "ended" in node:
+            lines.append(f"{times.names.get(step, step)}: history, read to its end")
     for step, node in metrics.get("nodes", {}).items():
         said = []
         if "late" in node:

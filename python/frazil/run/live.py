@@ -11,7 +11,7 @@ import structlog
 from frazil.run.event_times import behind_text, least_watermark
 
 if TYPE_CHECKING:
-    from frazil.run.coordinator import Observer, Status
+    from frazil.run.status import Observer, Status
     from rich.live import Live
 
 LIVE_EVERY_S = 0.25

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from frazil.checkpoint import Partition, Rows, SourceState
+from frazil.checkpoint import KeyGroups, Partition, Rows, SourceState
 from frazil.run.engine_job import Assigned, Found, SourceCut
+
+KEY_GROUPS = 1024
+KEY_HASH_VERSION = 1
+KEY_ENCODING_VERSION = 1
+
+
+def key_groups(workers: int) -> KeyGroups:
+    """Which worker has the keys of which group."""
+    return KeyGroups(
+        workers=tuple(group * workers // KEY_GROUPS for group in range(KEY_GROUPS)),
+        hash_version=KEY_HASH_VERSION,
+        encoding_version=KEY_ENCODING_VERSION,
+    )
 
 
 @dataclass
@@ -16,6 +29,7 @@ class SourcePartitions:
     positions: dict[str, str] = field(default_factory=dict)
     counted: SourceCut | None = None  # what the engine had counted at the last epoch
     readers: set[int] = field(default_factory=set)  # workers that read some of it
+    ended: bool = False
 
     def admit(self, found: Sequence[Found]) -> list[Found]:
         """Take partitions that are not known yet; returns them."""
@@ -56,13 +70,29 @@ class Partitions:
         times: Mapping[str, Collection[str]],
     ) -> None:
         self._sources = {
-            source: SourcePartitions(dict(state.positions())) for source, state in restored.items()
+            source: SourcePartitions(dict(state.positions()), ended=state.ended)
+            for source, state in restored.items()
         }
         self._workers = workers
         self._diverting = diverting
         self._frontiers = {step: dict(known) for step, known in frontiers.items()}
         self._times = times
+        self._seams: dict[str, int] = {}
         self._away: dict[str, set[str]] = {}  # partitions that this run does not read, by source
+
+    def begin_at(self, frontiers: Mapping[str, int]) -> None:
+        """Say where partitions of event_time steps begin that have not begun: behind a history."""
+        self._seams.update(frontiers)
+        for source, steps in self._times.items():
+            for step in steps:
+                if step in self._seams and not self._frontiers.get(step):
+                    known = self._sources.get(source, SourcePartitions()).positions
+                    self._frontiers[step] = dict.fromkeys(known, self._seams[step])
+
+    def end(self, sources: Collection[str]) -> None:
+        """Note that they have been read to their end, and are never read again."""
+        for source in sources:
+            self._sources.setdefault(source, SourcePartitions()).ended = True
 
     def begin(self, found: Mapping[str, Sequence[Found]]) -> bool:
         """Take the partitions that a run begins with; True if some are new to the log.
@@ -74,9 +104,9 @@ class Partitions:
             known = self._sources.setdefault(source, SourcePartitions()).positions
             new = [each.name for each in partitions if each.name not in known]
             for step in self._times.get(source, ()):
-                frontier = self._least(step, known)
+                frontier = self._least(step, known) if known else self._seams.get(step)
                 if frontier is not None:
-                    self._frontiers[step].update(dict.fromkeys(new, frontier))
+                    self._frontiers.setdefault(step, {}).update(dict.fromkeys(new, frontier))
             self._away[source] = set(known) - {each.name for each in partitions}
         return bool(self.admit(found))
 
@@ -134,7 +164,8 @@ class Partitions:
                 step: known[found.name]
                 for step, known in self._frontiers.items()
                 if found.name in known
-            },
+            }
+            | {step: first for step, first in self._seams.items() if not self._frontiers.get(step)},
         )
 
     def passed(self, frontiers: Mapping[str, Mapping[str, int]]) -> None:
@@ -190,4 +221,4 @@ class Partitions:
     @staticmethod
     def _state(known: SourcePartitions, rows: Rows) -> SourceState:
         partitions = tuple(Partition(name, at) for name, at in known.positions.items())
-        return SourceState(partitions=partitions, rows=rows)
+        return SourceState(partitions=partitions, rows=rows, ended=known.ended)

@@ -10,7 +10,7 @@ from frazil.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from frazil.run.coordinator import Status
+    from frazil.run.status import Status
     from prometheus_client import CollectorRegistry
     from prometheus_client.core import Metric
 

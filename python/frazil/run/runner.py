@@ -20,7 +20,7 @@ from frazil.checkpoint import Store, open_store, plan_of
 from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError, StoreError
-from frazil.run.coordinator import Coordinator, Observer, Status
+from frazil.run.coordinator import Coordinator
 from frazil.run.event_times import describe_time
 from frazil.run.interrupt import on_interrupt
 from frazil.run.logs import log_to_stderr
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from frazil.pipeline import Pipeline
     from frazil.report import RunReport
     from frazil.run.runnable import SinkTarget
+    from frazil.run.status import Observer, Status
 
 # While engine threads run Python functions, the interpreter hands over this often (seconds).
 SWITCH_INTERVAL_S = 0.001

@@ -13,11 +13,12 @@ import pytest
 import structlog
 from click.testing import CliRunner
 from frazil.cli import main
-from frazil.run.coordinator import Coordinator, Status
+from frazil.run.coordinator import Coordinator
 from frazil.run.event_times import HELD_AFTER_S, EventTimes, behind_text, describe_time, time_text
 from frazil.run.live import LogLines, conditions, describe
 from frazil.run.prometheus import PrometheusEndpoint
 from frazil.run.runner import prepare, settings_of
+from frazil.run.status import Status
 
 BEGIN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 MICROS = int(BEGIN.timestamp()) * 1_000_000

@@ -18,11 +18,11 @@ from frazil.checkpoint import open_store
 from frazil.checkpoint.reader import list_slots, read_slot
 from frazil.cli import main as cli
 from frazil.run import lookups
-from frazil.run.coordinator import Status
 from frazil.run.live import describe
 from frazil.run.lookup_source import Loaded
 from frazil.run.lookups import LookupStatus
 from frazil.run.prometheus import PrometheusEndpoint
+from frazil.run.status import Status
 
 from tests.python.run.test_running import eventually
 

@@ -12,9 +12,9 @@ from urllib.request import urlopen
 
 import frazil as fz
 import pytest
-from frazil.run.coordinator import Status
 from frazil.run.live import describe
 from frazil.run.prometheus import PrometheusEndpoint
+from frazil.run.status import Status
 
 SOURCE_METRICS = {
     "name": "kafka:orders",
