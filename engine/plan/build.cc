@@ -6,6 +6,7 @@
 #include "operator/call_function.h"
 #include "operator/changes/as_log.h"
 #include "operator/changes/group_aggregate.h"
+#include "operator/changes/kinds.h"
 #include "operator/filter.h"
 #include "operator/join/asof_join.h"
 #include "operator/join/interval_join.h"
@@ -75,8 +76,11 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return JoinSchema(node.spec);
     case NodeKind::kWindowPartial:
       return PartialSchema(node.spec, *input);
-    case NodeKind::kWindowAggregate:
-      return WindowSchema(node.spec, *input);
+    case NodeKind::kWindowAggregate: {
+      FZ_ASSIGN(SchemaPtr schema, WindowSchema(node.spec, *input));
+      if (node.spec.value("emit", "on_close") != "on_change") return schema;
+      return schema->AddField(schema->num_fields(), KindField());
+    }
     case NodeKind::kAssignWindow:
       return AssignedSchema(*input);
     case NodeKind::kRunning:

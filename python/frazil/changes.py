@@ -10,6 +10,7 @@ import pyarrow as pa
 from frazil.errors import ColumnExists, ModeMismatch, PlanError
 from frazil.expr import Column
 from frazil.node import (
+    WINDOW_COLUMNS,
     EventTimeNode,
     ExchangeNode,
     FilterNode,
@@ -20,6 +21,7 @@ from frazil.node import (
     Step,
     UdfNode,
     UnionNode,
+    WindowAggregateNode,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +67,9 @@ def changes_of(port: Port) -> Changes | None:
             each = [found for stream in node.streams if (found := changes_of(stream))]
             keys = {found.key for found in each}
             return Changes(keys.pop() if len(keys) == 1 else None, each[0].why) if each else None
+        case WindowAggregateNode() if node.on_change:
+            key = (*node.partial.keys, WINDOW_COLUMNS[0].name)
+            return Changes(key, changing_window(node))
         case Step():
             made: Changes | None = node.changes()
             return made
@@ -170,6 +175,12 @@ class AsLogNode(Step):
     def event_time(self, of: Callable[[Port], Any]) -> Any:
         """Its event time: none."""
         return no_event_time(f"as_log gives changes as rows ({self.line})")
+
+
+def changing_window(node: WindowAggregateNode) -> str:
+    """What is said of windows that give changes."""
+    keys = ", ".join(node.partial.keys)
+    return f"group_by({keys}).agg in a window ({node.partial.window}, on change) ({node.line})"
 
 
 def no_event_time(why: str) -> Any:

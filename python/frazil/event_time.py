@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
-from frazil.changes import refuse_changes
+from frazil.changes import changing_window, no_event_time, refuse_changes
 from frazil.duration import MILLISECONDS, Duration, duration_ms, duration_text
 from frazil.errors import PlanError, TypeMismatch, WatermarkMissing
 from frazil.expr import Column
@@ -154,6 +154,9 @@ def _made_by(port: Port, origin: str) -> EventTime | NoEventTime:
         case EventTimeNode():
             detail = f"{duration_text(node.out_of_order_ms)} out of order"
             return EventTime(node.column, 0, detail)
+        case WindowAggregateNode() if node.on_change:
+            made: NoEventTime = no_event_time(f"{changing_window(node)} gives changes")
+            return made
         case WindowAggregateNode():
             # A row at the end of a session belongs to it; one at that of another window does not.
             return EventTime("window_end", 0 if node.partial.window.kind == "session" else 1)

@@ -187,7 +187,9 @@ def _step(node: Node) -> tuple[str, str]:
             return f"event_time {node.column}", _time_detail(node)
         case WindowAggregateNode():
             state = _counted(len(node.partial.aggregates), "accumulator")
-            return f"window_aggregate {_window_text(node.partial)}", _window_detail(node, state)
+            how = ", on change" if node.on_change else ""
+            text = f"window_aggregate {_window_text(node.partial)}{how}"
+            return text, _window_detail(node, state)
         case Step():
             text, detail = node.explained()
             calls = {} if len(node.inputs) != 1 else call_texts(node.inputs[0].node)
@@ -214,6 +216,8 @@ def _class_of(node: Node) -> str:
         return "consistent"
     found = {_class_of(port.node) for port in node.inputs}
     found.add(node.EXACTNESS if isinstance(node, Step) else "exact")
+    if isinstance(node, WindowAggregateNode) and node.on_change:
+        found.add("settled")
     if isinstance(node, AsLogNode) and not node.folded and "settled" in found:
         return "consistent"
     return next(each for each in ("consistent", "settled", "exact") if each in found)
@@ -255,7 +259,8 @@ def _window_detail(node: WindowAggregateNode, state: str) -> str:
     if window.kind in ("hopping", "cumulating"):
         pieces = int(options["size_us"]) // int(options["every_us"])
         return f"state: {state} per key and piece, {pieces} pieces a window"
-    return f"state: {state} per key and {'session' if window.kind == 'session' else 'window'}"
+    detail = f"state: {state} per key and {'session' if window.kind == 'session' else 'window'}"
+    return f"{detail}; changes (settled)" if node.on_change else detail
 
 
 def _counted(number: int, word: str) -> str:

@@ -217,7 +217,8 @@ class Windowed:
 
         asked = {**(aggregates or {}), **named}
         self._check_names(asked)
-        if self._emit is not None:
+        on_change = self._emit is not None
+        if self._emit is not None and self._window.kind != "session":
             return make_group_aggregate(self._stream, self._keys, asked, self._emit)
         origin = self._stream._origin()
         wanted = _wanted(asked)
@@ -250,7 +251,7 @@ class Windowed:
         transforms = (("identity", 0),) * len(keys)
         exchange = ExchangeNode(partial.schema, Port(partial), self._keys, transforms, hashed=True)
         schema = pa.schema([*keys, *WINDOW_COLUMNS, *(column for column, _ in bound)])
-        stream = Stream(Port(WindowAggregateNode(schema, Port(exchange), partial)))
+        stream = Stream(Port(WindowAggregateNode(schema, Port(exchange), partial, on_change)))
         if all(isinstance(one, Aggregate) for one in asked.values()):
             return stream
         calls = call_texts(port.node)
@@ -293,10 +294,10 @@ def _emit(window: Window, lateness_ms: int, emit: object, early: Duration | None
             f"window got emit='on_change' and early={early!r}",
             "on_change gives results with every batch: say one of them",
         )
-    if window.kind == "session":
+    if window.kind == "session" and early is not None:
         raise PlanError(
-            f"results of {window} before it closes are not offered: sessions grow together",
-            "leave emit and early away",
+            f"early results of {window} are not offered: sessions have no end to count from",
+            'emit="on_change" gives results with every batch',
         )
     early_ms = None if early is None else bounded(early, "early", least=1)
     return Emit(window, lateness_ms, early_ms)

@@ -195,10 +195,12 @@ class WindowPartialNode(OneInput):
 class WindowAggregateNode(OneInput):
     """Keeps the aggregates of each key and open window, and gives them when the window closes.
 
-    What it aggregates is said by `partial`, which stands before the exchange it reads.
+    What it aggregates is said by `partial`, which stands before the exchange it reads. With
+    `on_change` it gives changes of those that are open instead; sessions only.
     """
 
     partial: WindowPartialNode
+    on_change: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -221,7 +221,8 @@ class _Compiler:
                 aggregates = [one._spec(name) for name, one in node.aggregates]
                 return [node.keys, time, node.window.to_json(), node.lateness_ms, aggregates]
             case WindowAggregateNode():
-                return [node.partial.keys, node.partial.window.to_json()]
+                how = ["on_change"] if node.on_change else []
+                return [node.partial.keys, node.partial.window.to_json(), *how]
             case FilterNode():
                 return node.predicate._to_json()
             case LookupNode():
@@ -373,7 +374,7 @@ class _Compiler:
             case WindowAggregateNode():
                 self.emit_window(node_id, node.partial, made)
                 self.emitted[node_id] = list(node.schema.names)
-                made["emit"] = "on_close"
+                made["emit"] = "on_change" if node.on_change else "on_close"
                 made["stateful"] = True
                 made["schema"] = schema_text(node.schema)
                 made["state"] = state_of(node)

@@ -39,6 +39,7 @@ WINDOWS = {
     "hopping": fz.hopping("20s", every="5s"),
     "cumulating": fz.cumulating("20s", every="5s"),
     "calendar": fz.tumbling("1 day", zone="Europe/Berlin"),
+    "session": fz.session(gap="6s"),
 }
 
 
@@ -124,9 +125,9 @@ class Windows:
 
     def __init__(self, rng: Random) -> None:
         self.window = WINDOWS[rng.choice(list(WINDOWS))]
-        self.how: dict[str, Any] = rng.choice(
-            [{"emit": "on_change"}, {"early": "3s"}, {"early": "1m"}]
-        )
+        self.session = self.window.kind == "session"
+        ways = [{"emit": "on_change"}, {"early": "3s"}, {"early": "1m"}]
+        self.how: dict[str, Any] = ways[0] if self.session else rng.choice(ways)
         self.lateness = rng.choice([None, "10s"])
         self.out_of_order = rng.choice(["0s", "5s", "20s"])
         self.keys = rng.choice([("user",), ()])
@@ -148,7 +149,8 @@ class Windows:
         }
 
     def check(self, processes: Processes) -> None:
-        log = fold(processes.table("log"), (*self.keys, "window_start", "window_end"))
+        bounds = ["window_start"] if self.session else ["window_start", "window_end"]
+        log = fold(processes.table("log"), [*self.keys, *bounds])
         assert processes.rows("changing") == counted(log) == processes.rows("closed")
         assert processes.rows("late") == processes.rows("late for closed")
 

@@ -1,7 +1,6 @@
 #include "operator/changes/group_aggregate.h"
 
 #include <arrow/api.h>
-#include <arrow/compute/api.h>
 
 #include <algorithm>
 #include <new>
@@ -10,6 +9,7 @@
 #include "base/calendar.h"
 #include "base/limits.h"
 #include "operator/changes/kinds.h"
+#include "operator/changes/row_pairs.h"
 #include "operator/ordered/row_order.h"
 #include "operator/time/window.h"
 
@@ -17,35 +17,6 @@ namespace frazil {
 namespace {
 
 constexpr Timestamp kNoWindow = kWatermarkMax;
-
-// Rows of `before`, then of `after`, in an order.
-struct Interleaved {
-  std::vector<int32_t> places;  // in both together
-  std::vector<size_t> groups;   // of each
-  std::vector<uint8_t> kinds;
-};
-
-bool Same(const arrow::ArrayVector& before, int64_t left, const arrow::ArrayVector& after, int64_t right) {
-  static const arrow::EqualOptions options = arrow::EqualOptions::Defaults().nans_equal(true);
-  for (size_t i = 0; i < before.size(); ++i) {
-    if (!before[i]->RangeEquals(*after[i], left, left + 1, right, options)) return false;
-  }
-  return true;
-}
-
-Result<arrow::ArrayVector> Taken(const arrow::ArrayVector& before, const arrow::ArrayVector& after,
-                                 const std::vector<int32_t>& places, arrow::MemoryPool* pool) {
-  const arrow::Int32Array indices(static_cast<int64_t>(places.size()), arrow::Buffer::Wrap(places));
-  arrow::compute::ExecContext context(pool);
-  arrow::ArrayVector columns;
-  for (size_t i = 0; i < after.size(); ++i) {
-    FZ_ASSIGN(const auto both, arrow::Concatenate({before[i], after[i]}, pool));
-    FZ_ASSIGN(auto taken,
-              arrow::compute::Take(*both, indices, arrow::compute::TakeOptions::NoBoundsCheck(), &context));
-    columns.push_back(std::move(taken));
-  }
-  return columns;
-}
 
 }  // namespace
 
@@ -247,35 +218,22 @@ Result<arrow::ArrayVector> GroupAggregate::finish(const Payloads& groups, const 
 
 Result<Batch> GroupAggregate::changes(const Payloads& groups, const arrow::ArrayVector& before,
                                       const arrow::ArrayVector& after) {
-  Interleaved rows;
-  const auto known = static_cast<int32_t>(before.front()->length());
-  const auto give = [&rows](size_t group, int32_t place, RowKind kind) {
-    rows.groups.push_back(group);
-    rows.places.push_back(place);
-    rows.kinds.push_back(static_cast<uint8_t>(kind));
-  };
-  int32_t next = 0;  // of those that are given
-  for (size_t i = 0; i < groups.size(); ++i) {
-    const auto place = static_cast<int32_t>(i);
-    if (HeaderOf(groups[i])->given == 0) {
-      give(i, known + place, RowKind::kInsert);
-      continue;
-    }
-    const int32_t old = next++;
-    if (Same(before, old, after, place)) continue;
-    give(i, old, RowKind::kUpdateBefore);
-    give(i, known + place, RowKind::kUpdateAfter);
-  }
+  RowPairs pairs(before, after);
   names_.clear();
-  // Any table knows the key of a payload.
-  for (const size_t group : rows.groups) names_.push_back(groups_.begin()->second.table->key(groups[group]));
+  int64_t next = 0;  // of those that are given
+  for (size_t i = 0; i < groups.size(); ++i) {
+    if (HeaderOf(groups[i])->given == 0) {
+      pairs.insert(static_cast<int64_t>(i));
+    } else {
+      pairs.update(next++, static_cast<int64_t>(i));
+    }
+    // Any table knows the key of a payload.
+    names_.resize(pairs.size(), groups_.begin()->second.table->key(groups[i]));
+  }
   FZ_ASSIGN(arrow::ArrayVector columns, keys_.codec().decode(names_, pool_));
-  FZ_ASSIGN(arrow::ArrayVector results, Taken(before, after, rows.places, pool_));
+  FZ_ASSIGN(arrow::ArrayVector results, pairs.columns(pool_));
   columns.insert(columns.end(), results.begin(), results.end());
-  arrow::UInt8Builder kinds(pool_);
-  FZ_TRY(kinds.AppendValues(rows.kinds));
-  FZ_TRY(kinds.Finish(&columns.emplace_back()));
-  const auto count = static_cast<int64_t>(rows.kinds.size());
+  const auto count = static_cast<int64_t>(pairs.size());
   return Batch{arrow::RecordBatch::Make(output_, count, std::move(columns)), {}, nullptr};
 }
 

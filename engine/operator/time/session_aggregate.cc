@@ -7,6 +7,8 @@
 #include "base/calendar.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "operator/changes/kinds.h"
+#include "operator/time/session_changes.h"
 #include "operator/time/window.h"
 
 namespace frazil {
@@ -15,6 +17,7 @@ namespace {
 // Marks of a key that was looked at, or that was restored.
 constexpr uint32_t kLookedAt = 1;
 constexpr uint32_t kChanged = 2;
+constexpr uint32_t kTouched = 4;  // by the batch at hand
 
 // What a row of a checkpoint is.
 constexpr int8_t kFirst = 0;
@@ -54,6 +57,9 @@ Result<std::unique_ptr<SessionAggregate>> SessionAggregate::Make(const nlohmann:
   made->saved_schema_ = arrow::schema(std::move(saved));
   made->key_count_ = key_count;
   made->lateness_ = spec.value("lateness_us", int64_t{0});
+  if (spec.value("emit", "on_close") == "on_change") {
+    FZ_ASSIGN(made->changes_, made->output_->AddField(made->output_->num_fields(), KindField()));
+  }
   return made;
 }
 
@@ -84,7 +90,7 @@ void SessionAggregate::count_bytes() {
                std::memory_order_relaxed);
 }
 
-Result<Progress> SessionAggregate::process(Batch batch, Output&) {
+Result<Progress> SessionAggregate::process(Batch batch, Output& out) {
   FZ_TRY(set_timers());
   const auto& columns = batch.columns->columns();
   const auto key_columns = columns.begin() + static_cast<std::ptrdiff_t>(key_count_);
@@ -100,11 +106,50 @@ Result<Progress> SessionAggregate::process(Batch batch, Output&) {
   for (size_t i = 0; i < rows; ++i) {
     if (inserted[i] != 0) sessions_.create(keys[i]);
   }
+  const std::vector<std::byte*> touched =
+      changes_ == nullptr ? std::vector<std::byte*>() : this->touched(keys);
+  std::vector<size_t> owners_before, owners_after;
+  FZ_ASSIGN(const Batch before, open_rows(touched, &owners_before));
   FZ_TRY(place(batch, keys, &targets));
   FZ_TRY(accumulators_.merge(targets, {key_columns + 2, columns.end()}));
   FZ_TRY(merge_absorbed());
   count_bytes();
+  if (changes_ == nullptr) return Progress::kDone;
+  FZ_ASSIGN(const Batch after, open_rows(touched, &owners_after));
+  FZ_ASSIGN(auto rows_changed,
+            SessionChanges(before, owners_before, after, owners_after, static_cast<int>(key_count_), pool_));
+  if (rows_changed.empty() || rows_changed.front()->length() == 0) return Progress::kDone;
+  const int64_t count = rows_changed.front()->length();
+  FZ_TRY(out.push({arrow::RecordBatch::Make(changes_, count, std::move(rows_changed)), {}, nullptr}));
   return Progress::kDone;
+}
+
+// The keys, each once.
+std::vector<std::byte*> SessionAggregate::touched(std::span<std::byte* const> keys) const {
+  std::vector<std::byte*> touched;
+  for (std::byte* key : keys) {
+    uint32_t* mark = KeySessions::Mark(key);
+    if ((*mark & kTouched) != 0) continue;
+    *mark |= kTouched;
+    touched.push_back(key);
+  }
+  for (std::byte* key : touched) *KeySessions::Mark(key) &= ~kTouched;
+  return touched;
+}
+
+// The open sessions of keys as they would be given, and which of the keys each is of.
+Result<Batch> SessionAggregate::open_rows(std::span<std::byte* const> keys, std::vector<size_t>* owners) {
+  std::vector<WindowResult> results;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    FZ_TRY(sessions_.for_each(keys[i], [&](Session* session) {
+      results.push_back({table_->key(keys[i]), table_->hash(keys[i]), session->first, sessions_.end(*session),
+                         session->accumulators()});
+      owners->push_back(i);
+      return Status::OK();
+    }));
+  }
+  if (results.empty() && changes_ == nullptr) return Batch{};
+  return WindowRows(output_, results, keys_, accumulators_, pool_);
 }
 
 // Finds or makes the session of every run, and gives where its accumulators are when all have their place.
@@ -193,7 +238,7 @@ Result<Progress> SessionAggregate::emit(Output& out) {
     if (out.full()) return Progress::kMore;
     FZ_TRY(take_ended());
     if (looked_at_.empty()) break;
-    if (!taken_.empty()) {
+    if (!taken_.empty() && changes_ == nullptr) {
       FZ_ASSIGN(Batch batch, taken_rows());
       FZ_TRY(out.push(std::move(batch)));
     }

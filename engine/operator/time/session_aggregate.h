@@ -27,13 +27,17 @@ namespace frazil {
 // end had it got no more rows since; it is set anew if it did. A timer may outlive its session if that was
 // absorbed by another one of the key; it is over by the time that one is.
 //
+// With "emit": "on_change" it gives changes instead, with each batch: a session is told apart from others of
+// its key by its beginning, and one that is absorbed or begins earlier now is a delete. All open sessions are
+// known then to who reads it, and nothing is given when they end.
+//
 // As a checkpoint the state is rows of (hash, what, key, first, last, accumulators): what is 0 the first
 // session of a key, before which all that earlier files have of it is forgotten, 1 a further one, 2 a key
 // that is gone, 3 the time up to which sessions have been emitted (as first). The sessions of a key are in
 // one batch.
 class SessionAggregate : public Operator {
  public:
-  // Reads {"keys","window","lateness_us","aggregates"}; the input has PartialSchema.
+  // Reads {"keys","window","lateness_us","aggregates","emit"}; the input has PartialSchema.
   static Result<std::unique_ptr<SessionAggregate>> Make(const nlohmann::json& spec,
                                                         const arrow::Schema& input,
                                                         const OperatorContext& context);
@@ -60,6 +64,8 @@ class SessionAggregate : public Operator {
 
   Status place(const Batch& batch, std::span<std::byte* const> keys, std::vector<std::byte*>* targets);
   Status merge_absorbed();
+  std::vector<std::byte*> touched(std::span<std::byte* const> keys) const;
+  Result<Batch> open_rows(std::span<std::byte* const> keys, std::vector<size_t>* owners);
   Status set_timer(std::byte* key, Session* session);
   Status set_timers();
 
@@ -79,6 +85,7 @@ class SessionAggregate : public Operator {
   std::shared_ptr<arrow::Schema> output_, saved_schema_;
   int64_t lateness_ = 0;  // us
   size_t key_count_ = 0;
+  std::shared_ptr<arrow::Schema> changes_;  // what it gives on change; else null
   Accumulators accumulators_;
   const KeyCodec keys_;
   arrow::MemoryPool* const pool_;
