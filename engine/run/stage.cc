@@ -1,6 +1,7 @@
 #include "run/stage.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/check.h"
@@ -32,6 +33,11 @@ Result<StateBytes> WriteState(const StateFileHeader& header, const StateRows& ro
     from = to;
   }
   return files;
+}
+
+// Whether a partition of a source, by ordinal, is known to have rows that were not read.
+std::function<bool(int)> Behind(const StageNode& source) {
+  return [task = source.source()](int ordinal) { return task->behind(ordinal); };
 }
 
 }  // namespace
@@ -252,6 +258,9 @@ Result<Poll::Kind> Stage::poll(int source, const Budget& budget) {
   step.rows.origin.source = source_numbers_[static_cast<size_t>(source)];
   FZ_TRY(node->push(std::move(step.rows)));
   FZ_TRY(node->aside()->push(std::move(step.rejected)));
+  for (const Timed& timed : times_) {
+    if (context_.workers > 1 && timed.source == node) timed.time->note_least(Behind(*node));
+  }
   if (step.kind == Poll::Kind::kEnd) {
     source_ended_[static_cast<size_t>(source)] = true;
     if (context_.close_windows) FZ_TRY(close_times(*node));
@@ -265,15 +274,12 @@ std::vector<int32_t> Stage::too_far_ahead(const StageNode& source) const {
   const auto found =
       std::find_if(times_.begin(), times_.end(), [&](const Timed& timed) { return timed.source == &source; });
   if (found == times_.end()) return {};
-  const auto behind = [](const Timed& timed) {
-    return [task = timed.source->source()](int ordinal) { return task->behind(ordinal); };
-  };
   Timestamp others = kWatermarkMax;
   for (const Timed& timed : times_) {
     if (timed.source == &source || timed.group != found->group) continue;
-    others = std::min(others, timed.time->least_frontier(behind(timed)));
+    others = std::min(others, timed.time->least_frontier(Behind(*timed.source)));
   }
-  return found->time->too_far_ahead(behind(*found), others);
+  return found->time->too_far_ahead(Behind(source), others);
 }
 
 // The rows of a source have come to their end for ever.
@@ -287,8 +293,7 @@ Status Stage::close_times(const StageNode& source) {
 Result<bool> Stage::rest(int64_t now, Timestamp others) {
   bool raised = false;
   for (const Timed& timed : times_) {
-    const SourceTask* source = timed.source->source();
-    raised |= timed.time->rest(now, others, [source](int ordinal) { return source->behind(ordinal); });
+    raised |= timed.time->rest(now, others, Behind(*timed.source));
   }
   if (raised) FZ_TRY(forward_times());
   return raised;
@@ -301,6 +306,13 @@ Status Stage::end_sources(const std::set<std::string>& ended) {
     if (!timed.source->source()->waits()) timed.time->release();
   }
   return forward_times();
+}
+
+void Stage::note_elsewhere(const std::map<int, Timestamp>& least) {
+  for (const Timed& timed : times_) {
+    const auto told = least.find(timed.group);
+    if (told != least.end()) timed.time->note_elsewhere(told->second);
+  }
 }
 
 Status Stage::raise_floors(const std::map<std::string, Timestamp>& floors) {

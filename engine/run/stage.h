@@ -74,6 +74,8 @@ class Stage {
   Status end_sources(const std::set<std::string>& ended);
   // How far those have come that event_time nodes wait for, by node.
   Status raise_floors(const std::map<std::string, Timestamp>& floors);
+  // The least frontiers of other workers, by group of sources that are read in step.
+  void note_elsewhere(const std::map<int, Timestamp>& least);
   // Has those look which partitions rest (EventTime::rest); true if that has brought time forward.
   Result<bool> rest(int64_t now, Timestamp others);
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "plan/plan.h"
@@ -14,8 +15,10 @@
 namespace frazil {
 
 // Tells each worker what it has to know of event time in the others, some times a second, as control
-// messages: nodes that wait for others (concat) are told how far these have come in all workers. What it
-// tells is older than what is so, and so never more than may be promised.
+// messages. Nodes that wait for others (concat) are told how far these have come in all workers: what it
+// tells is older than what is so, and so never more than may be promised. And sources of which several
+// workers read partitions with rows left are told the least frontier of the other workers, so that they are
+// read in step: it is never above what is so for long, and the worker with the least of all is not held.
 class TimeTeller {
  public:
   // The workers are open, and outlive it.
@@ -29,13 +32,19 @@ class TimeTeller {
   void stop();  // idempotent
 
  private:
-  void note_floors(std::map<std::string, Timestamp>* floors) const;
+  using Floors = std::map<std::string, Timestamp>;  // by event_time node that waits
+  using Least = std::map<int, Timestamp>;           // by group of sources that are read in step
+
+  bool needed() const { return !after_.empty() || workers_.size() > 1; }
+  Floors floors() const;
+  Least elsewhere(size_t worker) const;
   void run();
 
   const std::vector<Worker*> workers_;
   std::map<std::string, std::set<std::string>> after_;          // event_time nodes that wait, and for whom
   std::map<std::string, std::vector<const EventTime*>> times_;  // of all workers, by node
-  std::map<std::string, Timestamp> told_;
+  std::vector<std::vector<std::pair<int, const EventTime*>>> groups_;  // by worker: nodes with their group
+  std::vector<std::pair<Floors, Least>> told_;                         // by worker
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable changed_;

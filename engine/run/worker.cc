@@ -153,7 +153,10 @@ Status Worker::handle(Control control) {
       polled_.fetch_add(1);  // windows may have closed
       break;
     case Control::Kind::kTimes:
-      for (const auto& stage : stages_) FZ_TRY(stage->raise_floors(control.floors));
+      for (const auto& stage : stages_) {
+        stage->note_elsewhere(control.elsewhere);
+        FZ_TRY(stage->raise_floors(control.floors));
+      }
       break;
     case Control::Kind::kCommitted:
       for (const auto& [source, positions] : control.positions) {

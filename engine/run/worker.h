@@ -34,6 +34,7 @@ struct Control {
   Timestamp others = kWatermarkMin;         // kRest: the promise of the partitions that do not rest
   std::set<std::string> ended;              // kEnded: sources read to their end for ever
   std::map<std::string, Timestamp> floors;  // kTimes: by event_time node that waits
+  std::map<int, Timestamp> elsewhere;       // kTimes: least frontiers of other workers, by group in step
 };
 
 // One thread's share of the job: a replica of every stage. step() does one bounded piece of work and never

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from frazil.checkpoint.manifest import Manifest
     from frazil.report import RunReport
+    from frazil.run.runnable import Runnable
 
 
 class Processes:
@@ -72,12 +73,7 @@ class Processes:
         """
         pipeline = fz.Pipeline("events", *self.sinks.values(), checkpoint="unused")
         runnable = prepare(pipeline, hook=hook, store=self.store)
-        for node in runnable.plan["nodes"]:
-            if node["kind"] == "source":  # the reader would deal the rows to partitions in turn
-                given = self.partitions_of(node["name"])[:partitions]
-                parts = [pa.Table.from_pylist(events, EVENT_SCHEMA) for events in given]
-                node["options"]["partitions"] = [_encoded(part, 1)[0] for part in parts]
-                node["options"]["batch_rows"] = batch_rows
+        self.give(runnable, batch_rows, partitions)
         settings = RunSettings(
             workers=workers,
             bounded=True,
@@ -90,6 +86,15 @@ class Processes:
             reopen=reopen,
         )
         return Coordinator(runnable, settings, hook=hook).run()
+
+    def give(self, runnable: Runnable, batch_rows: int, partitions: int | None = None) -> None:
+        """Put the events into the plan: the reader would deal them to partitions in turn."""
+        for node in runnable.plan["nodes"]:
+            if node["kind"] == "source":
+                given = self.partitions_of(node["name"])[:partitions]
+                parts = [pa.Table.from_pylist(events, EVENT_SCHEMA) for events in given]
+                node["options"]["partitions"] = [_encoded(part, 1)[0] for part in parts]
+                node["options"]["batch_rows"] = batch_rows
 
     def partitions_of(self, source: str) -> Sequence[Sequence[Event]]:
         """The events of a source."""

@@ -41,6 +41,10 @@ class LaneReader {
   Result<Read> read(const Budget& budget, bool wait);
   // True if files are open; a lane that has nothing to read holds none.
   bool open() const { return reader_ != nullptr; }
+  // Closes the file that is open; read() opens it again, and goes on where it was.
+  void close() { reader_ = nullptr; }
+  // True if the file that is open is read from its begin again when it is opened again.
+  bool packed() const { return current_.has_value() && IsPacked(current_->path); }
   bool left() const { return (current_.has_value() && !held_) || !waiting_.empty(); }
   // Path of the file whose last line is not read because it has no end; empty if there is none.
   std::string held() const { return held_ ? current_->path : std::string(); }
@@ -53,6 +57,9 @@ class LaneReader {
   Status CheckBegin() const;
   void Finish();
   bool IsText(const std::string& path) const;
+  bool IsPacked(const std::string& path) const {
+    return context_.options.format == Format::kJson && !IsText(path);
+  }
   // True if a file that is left to read stands behind the one being read, by key.
   bool HasNewer() const;
   int64_t WaitingBytes() const;

@@ -17,6 +17,8 @@ namespace file {
 namespace {
 
 constexpr size_t kOpenLanes = 8;  // lanes of a worker with an open file; each holds two chunks
+// The same where those that are open wait for others, and would have to be unpacked from their begin again.
+constexpr size_t kOpenPackedLanes = 64;
 
 // The file behind a key: listed lanes put "000001:" in front.
 std::string PathOfKey(const std::string& key, Lanes lanes) {
@@ -76,7 +78,7 @@ class FileSource : public Source {
         if (!lane.reader.left()) continue;
         left = true;
         if (budget.holds(lane.ordinal)) continue;
-        if (!lane.reader.open() && OpenLanes() >= kOpenLanes) continue;
+        if (!lane.reader.open() && OpenLanes() >= kOpenLanes && !MakeRoom(budget)) continue;
         FZ_ASSIGN(auto read, lane.reader.read(budget, wait));
         if (read.kind == Read::Kind::kRows) return Given(lane, std::move(read));
       }
@@ -110,6 +112,19 @@ class FileSource : public Source {
   size_t OpenLanes() const {
     return static_cast<size_t>(
         std::count_if(lanes_.begin(), lanes_.end(), [](const Open& lane) { return lane.reader.open(); }));
+  }
+
+  // Closes a lane that waits for others, one of which cannot be opened else: they would wait for ever.
+  bool MakeRoom(const Budget& budget) {
+    Open* held = nullptr;
+    for (Open& lane : lanes_) {
+      if (!lane.reader.open() || !budget.holds(lane.ordinal)) continue;
+      if (held == nullptr || !lane.reader.packed()) held = &lane;
+      if (!held->reader.packed()) break;
+    }
+    if (held == nullptr) return false;
+    if (!held->reader.packed() || OpenLanes() >= kOpenPackedLanes) held->reader.close();
+    return true;
   }
 
   static Poll Given(const Open& lane, Read read) {

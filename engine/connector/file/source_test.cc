@@ -102,6 +102,45 @@ std::string Packed(const std::string& text, arrow::Compression::type kind) {
   return packed;
 }
 
+// More lanes than are open at once, each of which has to wait for all others after each chunk.
+TEST(FileSource, LanesThatWaitMakeRoomForOthers) {
+  for (const bool packed : {false, true}) {
+    Folder folder;
+    constexpr int kLanes = 70, kLines = 40;
+    for (int i = 0; i < kLanes; ++i) {
+      std::string text;
+      for (int n = 0; n < kLines; ++n) text += "{\"a\":" + std::to_string(n) + "}\n";
+      const std::string name = "f" + std::to_string(100 + i) + (packed ? ".gz" : "");
+      folder.write(name, packed ? Packed(text, arrow::Compression::GZIP) : text);
+    }
+    Reading run{{{"paths", {folder.path("f*")}}, {"ordered", false}}};
+    run.chunk_bytes = 100;
+    auto source = Assigned(run).ValueOrDie();
+    std::vector<int64_t> read(kLanes, 0);
+    int64_t rows = 0;
+    Poll polled;
+    for (int polls = 0; polls < 1'000'000; ++polls) {
+      const int64_t least = *std::min_element(read.begin(), read.end());
+      std::vector<int32_t> held;
+      for (int32_t i = 0; i < kLanes; ++i) {
+        if (read[static_cast<size_t>(i)] > least) held.push_back(i);
+      }
+      Budget budget{1000, 100};
+      budget.held = held;
+      polled = source->poll(budget).ValueOrDie();
+      if (polled.kind == Poll::Kind::kEnd) break;
+      if (polled.kind == Poll::Kind::kIdle) continue;
+      auto& lane = read[static_cast<size_t>(polled.origin.partition)];
+      EXPECT_EQ(lane, least);
+      rows += polled.raw->rows();
+      lane += polled.raw->rows();
+      if (lane == kLines) lane = 1 << 20;
+    }
+    EXPECT_EQ(polled.kind, Poll::Kind::kEnd);
+    EXPECT_EQ(rows, kLanes * kLines);
+  }
+}
+
 TEST(FileSource, ChunksAndBudgetsChangeNothing) {
   Folder folder;
   for (int i = 0; i < 4; ++i) folder.write("f" + std::to_string(i), HardText(static_cast<uint64_t>(i), 200));

@@ -112,14 +112,25 @@ Timestamp EventTime::least_frontier(const std::function<bool(int)>& behind) cons
 std::vector<int32_t> EventTime::too_far_ahead(const std::function<bool(int)>& behind,
                                               Timestamp others) const {
   std::vector<int32_t> held;
-  if (partitions_.size() < 2 && others == kWatermarkMax) return held;
-  const Timestamp least = std::min(least_frontier(behind), others);
-  const int64_t ahead = std::max(out_of_order_, 2 * chunk_span_);
-  if (least > kWatermarkMax - ahead) return held;
+  if (partitions_.size() < 2 && others == kWatermarkMax && elsewhere_ == kWatermarkMax) return held;
+  const auto limit = [](Timestamp least, int64_t more) {
+    return least > kWatermarkMax - more ? kWatermarkMax : least + more;
+  };
+  const Timestamp here = limit(std::min(least_frontier(behind), others), ahead());
+  const Timestamp most = std::min(here, limit(elsewhere_, std::max(ahead(), 4 * elsewhere_span_)));
   for (const auto& [ordinal, partition] : partitions_) {
-    if (partition.frontier > least + ahead) held.push_back(ordinal);
+    if (partition.frontier > most) held.push_back(ordinal);
   }
   return held;
+}
+
+// A partition that leaves because it has caught up makes the least frontier jump: such a step counts little.
+void EventTime::note_elsewhere(Timestamp least) {
+  if (elsewhere_ != kWatermarkMin && least != kWatermarkMax && least > elsewhere_) {
+    const int64_t most = 4 * std::max(ahead(), elsewhere_span_);
+    elsewhere_span_ = (3 * elsewhere_span_ + std::min({least - elsewhere_, most, kChunkSpan})) / 4;
+  }
+  elsewhere_ = least;
 }
 
 bool EventTime::rest(int64_t now, Timestamp others, const std::function<bool(int)>& behind) {

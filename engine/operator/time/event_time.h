@@ -3,6 +3,7 @@
 #include <arrow/memory_pool.h>
 #include <arrow/type.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -62,11 +63,19 @@ class EventTime : public Operator {
   // Ordinals, rising, of the partitions that are to wait for others: those further ahead than out_of_order,
   // or two chunks, of the least frontier of a partition that has rows to be read (`behind`). So the rows kept
   // until the slowest has come along do not grow with a backlog. The slowest is never among them. `others` is
-  // the least frontier of sources that are read in step with this one.
+  // the least frontier of sources that are read in step with this one in this worker; that of other workers
+  // is known by note_elsewhere().
   std::vector<int32_t> too_far_ahead(const std::function<bool(int)>& behind,
                                      Timestamp others = kWatermarkMax) const;
   // The least frontier of the partitions that have rows to be read; kWatermarkMax if none has.
   Timestamp least_frontier(const std::function<bool(int)>& behind) const;
+  // Notes that for other threads to ask; when rows have been read, or there were none.
+  void note_least(const std::function<bool(int)>& behind) { noted_ = least_frontier(behind); }
+  Timestamp noted_least() const { return noted_; }
+  // The least frontier of partitions that have rows to be read in other workers, as of some time ago;
+  // kWatermarkMax if none has. Told several times a second: partitions here may be as far ahead of it as
+  // what it advances in four such times, so that the telling does not slow those that keep up.
+  void note_elsewhere(Timestamp least);
   // Looks which partitions rest by now: a steady clock, us. `others` is the least promise of all partitions
   // of the pipeline that do not rest: those that do are brought up to it. True if that raised one.
   bool rest(int64_t now, Timestamp others, const std::function<bool(int)>& behind);
@@ -115,6 +124,7 @@ class EventTime : public Operator {
         pool_(pool),
         reject_(std::move(reject)) {}
   Timestamp least() const;
+  int64_t ahead() const { return std::max(out_of_order_, 2 * chunk_span_); }
   Result<Batch> without_bad(Batch batch, std::shared_ptr<arrow::Int64Array>* times,
                             const PartitionTime& partition) const;
   Timestamp bound(Timestamp frontier) const;
@@ -128,6 +138,9 @@ class EventTime : public Operator {
   mutable std::mutex partitions_mutex_;      // other threads look at partitions_, and the worker adds some
   std::map<int, PartitionTime> partitions_;  // by ordinal
   int64_t chunk_span_ = 0;                   // us of event time in a chunk, a running mean
+  Timestamp elsewhere_ = kWatermarkMax;      // see note_elsewhere
+  int64_t elsewhere_span_ = 0;               // us by which that advances between two times it is told, a mean
+  std::atomic<Timestamp> noted_{kWatermarkMax};
   // Written by the worker's thread.
   std::atomic<bool> aside_{false}, closed_{false}, ended_{false}, waits_{false};
   std::atomic<Timestamp> floor_{kWatermarkMin};

@@ -149,6 +149,32 @@ TEST(EventTime, PartitionsFarAheadWaitForTheSlowestThatHasRows) {
   EXPECT_EQ(held({true, true, true}), std::vector<int32_t>({2}));
 }
 
+TEST(EventTime, PartitionsFarAheadWaitForOtherWorkers) {
+  Timed timed;
+  timed.time->add_partition(0, "p", kWatermarkMin);
+  const auto held = [&timed] { return !timed.time->too_far_ahead([](int) { return true; }).empty(); };
+  timed.give(Rows({100}));
+  timed.time->note_least([](int) { return true; });
+  EXPECT_EQ(timed.time->noted_least(), 100);
+  timed.time->note_least([](int) { return false; });
+  EXPECT_EQ(timed.time->noted_least(), kWatermarkMax);
+  EXPECT_FALSE(held());  // nothing is known of others
+  timed.time->note_elsewhere(kWatermarkMin);
+  EXPECT_TRUE(held());  // one there has no row yet
+  timed.time->note_elsewhere(89);
+  EXPECT_TRUE(held());
+  timed.time->note_elsewhere(90);
+  EXPECT_FALSE(held());
+  // Where that advances by 40 each time, up to four times as much ahead is no reason to wait.
+  for (int i = 1; i <= 40; ++i) timed.time->note_elsewhere(90 + 40 * i);
+  timed.give(Rows({1'690 + 150}));
+  EXPECT_FALSE(held());
+  timed.give(Rows({1'690 + 700}));
+  EXPECT_TRUE(held());
+  timed.time->note_elsewhere(kWatermarkMax);  // those there have caught up
+  EXPECT_FALSE(held());
+}
+
 TEST(EventTime, RejectsRowsWithoutATime) {
   Timed timed;
   timed.time->add_partition(0, "p", kWatermarkMin);
