@@ -14,6 +14,7 @@
 #include "operator/join/lookup.h"
 #include "operator/ordered/deduplicate.h"
 #include "operator/ordered/deduplicate_last.h"
+#include "operator/ordered/pattern.h"
 #include "operator/ordered/rate_limit.h"
 #include "operator/ordered/running.h"
 #include "operator/ordered/top_n.h"
@@ -85,6 +86,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return AssignedSchema(*input);
     case NodeKind::kRunning:
       return RunningSchema(node.spec, *input);
+    case NodeKind::kPattern:
+      return PatternSchema(node.spec, *input);
     case NodeKind::kGroupAggregate:
       return GroupSchema(node.spec, *input);
     case NodeKind::kAsLog:
@@ -179,6 +182,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return Running::Make(node.spec, *input, context);
     case NodeKind::kRateLimit:
       return RateLimit::Make(node.spec, *input, context);
+    case NodeKind::kPattern:
+      return Pattern::Make(node.spec, *input, context);
     case NodeKind::kTopN:
       return TopN::Make(node.spec, input, context);
     case NodeKind::kGroupAggregate:

@@ -27,6 +27,7 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"running", NodeKind::kRunning},
       {"rate_limit", NodeKind::kRateLimit},
       {"top_n", NodeKind::kTopN},
+      {"pattern", NodeKind::kPattern},
       {"window_partial", NodeKind::kWindowPartial},
       {"window_aggregate", NodeKind::kWindowAggregate},
       {"lookup", NodeKind::kLookup},

@@ -30,6 +30,7 @@ enum class NodeKind {
   kRunning,
   kRateLimit,
   kTopN,
+  kPattern,
   kLookup,
   kIntervalJoin,
   kAsofJoin,

@@ -48,6 +48,7 @@ from frazil.expr_aggregate import Aggregate, count
 from frazil.grouped import Grouped, Windowed
 from frazil.infer import infer
 from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
+from frazil.pattern import PatternStep, Without, step, without
 from frazil.pipeline import Pipeline
 from frazil.read import read_files, read_generator, read_kafka, read_memory
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
@@ -109,6 +110,7 @@ __all__ = [
     "ModeMismatch",
     "NoTruthValue",
     "PartitionReport",
+    "PatternStep",
     "Pipeline",
     "PlanError",
     "RunReport",
@@ -133,6 +135,7 @@ __all__ = [
     "WatermarkMissing",
     "Window",
     "Windowed",
+    "Without",
     "batch_udf",
     "coalesce",
     "col",
@@ -156,8 +159,10 @@ __all__ = [
     "read_memory",
     "secret",
     "session",
+    "step",
     "struct",
     "tumbling",
     "udf",
     "when",
+    "without",
 ]

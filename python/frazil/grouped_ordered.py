@@ -9,6 +9,7 @@ from frazil.errors import on_user_line
 
 if TYPE_CHECKING:
     from frazil.duration import Duration
+    from frazil.pattern import PatternStep, Without
     from frazil.stream import Stream
 
 
@@ -108,6 +109,53 @@ class OrderedGroups:
         from frazil.rate_limit import make_rate_limit
 
         return make_rate_limit(self._stream, self._keys, limit, per)
+
+    @on_user_line
+    def pattern(self, steps: Sequence[PatternStep | Without], *, within: Duration) -> Stream:
+        """Find rows of a key that follow one another as the steps say, within a time.
+
+        Rows are taken in event-time order. Each row that is the first step begins a match of its
+        own, which takes the next row that is the second step, and so on; rows between that are
+        neither a step nor refused do not matter. A row is one step of a match, and may be a step of
+        several matches.
+
+        Parameters
+        ----------
+        steps
+            `fz.step` for each row of a match, the first of them first. `fz.without` between two:
+            no such row comes between their rows. `fz.without` behind the last: no such row comes
+            behind it before the time is over.
+        within
+            How far the last row, or the last that is refused, may be behind the first; inclusive.
+
+        Returns
+        -------
+        Stream
+            The keys; `match_start`, the time of the first row; `match_end`, that of the last one,
+            or `within` behind the first if the pattern ends with `fz.without`; and the columns of
+            each step's row, as ``step_column``. The event time is `match_end`. Late rows are set
+            aside, in `late`.
+
+        Raises
+        ------
+        WatermarkMissing
+            If the stream has no event time; says what took it away.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> rows = [{"user": "ada", "kind": "cart", "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> events = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> cart, paid = (
+        ...     fz.step(kind, fz.col("kind") == kind, columns=["at"]) for kind in ("cart", "paid")
+        ... )
+        >>> events.group_by("user").pattern([cart, paid], within="10m").schema.names
+        ['user', 'match_start', 'match_end', 'cart_at', 'paid_at']
+        """
+        from frazil.pattern import make_pattern
+
+        return make_pattern(self._stream, self._keys, steps, within)
 
     @on_user_line
     def top_n(

@@ -118,6 +118,18 @@ def ordered_streams(rate: float | None) -> dict[str, fz.Stream]:
         "t.first": timed.deduplicate("user", within="2s", keep="first"),
         "t.last": timed.deduplicate("user", within="2s", keep="last"),
         "t.totals": timed.group_by("user").running(spent, ttl="3s"),
+        "t.pairs": timed.group_by("user").pattern(
+            [
+                fz.step("low", fz.col("amount") < 100),
+                fz.without(fz.col("amount").is_between(400, 500)),
+                fz.step("high", fz.col("amount") > 600, columns=["id", "amount"]),
+            ],
+            within="3s",
+        ),
+        "t.alone": timed.group_by("user").pattern(
+            [fz.step("low", fz.col("amount") < 100), fz.without(fz.col("amount") < 500)],
+            within="2s",
+        ),
         "t.kept": kept,
         "t.limited": kept.limited,
         "t.best": timed.assign_window(fz.hopping("500ms", every="250ms"))

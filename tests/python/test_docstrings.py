@@ -20,6 +20,7 @@ MODULES = [
     "infer",
     "lookup",
     "partition",
+    "pattern",
     "pipeline",
     "read",
     "report",

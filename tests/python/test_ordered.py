@@ -15,6 +15,14 @@ UNTIMED = fz.read_memory(ROWS, name="events")
 EVENTS = UNTIMED.event_time("at", out_of_order="10s")
 MINUTES = EVENTS.group_by("user").window(fz.tumbling("1m")).agg(n=fz.count())
 
+CHEAP, DEAR = fz.step("cheap", col("x") < 1), fz.step("dear", col("x") > 9, columns=["id"])
+NEVER = fz.without(col("x").is_null())
+
+
+def pattern(*steps: object, within: str = "1h") -> fz.Stream:
+    return EVENTS.group_by("user").pattern(steps, within=within)  # type: ignore[arg-type]
+
+
 LIMITED = EVENTS.group_by("user").rate_limit(100, per="1m")
 
 
@@ -35,6 +43,35 @@ LIMITED = EVENTS.group_by("user").rate_limit(100, per="1m")
         (lambda: EVENTS.group_by("user").running(n=col("y").sum()), ColumnNotFound, "'y'"),
         (lambda: EVENTS.group_by("user").running(n=fz.count(), ttl="0s"), PlanError, "ttl"),
         (lambda: UNTIMED.group_by("user").running(n=fz.count()), WatermarkMissing, "running needs"),
+        (lambda: pattern(), PlanError, "of 0 steps"),
+        (lambda: pattern(CHEAP), PlanError, "alone.*that is a filter"),
+        (lambda: pattern(NEVER, CHEAP, DEAR), PlanError, "begins with without"),
+        (lambda: pattern(CHEAP, CHEAP), PlanError, "two steps 'cheap'"),
+        (lambda: pattern(*[CHEAP] * 17), PlanError, "of 17 steps.*1 to 16"),
+        (lambda: pattern(CHEAP, *[NEVER] * 65), PlanError, "with 65 without.*up to 64"),
+        (lambda: pattern(CHEAP, col("x") > 9), TypeMismatch, r"a Call.*write fz\.step"),
+        (lambda: pattern(CHEAP, DEAR, within="0s"), PlanError, "within"),
+        (lambda: pattern(CHEAP, fz.step("b", col("x"))), TypeMismatch, "x, which is double"),
+        (lambda: pattern(CHEAP, fz.step("b", col("y") > 1)), ColumnNotFound, "'y'"),
+        (
+            lambda: pattern(CHEAP, fz.step("b", col("x") > 1, columns=["y"])),
+            ColumnNotFound,
+            "no column 'y'",
+        ),
+        (
+            lambda: pattern(fz.step("match", col("x") > 1, columns=["start", "id"]), DEAR),
+            ColumnNotFound,
+            "'start'",
+        ),
+        (lambda: fz.step("", col("x") > 1), PlanError, "got '' as its name"),
+        (lambda: fz.step("a", col("x") > 1, columns="id"), PlanError, r"columns=\['id'\]"),
+        (lambda: fz.step("a", "x > 1"), TypeMismatch, "'x > 1', a str"),  # type: ignore[arg-type]
+        (lambda: fz.without(True), TypeMismatch, "without got True"),  # type: ignore[arg-type]
+        (
+            lambda: UNTIMED.group_by("user").pattern([CHEAP, DEAR], within="1h"),
+            WatermarkMissing,
+            "pattern needs event time",
+        ),
         (
             lambda: EVENTS.group_by("user").top_n(3, by="x"),
             PlanError,
@@ -54,7 +91,6 @@ LIMITED = EVENTS.group_by("user").rate_limit(100, per="1m")
         (lambda: MINUTES.assign_window(fz.tumbling("1h")), ColumnExists, "'window_start' would be"),
         (lambda: UNTIMED.assign_window(fz.tumbling("1m")), WatermarkMissing, "needs event time"),
         (lambda: MINUTES.group_by("user").agg(user=fz.count()), ColumnExists, "'user' would be"),
-        (lambda: EVENTS.group_by("user").agg(n=fz.count()), PlanError, r"write \.window"),
         (
             lambda: EVENTS.deduplicate("id", within="1h").deduplicate("user", within="1h").late,
             PlanError,
@@ -97,6 +133,14 @@ def test_refused_where_it_is_written(
             LIMITED,
             ["rate_limit 100 per 1m by user", "state: up to 100 times per key of the last 1m"],
         ),
+        (
+            pattern(CHEAP, NEVER, DEAR),
+            [
+                "pattern cheap: (x < 1), without x.is_null(), dear: (x > 9) within 1h by user",
+                "state: matches that began in the last 1h, up to 10000 per key",
+                ", exact",
+            ],
+        ),
         (LIMITED.limited, ["limited rows of rate_limit 100 per 1m by user"]),
         (
             MINUTES.group_by("user").top_n(3, by="n"),
@@ -120,6 +164,13 @@ def test_columns() -> None:
     assert EVENTS.deduplicate("id", within="1h").schema == EVENTS.schema
     running = EVENTS.group_by("user").running(n=fz.count(), mean=col("x").sum() / fz.count())
     assert running.schema.names == [*EVENTS.schema.names, "n", "mean"]
+    assert pattern(CHEAP, DEAR).schema.names == [
+        "user",
+        "match_start",
+        "match_end",
+        *("cheap_id", "cheap_x", "cheap_tags", "cheap_at"),
+        "dear_id",
+    ]
     assert MINUTES.group_by("user").agg(m=col("n").max()).schema.names == [
         "user",
         "window_start",
@@ -134,6 +185,8 @@ def test_only_columns_that_are_needed_are_read() -> None:
         (EVENTS.deduplicate("id", within="1h").select("x"), {"id", "at", "x"}),
         (EVENTS.group_by("user").running(n=fz.count()).select("n"), {"user", "at"}),
         (MINUTES.group_by().top_n(1, by="n").select("n"), {"user", "at"}),
+        (pattern(CHEAP, NEVER, DEAR).select("dear_id"), {"user", "at", "x", "id"}),
+        (pattern(CHEAP, DEAR).select("user"), {"user", "at", "x"}),
     ):
         plan = fz.Pipeline("p", stream.write_memory()).plan
         source = next(node for node in plan.json["nodes"] if node["kind"] == "source")
