@@ -14,7 +14,6 @@
 #include "operator/join/lookup.h"
 #include "operator/ordered/deduplicate.h"
 #include "operator/ordered/deduplicate_last.h"
-#include "operator/ordered/fill_gaps.h"
 #include "operator/ordered/pattern.h"
 #include "operator/ordered/rate_limit.h"
 #include "operator/ordered/running.h"
@@ -89,8 +88,6 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return RunningSchema(node.spec, *input);
     case NodeKind::kPattern:
       return PatternSchema(node.spec, *input);
-    case NodeKind::kFillGaps:
-      return FilledSchema(node.spec, *input);
     case NodeKind::kGroupAggregate:
       return GroupSchema(node.spec, *input);
     case NodeKind::kAsLog:
@@ -187,8 +184,6 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return RateLimit::Make(node.spec, *input, context);
     case NodeKind::kPattern:
       return Pattern::Make(node.spec, *input, context);
-    case NodeKind::kFillGaps:
-      return FillGaps::Make(node.spec, *input, context);
     case NodeKind::kTopN:
       return TopN::Make(node.spec, input, context);
     case NodeKind::kGroupAggregate:

@@ -31,7 +31,6 @@ enum class NodeKind {
   kRateLimit,
   kTopN,
   kPattern,
-  kFillGaps,
   kLookup,
   kIntervalJoin,
   kAsofJoin,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from frazil.errors import on_user_line
@@ -10,7 +9,6 @@ from frazil.node import Port
 
 if TYPE_CHECKING:
     from frazil.duration import Duration
-    from frazil.fill_gaps import Fill
     from frazil.stream import Stream
     from frazil.window import Window
 
@@ -112,50 +110,6 @@ class OrderedMethods:
         from frazil.windowed import make_assign_window
 
         return Stream(Port(make_assign_window(self._port, self._origin(), window)))
-
-    @on_user_line
-    def fill_gaps(
-        self: Any, how: Fill = "null", *, most: int, columns: Mapping[str, Fill] | None = None
-    ) -> Stream:
-        """Make up a row for each window in which a key had none.
-
-        Only what `agg` of windows gave can be filled, from the first window of a key on. A row is
-        made up when the watermark has passed the end of its window.
-
-        Parameters
-        ----------
-        how
-            What the columns of such a row are: "null"; "zero"; "previous", what they were in the
-            last row of the key that was not made up.
-        most
-            How many are made up in a row: a key that has no rows any more ends so many windows
-            later, and begins anew with its next row.
-        columns
-            How for some columns only: ``{"n": "zero"}``.
-
-        Returns
-        -------
-        Stream
-            The same columns; those that are filled with null may be null.
-
-        Raises
-        ------
-        PlanError
-            If the stream is not what `agg` of windows gave, or of sessions.
-
-        Examples
-        --------
-        >>> import frazil as fz
-        >>> from datetime import UTC, datetime
-        >>> rows = [{"user": "ada", "at": datetime(2026, 1, 1, tzinfo=UTC)}]
-        >>> orders = fz.read_memory(rows).event_time("at", out_of_order="10s")
-        >>> minutes = orders.group_by("user").window(fz.tumbling("1m")).agg(n=fz.count())
-        >>> minutes.fill_gaps("zero", most=60).schema.names
-        ['user', 'window_start', 'window_end', 'n']
-        """
-        from frazil.fill_gaps import make_fill_gaps
-
-        return make_fill_gaps(self, how, most, columns)
 
     @property
     @on_user_line

@@ -130,10 +130,6 @@ def ordered_streams(rate: float | None) -> dict[str, fz.Stream]:
             [fz.step("low", fz.col("amount") < 100), fz.without(fz.col("amount") < 500)],
             within="2s",
         ),
-        "t.filled": timed.group_by("user")
-        .window(fz.tumbling("100ms"))
-        .agg(rows=fz.count(), last=fz.col("id").last())
-        .fill_gaps("zero", most=20, columns={"last": "previous"}),
         "t.kept": kept,
         "t.limited": kept.limited,
         "t.best": timed.assign_window(fz.hopping("500ms", every="250ms"))

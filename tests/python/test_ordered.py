@@ -8,14 +8,7 @@ from datetime import UTC, datetime
 import frazil as fz
 import pytest
 from frazil import col
-from frazil.errors import (
-    ColumnExists,
-    ColumnNotFound,
-    ModeMismatch,
-    PlanError,
-    TypeMismatch,
-    WatermarkMissing,
-)
+from frazil.errors import ColumnExists, ColumnNotFound, PlanError, TypeMismatch, WatermarkMissing
 
 ROWS = [{"id": 1, "user": "ada", "x": 1.5, "tags": ["a"], "at": datetime(2026, 1, 1, tzinfo=UTC)}]
 UNTIMED = fz.read_memory(ROWS, name="events")
@@ -50,51 +43,6 @@ LIMITED = EVENTS.group_by("user").rate_limit(100, per="1m")
         (lambda: EVENTS.group_by("user").running(n=col("y").sum()), ColumnNotFound, "'y'"),
         (lambda: EVENTS.group_by("user").running(n=fz.count(), ttl="0s"), PlanError, "ttl"),
         (lambda: UNTIMED.group_by("user").running(n=fz.count()), WatermarkMissing, "running needs"),
-        (lambda: EVENTS.fill_gaps(most=1), PlanError, r"fill_gaps of .*agg\(\.\.\.\) gave"),
-        (
-            lambda: MINUTES.select("user", "window_start", "window_end").fill_gaps(most=1),
-            PlanError,
-            "nothing but filters",
-        ),
-        (
-            lambda: MINUTES.group_by("user").agg(m=col("n").sum()).fill_gaps(most=1),
-            PlanError,
-            "is not what",
-        ),
-        (
-            lambda: (
-                EVENTS.group_by("user")
-                .window(fz.session(gap="1m"))
-                .agg(n=fz.count())
-                .fill_gaps(most=1)
-            ),
-            PlanError,
-            "it has no sessions",
-        ),
-        (
-            lambda: (
-                EVENTS.group_by("user")
-                .window(fz.tumbling("1m"), emit="on_change")
-                .agg(n=fz.count())
-                .fill_gaps(most=1)
-            ),
-            ModeMismatch,
-            "fill_gaps",
-        ),
-        (lambda: MINUTES.fill_gaps(most=0), PlanError, "most=0.*1 to 100000"),
-        (lambda: MINUTES.fill_gaps("none", most=1), PlanError, "'n' by 'none'"),  # type: ignore[arg-type]
-        (lambda: MINUTES.fill_gaps(most=1, columns={"m": "zero"}), ColumnNotFound, "'m'"),
-        (lambda: MINUTES.fill_gaps(most=1, columns={"user": "zero"}), PlanError, "a key of the"),
-        (
-            lambda: (
-                EVENTS.group_by("id")
-                .window(fz.tumbling("1m"))
-                .agg(u=col("user").max())
-                .fill_gaps("zero", most=1)
-            ),
-            TypeMismatch,
-            "by zero, and it is string",
-        ),
         (lambda: pattern(), PlanError, "of 0 steps"),
         (lambda: pattern(CHEAP), PlanError, "alone.*that is a filter"),
         (lambda: pattern(NEVER, CHEAP, DEAR), PlanError, "begins with without"),
@@ -193,14 +141,6 @@ def test_refused_where_it_is_written(
                 ", exact",
             ],
         ),
-        (
-            MINUTES.fill_gaps("zero", most=60),
-            [
-                "fill_gaps of tumbling 1m by user: n zero",
-                "state: a row per key that had one in the last 60 windows",
-                ", exact",
-            ],
-        ),
         (LIMITED.limited, ["limited rows of rate_limit 100 per 1m by user"]),
         (
             MINUTES.group_by("user").top_n(3, by="n"),
@@ -224,8 +164,6 @@ def test_columns() -> None:
     assert EVENTS.deduplicate("id", within="1h").schema == EVENTS.schema
     running = EVENTS.group_by("user").running(n=fz.count(), mean=col("x").sum() / fz.count())
     assert running.schema.names == [*EVENTS.schema.names, "n", "mean"]
-    assert not MINUTES.fill_gaps("zero", most=1).schema.field("n").nullable
-    assert MINUTES.fill_gaps(most=1).schema.field("n").nullable
     assert pattern(CHEAP, DEAR).schema.names == [
         "user",
         "match_start",
