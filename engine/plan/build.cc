@@ -15,6 +15,8 @@
 #include "operator/ordered/deduplicate.h"
 #include "operator/ordered/deduplicate_last.h"
 #include "operator/ordered/pattern.h"
+#include "operator/ordered/fill_gaps.h"
+#include "operator/ordered/fillers.h"
 #include "operator/ordered/rate_limit.h"
 #include "operator/ordered/running.h"
 #include "operator/ordered/top_n.h"
@@ -94,6 +96,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return LogSchema(*input);
     case NodeKind::kTopN:
       return TopNSchema(node.spec, *input);
+    case NodeKind::kFillGaps:
+      return FilledSchema(node.spec, *input);
     case NodeKind::kLookup: {
       FZ_ASSIGN(const LookupSpec spec, ParseLookup(node.spec));
       return LookupSchema(spec, *input);
@@ -186,6 +190,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return Pattern::Make(node.spec, *input, context);
     case NodeKind::kTopN:
       return TopN::Make(node.spec, input, context);
+    case NodeKind::kFillGaps:
+      return FillGaps::Make(node.spec, *input, context);
     case NodeKind::kGroupAggregate:
       return GroupAggregate::Make(node.spec, *input, context);
     case NodeKind::kAsLog: {

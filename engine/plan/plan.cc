@@ -28,6 +28,7 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"rate_limit", NodeKind::kRateLimit},
       {"top_n", NodeKind::kTopN},
       {"pattern", NodeKind::kPattern},
+      {"fill_gaps", NodeKind::kFillGaps},
       {"window_partial", NodeKind::kWindowPartial},
       {"window_aggregate", NodeKind::kWindowAggregate},
       {"lookup", NodeKind::kLookup},

@@ -31,6 +31,7 @@ enum class NodeKind {
   kRateLimit,
   kTopN,
   kPattern,
+  kFillGaps,
   kLookup,
   kIntervalJoin,
   kAsofJoin,

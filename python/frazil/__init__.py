@@ -45,6 +45,7 @@ from frazil.expr import (
     when,
 )
 from frazil.expr_aggregate import Aggregate, count
+from frazil.fill_gaps import previous
 from frazil.grouped import Grouped, Windowed
 from frazil.infer import infer
 from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
@@ -153,6 +154,7 @@ __all__ = [
     "lookup_sql",
     "max_of",
     "min_of",
+    "previous",
     "read_files",
     "read_generator",
     "read_kafka",

@@ -14,6 +14,7 @@ from frazil.expr import col
 from frazil.gate import columns_text
 from frazil.node import WINDOW_COLUMNS, Json, Step, WindowAggregateNode
 from frazil.types import type_name
+from frazil.windowed import START_COLUMN
 
 if TYPE_CHECKING:
     from frazil.node import Port
@@ -233,7 +234,10 @@ def window_of(port: Port) -> Window | None:
     node = port.node
     while True:
         if isinstance(node, WindowAggregateNode):
-            return node.partial.window
+            if START_COLUMN not in node.partial.keys:
+                return node.partial.window
+            node = node.partial.input.node  # the windows are those of the rows it aggregates
+            continue
         window: Window | None = getattr(node, "window", None)
         if window is not None or not node.inputs:
             return window

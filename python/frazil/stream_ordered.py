@@ -8,6 +8,8 @@ from frazil.errors import on_user_line
 from frazil.node import Port
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from frazil.duration import Duration
     from frazil.stream import Stream
     from frazil.window import Window
@@ -110,6 +112,63 @@ class OrderedMethods:
         from frazil.windowed import make_assign_window
 
         return Stream(Port(make_assign_window(self._port, self._origin(), window)))
+
+    @on_user_line
+    def fill_gaps(
+        self: Any,
+        values: Mapping[str, Any] | None = None,
+        /,
+        *,
+        lasting: Duration | None = None,
+        how: Literal["null", "zero", "previous"] = "null",
+        **named: Any,
+    ) -> Stream:
+        """Give a row for each window in which a key has none, from its first window on.
+
+        The stream has to be the result of an aggregate of tumbling windows, also of a calendar.
+        Rows are made when the watermark has passed the end of their window.
+
+        Parameters
+        ----------
+        values
+            What columns have in these rows, by name, for names that are no identifiers.
+        lasting
+            How long after its last window with a row a key is given rows, in whole windows. It has
+            to be said, because it is how long keys are remembered. For windows of a calendar in
+            its units: "7 days", "1 year".
+        how
+            What the other columns have: "null", "zero", or what they had "previous"-ly, in the last
+            window with a row.
+        named
+            The same as `values`: a value of the column's type, None, or `fz.previous()`.
+
+        Returns
+        -------
+        Stream
+            The same columns; those that are filled with null may be null.
+
+        Raises
+        ------
+        PlanError
+            If the stream has other rows than those of an aggregate of tumbling windows, its keys
+            were left out, or `lasting` is missing.
+        TypeMismatch
+            If a value does not fit its column.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> rows = [{"shop": "a", "price": 12, "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> sales = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> minutes = sales.group_by("shop").window(fz.tumbling("1m"))
+        >>> minutes = minutes.agg(sales=fz.count(), price=fz.col("price").last())
+        >>> minutes.fill_gaps(sales=0, price=fz.previous(), lasting="1h").schema.names
+        ['shop', 'window_start', 'window_end', 'sales', 'price']
+        """
+        from frazil.fill_gaps import make_fill_gaps
+
+        return make_fill_gaps(self, {**(values or {}), **named}, how, lasting)
 
     @property
     @on_user_line

@@ -20,6 +20,9 @@ PANES_MAX = 10_000
 CALENDAR_COUNT_MAX = 1_000
 """Calendar units of one window."""
 
+FILLED_WINDOWS_MAX = 100_000
+"""Windows without rows, one after the other, that `fill_gaps` gives a row for."""
+
 CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
 
 _CALENDAR = re.compile(r"\s*(\d+)\s*([A-Za-z]+)\s*")
@@ -39,6 +42,15 @@ _UNITS: dict[str, CalendarUnit] = {
     "y": "year",
     "year": "year",
     "years": "year",
+}
+
+# Months and days of a unit: one of them is 0.
+_LENGTHS: dict[str, tuple[int, int]] = {
+    "day": (0, 1),
+    "week": (0, 7),
+    "month": (1, 0),
+    "quarter": (3, 0),
+    "year": (12, 0),
 }
 
 
@@ -212,6 +224,69 @@ def session(*, gap: Duration) -> Window:
     gap_ms = _span(gap, "gap")
     text = f'session(gap="{duration_text(gap_ms)}")'
     return Window("session", (("gap_us", gap_ms * 1_000),), text)
+
+
+@dataclass(frozen=True)
+class Lasting:
+    """How many windows, one after the other, and how that was said."""
+
+    windows: int
+    text: str = field(compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def lasting_of(window: Window, lasting: Duration) -> Lasting:
+    """How many whole windows are in a time: of the calendar, if the windows are of one.
+
+    Raises
+    ------
+    PlanError
+        If it is no duration, shorter than a window, or too long.
+    """
+    options = dict(window.options)
+    if window.kind == "calendar":
+        unit, count = _calendar_span(window, lasting)
+        length, (months, days) = int(options["count"]), _LENGTHS[unit]
+        of_months, of_days = _LENGTHS[str(options["unit"])]
+        windows = count * (months or days) // (length * (of_months or of_days))
+        long = count * (months * 31 + days) > WINDOW_MS_MAX // MILLISECONDS["d"]
+        text = f"{count} {unit}" + "s" * (count != 1)
+    else:
+        span_ms = duration_ms(lasting, "lasting")
+        windows = span_ms * 1_000 // int(options["size_us"])
+        long = span_ms > WINDOW_MS_MAX
+        text = duration_text(span_ms)
+    if long or windows > FILLED_WINDOWS_MAX:
+        most = duration_text(WINDOW_MS_MAX)
+        raise PlanError(
+            f"lasting={lasting!r} of {window} is too long",
+            f"up to {most}, and up to {FILLED_WINDOWS_MAX} windows",
+        )
+    if windows == 0:
+        raise PlanError(
+            f"lasting={lasting!r} is shorter than a window of {window}", "one window at least"
+        )
+    return Lasting(windows, text)
+
+
+def _calendar_span(window: Window, lasting: Duration) -> tuple[CalendarUnit, int]:
+    """A time in the units that windows of a calendar can be counted by."""
+    found = _CALENDAR.fullmatch(lasting) if isinstance(lasting, str) else None
+    unit = _UNITS.get(found[2].lower()) if found else None
+    count = int(found[1]) if found else 0
+    if unit is None:
+        days, rest = divmod(duration_ms(lasting, "lasting"), MILLISECONDS["d"])
+        unit, count = ("day", days) if rest == 0 else (None, 0)
+    of = str(dict(window.options)["unit"])
+    if unit is None or bool(_LENGTHS[unit][0]) != bool(_LENGTHS[of][0]):
+        like = "months, quarters or years" if _LENGTHS[of][0] else "days or weeks"
+        raise PlanError(
+            f"lasting={lasting!r} of {window}",
+            f'windows of a calendar are counted by it: say it in {like}, like "3 {of}s"',
+        )
+    return unit, count
 
 
 def _panes(

@@ -9,8 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from frazil.errors import ColumnExists, PlanError, TypeMismatch
 from frazil.event_time import EventTime, event_time_of, require_event_time
-from frazil.expr import Expr, col
-from frazil.node import WINDOW_COLUMNS, Json, Port, ProjectNode, Step
+from frazil.expr import Column, Expr, col
+from frazil.node import (
+    WINDOW_COLUMNS,
+    ExchangeNode,
+    FilterNode,
+    Json,
+    LookupNode,
+    Port,
+    ProjectNode,
+    Step,
+    UdfNode,
+    UnionNode,
+    WindowAggregateNode,
+)
 from frazil.window import Window
 
 if TYPE_CHECKING:
@@ -118,6 +130,112 @@ def _of_windows(port: Port, time: EventTime) -> bool:
     if time.minus_us != 1 or time.column != "window_end":
         return False
     return all(column.name in port.schema.names for column in WINDOW_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a windowed stream, and the columns that have their bounds, each with which."""
+
+    window: Window
+    bounds: frozenset[tuple[str, str]]
+
+
+def windows_of(port: Port) -> Windows | None:
+    """Find out which windows the rows of a stream are in; None if its steps do not say it."""
+    node = port.node
+    if port.output != "rows":
+        return None
+    match node:
+        case WindowAggregateNode():
+            if START_COLUMN not in node.partial.keys:
+                return Windows(node.partial.window, frozenset(_BOUNDS))
+            before = windows_of(node.partial.input)
+            if before is None or (START_COLUMN, "window_start") not in before.bounds:
+                return None
+            return Windows(before.window, frozenset([(START_COLUMN, "window_start"), _BOUNDS[1]]))
+        case AssignWindowNode():
+            return Windows(node.window, frozenset(_BOUNDS))
+        case ProjectNode():
+            before = windows_of(node.input)
+            if before is None:
+                return None
+            return Windows(before.window, frozenset(_renamed(node, before.bounds)))
+        case FilterNode() | UdfNode() | ExchangeNode() | LookupNode():
+            return windows_of(node.input)
+        case UnionNode():
+            each = [windows_of(stream) for stream in node.streams]
+            return each[0] if all(one == each[0] for one in each) else None
+        case Step() if len(node.streams) == 1:
+            return windows_of(node.streams[0])
+    return None
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """Rows of which each key has at most one in a window.
+
+    Attributes
+    ----------
+    keys
+        Of the aggregate that gave them.
+    columns
+        Those that have a key or a bound of the window, each with which.
+    spread
+        Whether rows of a key may be on several workers.
+    """
+
+    keys: tuple[str, ...]
+    columns: frozenset[tuple[str, str]]
+    spread: bool
+
+
+def window_rows(port: Port, origin: str) -> WindowRows:
+    """Find the aggregate whose rows a stream has, through steps that keep each as one row.
+
+    Raises
+    ------
+    PlanError
+        If it has others; says which step made them.
+    """
+    node = port.node
+    match node:
+        case WindowAggregateNode():
+            spread = START_COLUMN in node.partial.keys
+            keys = tuple(key for key in node.partial.keys if key != START_COLUMN)
+            bounds = [(START_COLUMN, "window_start"), _BOUNDS[1]] if spread else _BOUNDS
+            return WindowRows(keys, frozenset([*((key, key) for key in keys), *bounds]), spread)
+        case ProjectNode():
+            rows = window_rows(node.input, origin)
+            return WindowRows(rows.keys, frozenset(_renamed(node, rows.columns)), rows.spread)
+        case LookupNode() if node.duplicates == "all" and node.how in ("inner", "left"):
+            why = f'join_lookup with duplicates="all" ({node.line}) gives rows several times'
+        case FilterNode() | UdfNode() | ExchangeNode() | LookupNode():
+            return window_rows(node.input, origin)
+        case AssignWindowNode():
+            why = f"assign_window ({node.line}) gives any number of rows for a key and window"
+        case Step():
+            why = f"its rows are those of {node.explained()[0]} ({node.line})"
+        case UnionNode():
+            why = f"a union ({node.line}) may have several rows of a key and window"
+        case _:
+            why = "it is not the result of a windowed aggregate"
+    raise PlanError(
+        f"fill_gaps of {origin}: {why}",
+        'call it behind an aggregate: group_by(...).window(fz.tumbling("1m")).agg(...)',
+    )
+
+
+_BOUNDS = tuple((column.name, column.name) for column in WINDOW_COLUMNS)
+
+
+def _renamed(node: ProjectNode, known: frozenset[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What columns are known to have, behind a projection."""
+    before = dict(known)
+    return [
+        (name, before[one._name])
+        for name, one in node.columns
+        if isinstance(one, Column) and one._name in before
+    ]
 
 
 def aggregate_windows(stream: Stream, keys: tuple[str, ...], asked: Mapping[str, Any]) -> Stream:

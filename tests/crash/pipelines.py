@@ -113,6 +113,8 @@ def ordered_streams(rate: float | None) -> dict[str, fz.Stream]:
     rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
     timed = rows.select("id", "country", "user", "amount", "at").event_time("at", out_of_order="1s")
     kept = timed.group_by("country").rate_limit(20, per="1s")
+    windows = timed.group_by("user").window(fz.tumbling("100ms"))
+    sums = windows.agg(rows=fz.count(), last=fz.col("id").last())
     spent = {"total": fz.col("amount").sum(), "kinds": fz.col("user").count_distinct()}
     return {
         "t.first": timed.deduplicate("user", within="2s", keep="first"),
@@ -132,6 +134,7 @@ def ordered_streams(rate: float | None) -> dict[str, fz.Stream]:
         ),
         "t.kept": kept,
         "t.limited": kept.limited,
+        "t.filled": sums.fill_gaps(rows=0, last=fz.previous(), lasting="500ms"),
         "t.best": timed.assign_window(fz.hopping("500ms", every="250ms"))
         .group_by("country")
         .top_n(3, by="amount", rank="place"),

@@ -243,6 +243,9 @@ def test_per_window(orders: fz.Stream, clicks: fz.Stream) -> None:
     assert "window_end - 1us" in str(hours.join(hours, on="user"))
     chain = joined.filter(col("n") > 1).join(right.rename(n="m"), on="user")
     assert chain.schema.names[-1] == "m"
+    # Windows of what is aggregated once more are those that it was in.
+    again = left.group_by("user").agg(most=col("n").max()).join(right, on="user")
+    assert again.schema.names[-2:] == ["most", "n"]
 
 
 def test_per_window_of_assigned_rows(orders: fz.Stream, clicks: fz.Stream) -> None:

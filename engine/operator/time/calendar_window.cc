@@ -50,13 +50,23 @@ Timestamp CalendarWindows::begin(int64_t number) const {
   return micros;
 }
 
-CalendarWindows::Span CalendarWindows::of(Timestamp time) const {
-  if (time >= last_.start && time < last_.end) return last_;
+// Of the window with a time.
+int64_t CalendarWindows::number_at(Timestamp time) const {
   const int64_t instant = FloorDivide(time, kMicros);
   int64_t number = this->number(FloorDivide(instant + zone_->offset(instant), kDay));
   // Clocks that go back over midnight show the next day, for a moment, while it has not begun for good.
   while (begin(number) > time) --number;
+  return number;
+}
+
+CalendarWindows::Span CalendarWindows::of(Timestamp time) const {
+  if (time >= last_.start && time < last_.end) return last_;
+  const int64_t number = number_at(time);
   return last_ = {begin(number), begin(number + 1)};
+}
+
+Timestamp CalendarWindows::end_after(Timestamp time, int64_t count) const {
+  return begin(number_at(time) + 1 + count);
 }
 
 }  // namespace frazil

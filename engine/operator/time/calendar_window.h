@@ -33,9 +33,13 @@ class CalendarWindows {
 
   // The window that has `time`. At the ends of what a Timestamp holds it is cut off.
   Span of(Timestamp time) const;
+  // The end of the window that is `count` windows after the one that has `time`. Days that a zone skipped are
+  // counted.
+  Timestamp end_after(Timestamp time, int64_t count) const;
 
  private:
   int64_t number(int64_t day) const;
+  int64_t number_at(Timestamp time) const;
   int64_t first_day(int64_t number) const;
   Timestamp begin(int64_t number) const;
 

@@ -109,6 +109,11 @@ Timestamp Panes::start(Timestamp end) const {
   return spec_.kind == WindowSpec::Kind::kCumulating ? floor(end - 1, spec_.size) : end - spec_.size;
 }
 
+Timestamp Panes::end_after(Timestamp end, int64_t count) const {
+  if (calendar_.has_value()) return calendar_->end_after(end - 1, count);
+  return Later(end, count * spec_.size);
+}
+
 std::shared_ptr<arrow::Schema> LateSchema(const arrow::Schema& input) {
   arrow::FieldVector fields = input.fields();
   const auto time = arrow::timestamp(arrow::TimeUnit::MICRO, "UTC");

@@ -59,6 +59,8 @@ class Panes {
   int64_t every() const { return spec_.every; }
   // Start of the window that ends then.
   Timestamp start(Timestamp end) const;
+  // End of the window that is `count` windows after the one that ends then: tumbling and calendar windows.
+  Timestamp end_after(Timestamp end, int64_t count) const;
 
  private:
   Timestamp floor(Timestamp time, int64_t by) const;
