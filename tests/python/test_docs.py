@@ -212,6 +212,7 @@ OPTIONS = {
         fz.hopping,
         fz.cumulating,
         fz.session,
+        fz.Stream.fill_gaps,
     ],
     "joins.md": [
         fz.Stream.join,

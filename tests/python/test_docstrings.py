@@ -15,6 +15,7 @@ MODULES = [
     "concat",
     "duration",
     "expr_aggregate",
+    "fill_gaps",
     "grouped",
     "grouped_ordered",
     "infer",

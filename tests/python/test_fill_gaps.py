@@ -97,7 +97,9 @@ MONTHS = windows(fz.tumbling("1 month", zone="Europe/Berlin"))
             "key 'user' was left out",
         ),
         (
-            lambda: MINUTES.with_columns(user=col("user").str.to_uppercase()).fill_gaps(lasting="1h"),
+            lambda: MINUTES.with_columns(user=col("user").str.strip_chars()).fill_gaps(
+                lasting="1h"
+            ),
             PlanError,
             "key 'user' was left out",
         ),

@@ -82,6 +82,7 @@ Batch BatchOf(const std::vector<Cell>& cells) {
 // What was given; null is -1. Each row has the bounds of its window, and those of a window differ in their
 // mark.
 std::vector<Cell> CellsOf(const std::vector<Batch>& batches) {
+  const auto schema = Windows();
   std::vector<Cell> cells;
   std::set<std::pair<int64_t, int64_t>> marks;
   for (const Batch& batch : batches) {
@@ -89,8 +90,9 @@ std::vector<Cell> CellsOf(const std::vector<Batch>& batches) {
     EXPECT_TRUE(batch.columns->schema()->field(5)->nullable());
     const auto mark = std::static_pointer_cast<arrow::Int64Array>(MarkOf(batch, kPositionMark));
     std::map<std::string, std::shared_ptr<arrow::Int64Array>> columns;
-    for (const auto& field : Windows()->fields())
+    for (const auto& field : schema->fields()) {
       columns[field->name()] = Int64s(*batch.columns, field->name());
+    }
     for (int64_t i = 0; i < batch.rows(); ++i) {
       const auto value = [&](const std::string& name) {
         return columns[name]->IsNull(i) ? -1 : columns[name]->Value(i);
