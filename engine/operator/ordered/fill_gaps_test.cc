@@ -264,7 +264,7 @@ TEST(FillGaps, RefusesDamagedState) {
             ErrorKind::kState);
   EXPECT_EQ(KindOf(Make(Spec(2, "null"))->restore(good)), ErrorKind::kState);
   // Bytes that are no key are found when a row is made of them.
-  const auto keys = arrow::MakeArrayFromScalar(*arrow::MakeScalar(arrow::binary(), "?").ValueOrDie(), 1);
+  const auto keys = arrow::MakeArrayFromScalar(arrow::BinaryScalar("?"), 1);
   const auto rows = good->SetColumn(1, good->schema()->field(1), keys.ValueOrDie()).ValueOrDie();
   const auto other = Make(Spec(2));
   ASSERT_TRUE(other->restore(rows).ok());
