@@ -552,12 +552,19 @@ nlohmann::json Job::metrics() const {
       memory[pool->tag()] = memory.value(pool->tag(), int64_t{0}) + pool->bytes_allocated();
     }
   }
+  int64_t longest = 0, longest_epoch = 0;
+  for (const auto& worker : workers_) {
+    longest = std::max(longest, worker->longest_step());
+    longest_epoch = std::max(longest_epoch, worker->longest_epoch_step());
+  }
   int64_t queued = 0;
   for (const auto& channel : channels_) queued += channel->bytes();
   for (auto& entry : nodes) FinishTime(&entry);
   return {{"nodes", std::move(nodes)},
           {"memory", std::move(memory)},
           {"queue_bytes", queued},
+          {"longest_step_us", longest},
+          {"longest_epoch_step_us", longest_epoch},
           {"polled", polled()}};
 }
 

@@ -1,11 +1,25 @@
 #include "run/worker.h"
 
+#include <ctime>
 #include <utility>
 
 #include "base/check.h"
 #include "base/limits.h"
 
 namespace frazil {
+namespace {
+
+int64_t ThreadMicroseconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return int64_t{time.tv_sec} * 1'000'000 + time.tv_nsec / 1'000;
+}
+
+void Raise(std::atomic<int64_t>* most, int64_t value) {
+  if (value > most->load(std::memory_order_relaxed)) most->store(value, std::memory_order_relaxed);
+}
+
+}  // namespace
 
 // Memory comes from the C library: Arrow's default, mimalloc, keeps pages for each thread, and buffers that
 // cross threads (read ahead, closing files) make that 30 MB more at the peak.
@@ -85,6 +99,16 @@ std::vector<Worker::Choice> Worker::choices() {
 }
 
 Result<bool> Worker::step(std::mt19937_64* random) {
+  const int64_t begin = ThreadMicroseconds();
+  bool for_epoch = false;
+  auto worked = work(random, &for_epoch);
+  const int64_t took = ThreadMicroseconds() - begin;
+  Raise(&longest_step_, took);
+  if (for_epoch) Raise(&longest_epoch_step_, took);
+  return worked;
+}
+
+Result<bool> Worker::work(std::mt19937_64* random, bool* for_epoch) {
   std::vector<Choice> possible = choices();
   if (random != nullptr && possible.size() > 1) {
     std::swap(possible.front(), possible[(*random)() % possible.size()]);
@@ -94,7 +118,8 @@ Result<bool> Worker::step(std::mt19937_64* random) {
     FZ_ASSIGN(worked, run(choice));
     if (worked) break;  // else it was a source without rows: try the next
   }
-  FZ_TRY(cut_and_end());
+  FZ_ASSIGN(const bool cut, cut_and_end());
+  *for_epoch = *for_epoch || cut;
   return worked;
 }
 
@@ -202,17 +227,19 @@ Status Worker::assign(const Control& control) {
   return Status::OK();
 }
 
-Status Worker::cut_and_end() {
-  bool ended = true;
+// True if an epoch was cut.
+Result<bool> Worker::cut_and_end() {
+  bool ended = true, any = false;
   for (const auto& stage : stages_) {
     EpochPart part;
     FZ_ASSIGN(const bool cut, stage->cut(&part));
+    any = any || cut;
     if (cut) report_.epoch_cut(std::move(part));
     FZ_TRY(stage->end_if_drained());
     ended = ended && stage->ended();
   }
   ended_ = ended;
-  return Status::OK();
+  return any;
 }
 
 }  // namespace frazil

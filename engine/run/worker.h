@@ -65,6 +65,10 @@ class Worker {
   bool ended() const { return ended_.load(); }
   // Chunks that gave rows since the start: tells whether a checkpoint would have anything new.
   int64_t polled() const { return polled_.load(); }
+  // The longest step() so far, and the longest of those that cut an epoch or saved state for one: CPU time of
+  // its thread, us. Any thread.
+  int64_t longest_step() const { return longest_step_.load(std::memory_order_relaxed); }
+  int64_t longest_epoch_step() const { return longest_epoch_step_.load(std::memory_order_relaxed); }
 
   // Wiring and metrics, any thread while the worker lives; stages do not change after open().
   const std::vector<std::unique_ptr<Stage>>& stages() const { return stages_; }
@@ -82,7 +86,9 @@ class Worker {
   Result<bool> poll(const Choice& choice);
   Status handle(Control control);
   Status assign(const Control& control);
-  Status cut_and_end();
+  // One step, and whether it was for an epoch.
+  Result<bool> work(std::mt19937_64* random, bool* for_epoch);
+  Result<bool> cut_and_end();
 
   const int worker_;
   Waker waker_;
@@ -102,6 +108,7 @@ class Worker {
   std::vector<Turn> turns_;  // by stage
   std::atomic<bool> ended_{false};
   std::atomic<int64_t> polled_{0};
+  std::atomic<int64_t> longest_step_{0}, longest_epoch_step_{0};
 };
 
 }  // namespace frazil

@@ -225,8 +225,10 @@ class Coordinator:
         )
         plan = self._runnable.with_sink_options(self._log)
         self._job = EngineJob(plan, options, self._runnable.functions)
+        restoring = time.monotonic()
         for file in self._states.restored():
             self._job.restore(file.operator, self._log.read_state(file))
+        self.status.restore_seconds = time.monotonic() - restoring
         self._lookups.give(self._job, self._clock.now())
         if news:
             self._append(self._epoch())
@@ -433,6 +435,7 @@ class Coordinator:
     def _accept(self, cut: EpochCut) -> None:
         """All workers have answered: the manifest, which is the commit; then the tables."""
         self._hook("after_prepare")
+        self.status.metrics = self._job.metrics()
         admitted, self._admitted = self._partitions.admit(self._admitted), {}
         waiting, admitted = self._histories.split(admitted)
         for source, partitions in waiting.items():

@@ -87,6 +87,17 @@ class PrometheusEndpoint:
                 status.checkpoint_seconds,
             ),
             ("commit_seconds", "Last commit", status.commit_seconds),
+            ("restore_seconds", "Reading state at the start", status.restore_seconds),
+            (
+                "longest_step_seconds",
+                "Longest piece of work of a worker, CPU time",
+                status.metrics.get("longest_step_us", 0) / 1e6,
+            ),
+            (
+                "longest_checkpoint_step_seconds",
+                "Longest of those that a checkpoint made",
+                status.metrics.get("longest_epoch_step_us", 0) / 1e6,
+            ),
             (
                 "seconds_since_last_commit",
                 "Since a table took an epoch",

@@ -38,6 +38,7 @@ class Status:
     commits: dict[str, int] = field(default_factory=dict)
     commit_seconds: float = 0.0  # of the last commit
     checkpoint_seconds: float = 0.0  # of the last checkpoint, barrier to manifest
+    restore_seconds: float = 0.0  # of reading operators' state at the start
     last_commit: float = 0.0  # monotonic
     pending_epochs: int = 0
     trouble: dict[str, str] = field(default_factory=dict)
