@@ -27,6 +27,7 @@ constexpr int64_t kConsoleRows = 1000;          // rows of an epoch and worker t
 constexpr int64_t kConsoleBytes = 1 << 20;      // bytes of them; its tokens are kept in the checkpoint
 constexpr int64_t kMemorySinkBytes = 64 << 20;  // bytes of an epoch and worker in the memory sink
 constexpr int64_t kStateFileBytes = 16 << 20;   // bytes of rows in one state file, before compression
+constexpr int64_t kSaveRows = 8 * 1024;         // rows of state saved between two batches
 constexpr int32_t kIoThreads = 2;               // threads for uploads and closing files
 constexpr int32_t kJsonDepth = 64;              // nesting of a JSON row
 constexpr int kExprDepth = 256;                 // nesting of an expression; binding it recurses

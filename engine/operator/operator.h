@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/batch.h"
+#include "base/limits.h"
 #include "base/status.h"
 
 namespace frazil {
@@ -58,8 +59,22 @@ class Operator {
 
   // True if a checkpoint has to hold what the operator knows.
   virtual bool stateful() const { return false; }
-  // Called at a barrier. What changed since the last call, or everything if `full`; nothing if nothing did.
-  virtual Result<StateRows> snapshot(bool /*full*/) { return StateRows{}; }
+  // At a barrier: fixes what save() gives, which is what changed since the last call, or everything if
+  // `full`. Takes no time that grows with that.
+  virtual Status freeze(bool full) {
+    FZ_ASSIGN(frozen_, state_changes(full));
+    return Status::OK();
+  }
+  // Adds rows of it to `rows`, after looking at about that many; true if these were the last. Called until
+  // then, and input comes in between, which changes nothing of what is given. Where nothing changed there are
+  // no rows.
+  virtual Result<bool> save(int64_t /*rows_max*/, StateRows* rows) {
+    rows->insert(rows->end(), frozen_.begin(), frozen_.end());
+    frozen_.clear();
+    return true;
+  }
+  // Both at once, for tests.
+  Result<StateRows> snapshot(bool full);
   // Takes rows of earlier snapshots, in their order, before the first batch: those whose key this worker has.
   virtual Status restore(const std::shared_ptr<arrow::RecordBatch>&) { return Status::OK(); }
   // Bytes of its state, and rows it refused as late; any thread.
@@ -67,7 +82,22 @@ class Operator {
   virtual int64_t late_rows() const { return 0; }
 
  protected:
+  // What freeze() and save() of operators do that make all rows in one step.
+  virtual Result<StateRows> state_changes(bool /*full*/) { return StateRows{}; }
+
   Timestamp promise_ = kWatermarkMin;
+
+ private:
+  StateRows frozen_;
 };
+
+inline Result<StateRows> Operator::snapshot(bool full) {
+  FZ_TRY(freeze(full));
+  StateRows rows;
+  for (bool done = false; !done;) {
+    FZ_ASSIGN(done, save(limits::kBatchRows, &rows));
+  }
+  return rows;
+}
 
 }  // namespace frazil

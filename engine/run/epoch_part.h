@@ -22,6 +22,9 @@ struct RowCounts {
   int64_t bytes = 0;
 };
 
+// State files of an operator.
+using StateBytes = std::vector<std::shared_ptr<arrow::Buffer>>;
+
 // What one stage replica answers to a barrier. The tokens complete later, on the I/O pool.
 struct EpochPart {
   struct SourceState {
@@ -40,7 +43,7 @@ struct EpochPart {
   struct PendingState {
     std::string node;
     bool full = false;
-    arrow::Future<std::vector<std::shared_ptr<arrow::Buffer>>> files;
+    arrow::Future<StateBytes> files;
   };
   std::vector<PendingToken> tokens;
   std::vector<PendingState> states;

@@ -125,6 +125,8 @@ Status Job::open() {
   context.partitions = &partitions_;
   context.io = io_.get();
   context.functions = &functions_;
+  // So few that state is saved in many slices, with work drawn in between.
+  if (options_.simulated) context.save_rows = 1 + static_cast<int64_t>(options_.seed % 7);
   for (int number = 0; number < options_.workers; ++number) {
     auto worker = std::make_unique<Worker>(number, options_.memory_bytes / options_.workers);
     FZ_TRY(worker->open(plan_, stage_plan_, context, {[this](EpochPart part) { cut(std::move(part)); }}));
@@ -449,7 +451,7 @@ void Job::state_ready(int worker, const EpochPart::PendingState& state,
   std::lock_guard lock(mutex_);
   --epoch_.pending;
   for (const auto& bytes : *files) epoch_.state.push_back({state.node, worker, state.full, bytes});
-  if (files->empty()) epoch_.state.push_back({state.node, worker, state.full, nullptr});
+  if (files->empty() && state.full) epoch_.state.push_back({state.node, worker, state.full, nullptr});
   answer_if_whole();
 }
 

@@ -1,5 +1,7 @@
 #include "run/stage.h"
 
+#include <arrow/table.h>
+
 #include <algorithm>
 #include <functional>
 #include <utility>
@@ -10,29 +12,40 @@
 #include "operator/join/lookup.h"
 #include "plan/build.h"
 #include "plan/in_step.h"
-#include "state/snapshot_file.h"
 
 namespace frazil {
 namespace {
 
-using StateBytes = std::vector<std::shared_ptr<arrow::Buffer>>;
-
-// State as files of about kStateFileBytes of rows each. Any thread.
-Result<StateBytes> WriteState(const StateFileHeader& header, const StateRows& rows) {
-  StateBytes files;
-  for (size_t from = 0; from < rows.size();) {
-    int64_t bytes = 0;
-    size_t to = from;
-    while (to < rows.size() && bytes < limits::kStateFileBytes)
-      bytes += BatchBytes(Batch{rows[to++], {}, nullptr});
-    const arrow::RecordBatchVector part(rows.begin() + static_cast<std::ptrdiff_t>(from),
-                                        rows.begin() + static_cast<std::ptrdiff_t>(to));
-    FZ_ASSIGN(auto written,
-              WriteStateFile(header, part.front()->schema(), part, arrow::system_memory_pool()));
-    files.push_back(std::move(written.bytes));
-    from = to;
+// Few rows at a time are given where some had to be saved before they changed: those are put together.
+Result<StateRows> Together(const StateRows& rows) {
+  StateRows made, some;
+  int64_t count = 0;
+  const auto put = [&]() -> Status {
+    if (some.size() == 1) made.push_back(some.front());
+    if (some.size() > 1) {
+      FZ_ASSIGN(const auto table, arrow::Table::FromRecordBatches(some));
+      FZ_ASSIGN(auto batch, table->CombineChunksToBatch(arrow::system_memory_pool()));
+      made.push_back(std::move(batch));
+    }
+    some.clear();
+    count = 0;
+    return Status::OK();
+  };
+  for (const auto& batch : rows) {
+    if (count + batch->num_rows() > limits::kBatchRows) FZ_TRY(put());
+    count += batch->num_rows();
+    some.push_back(batch);
   }
-  return files;
+  FZ_TRY(put());
+  return made;
+}
+
+// Any thread.
+Result<std::shared_ptr<arrow::Buffer>> WriteState(const StateFileHeader& header, const StateRows& rows) {
+  FZ_ASSIGN(const StateRows batches, Together(rows));
+  FZ_ASSIGN(auto written,
+            WriteStateFile(header, batches.front()->schema(), batches, arrow::system_memory_pool()));
+  return std::move(written.bytes);
 }
 
 // Whether a partition of a source, by ordinal, is known to have rows that were not read.
@@ -225,28 +238,76 @@ Result<bool> Stage::cut(EpochPart* part) {
   return true;
 }
 
-// Compresses on the I/O pool; the flow goes on.
+// What it is is fixed here; it is given by save(), between batches, and compressed on the I/O pool.
 Status Stage::take_state(const StageNode& node, EpochPart* part) {
   if (node.op() == nullptr || !node.op()->stateful()) return Status::OK();
-  const bool full = full_.contains(node.plan().id);
-  auto rows = node.op()->snapshot(full);
-  if (!rows.ok()) return Prefixed(rows.status(), "saving the state of " + node.plan().name);
-  if (rows->empty() && !full) return Status::OK();
-  EpochPart::PendingState state{node.plan().id, full, {}};
-  StateFileHeader header;
-  header.operator_id = node.plan().id;
-  header.worker = context_.worker;
-  header.epoch = part->epoch;
-  header.full = full;
-  const auto write = [header, rows = std::move(*rows)] { return WriteState(header, rows); };
-  if (context_.io == nullptr) {
-    FZ_ASSIGN(auto files, write());
-    state.files = arrow::Future<StateBytes>::MakeFinished(std::move(files));
-  } else {
-    FZ_ASSIGN(state.files, context_.io->Submit(write));
+  Saving saving;
+  saving.node = &node;
+  saving.header.operator_id = node.plan().id;
+  saving.header.worker = context_.worker;
+  saving.header.epoch = part->epoch;
+  saving.header.full = full_.contains(node.plan().id);
+  if (auto status = node.op()->freeze(saving.header.full); !status.ok()) {
+    return Prefixed(status, "saving the state of " + node.plan().name);
   }
-  part->states.push_back(std::move(state));
+  FZ_ASSIGN(const bool whole, save_some(&saving));
+  if (whole && saving.files.empty() && !saving.header.full) return Status::OK();  // nothing changed
+  saving.done = arrow::Future<StateBytes>::Make();
+  part->states.push_back({node.plan().id, saving.header.full, saving.done});
+  if (whole) {
+    finish(&saving);
+  } else {
+    saving_.push_back(std::move(saving));
+  }
   return Status::OK();
+}
+
+Status Stage::save() {
+  FZ_ASSIGN(const bool whole, save_some(&saving_.front()));
+  if (!whole) return Status::OK();
+  Saving saving = std::move(saving_.front());
+  saving_.pop_front();
+  finish(&saving);
+  return Status::OK();
+}
+
+// A slice of the state, and a file of the rows if they are enough for one; true if it was the last.
+Result<bool> Stage::save_some(Saving* saving) {
+  const size_t before = saving->rows.size();
+  auto whole = saving->node->op()->save(context_.save_rows, &saving->rows);
+  if (!whole.ok()) return Prefixed(whole.status(), "saving the state of " + saving->node->plan().name);
+  for (size_t i = before; i < saving->rows.size(); ++i) {
+    saving->bytes += BatchBytes(Batch{saving->rows[i], {}, nullptr});
+  }
+  if (!saving->rows.empty() && (*whole || saving->bytes >= limits::kStateFileBytes)) FZ_TRY(write(saving));
+  return *whole;
+}
+
+Status Stage::write(Saving* saving) {
+  const auto make = [header = saving->header, rows = std::exchange(saving->rows, {})] {
+    return WriteState(header, rows);
+  };
+  saving->bytes = 0;
+  if (context_.io == nullptr) {
+    saving->files.push_back(arrow::Future<std::shared_ptr<arrow::Buffer>>::MakeFinished(make()));
+    return Status::OK();
+  }
+  FZ_ASSIGN(auto file, context_.io->Submit(make));
+  saving->files.push_back(std::move(file));
+  return Status::OK();
+}
+
+// When the files are made, the epoch has them.
+void Stage::finish(Saving* saving) {
+  using Files = std::vector<Result<std::shared_ptr<arrow::Buffer>>>;
+  arrow::All(saving->files).AddCallback([done = saving->done](const Result<Files>& files) mutable {
+    StateBytes made;
+    for (const auto& file : *files) {
+      if (!file.ok()) return done.MarkFinished(file.status());
+      made.push_back(*file);
+    }
+    done.MarkFinished(std::move(made));
+  });
 }
 
 Result<Poll::Kind> Stage::poll(int source, const Budget& budget) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,6 +13,7 @@
 #include "run/epoch_part.h"
 #include "run/stage_node.h"
 #include "run/worker_context.h"
+#include "state/snapshot_file.h"
 
 namespace frazil {
 
@@ -52,6 +54,11 @@ class Stage {
   // Cuts the epoch once every input has delivered its barrier and nothing is unfinished. Gives true and fills
   // `part` when it has.
   Result<bool> cut(EpochPart* part);
+
+  // True while operators have state to be saved for an epoch that was cut.
+  bool saving() const { return !saving_.empty(); }
+  // Saves some of it.
+  Status save();
 
   int source_count() const { return static_cast<int>(sources_.size()); }
   bool can_poll(int source) const { return !aligning() && !source_ended_[static_cast<size_t>(source)]; }
@@ -104,7 +111,20 @@ class Stage {
   Status add_event_time(const Plan& plan, const PlanNode& planned, StageNode* node);
   std::vector<int32_t> too_far_ahead(const StageNode& source) const;
   Status close_times(const StageNode& source);
+  // An operator whose state at a barrier is being saved: rows that are in no file yet, and the files.
+  struct Saving {
+    const StageNode* node = nullptr;
+    StateFileHeader header;
+    StateRows rows;
+    int64_t bytes = 0;  // of them
+    std::vector<arrow::Future<std::shared_ptr<arrow::Buffer>>> files;
+    arrow::Future<StateBytes> done;
+  };
+
   Status take_state(const StageNode& node, EpochPart* part);
+  Result<bool> save_some(Saving* saving);
+  Status write(Saving* saving);
+  static void finish(Saving* saving);
 
   const int number_;
   const WorkerContext& context_;
@@ -122,6 +142,7 @@ class Stage {
   Epoch aligning_ = 0;
   bool control_barrier_ = false;
   bool end_sent_ = false;
+  std::deque<Saving> saving_;
 };
 
 }  // namespace frazil

@@ -95,6 +95,11 @@ std::vector<Worker::Choice> Worker::choices() {
       if (stage.can_poll(source)) possible.push_back({Work::kPoll, number, source});
     }
   }
+  for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
+    if (!stages_[static_cast<size_t>(number)]->saving()) continue;
+    const auto at = save_next_ ? possible.begin() : possible.end();
+    possible.insert(at, {Work::kSave, number, 0});
+  }
   return possible;
 }
 
@@ -116,7 +121,10 @@ Result<bool> Worker::work(std::mt19937_64* random, bool* for_epoch) {
   bool worked = false;
   for (const Choice& choice : possible) {
     FZ_ASSIGN(worked, run(choice));
-    if (worked) break;  // else it was a source without rows: try the next
+    if (!worked) continue;  // it was a source without rows: try the next
+    save_next_ = choice.work != Work::kSave;
+    *for_epoch = choice.work == Work::kSave;
+    break;
   }
   FZ_ASSIGN(const bool cut, cut_and_end());
   *for_epoch = *for_epoch || cut;
@@ -146,6 +154,9 @@ Result<bool> Worker::run(const Choice& choice) {
     case Work::kPoll:
       ++turns_[static_cast<size_t>(choice.stage)].poll;
       return poll(choice);
+    case Work::kSave:
+      FZ_TRY(stage.save());
+      return true;
     case Work::kNone:
       break;
   }

@@ -74,7 +74,7 @@ class Worker {
   const std::vector<std::unique_ptr<Stage>>& stages() const { return stages_; }
 
  private:
-  enum class Work { kNone, kControl, kResume, kReceive, kPoll };
+  enum class Work { kNone, kControl, kResume, kReceive, kPoll, kSave };
   struct Choice {
     Work work = Work::kNone;
     int stage = 0;
@@ -106,6 +106,7 @@ class Worker {
     size_t receive = 0;
   };
   std::vector<Turn> turns_;  // by stage
+  bool save_next_ = false;   // pieces of work and of saving state take turns
   std::atomic<bool> ended_{false};
   std::atomic<int64_t> polled_{0};
   std::atomic<int64_t> longest_step_{0}, longest_epoch_step_{0};

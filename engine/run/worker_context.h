@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "base/batch.h"
+#include "base/limits.h"
 #include "operator/batch_function.h"
 #include "run/waker.h"
 
@@ -17,8 +18,9 @@ struct WorkerContext {
   int workers = 1;
   int32_t attempt = 0;
   Epoch first_epoch = 0;
-  bool close_windows = false;  // the end of the sources is the end of their event time
-  bool bounded = false;        // a source without partitions is at its end, not waiting for some
+  bool close_windows = false;             // the end of the sources is the end of their event time
+  bool bounded = false;                   // a source without partitions is at its end, not waiting for some
+  int64_t save_rows = limits::kSaveRows;  // of state that are saved between two batches
   arrow::MemoryPool* decode_pool = nullptr;
   arrow::MemoryPool* operator_pool = nullptr;
   arrow::MemoryPool* sink_pool = nullptr;

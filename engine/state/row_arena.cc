@@ -67,7 +67,7 @@ Result<uint32_t> RowArena::take(uint32_t behind) {
   Chunk& chunk = chunks_[open_];
   const auto row = static_cast<uint32_t>(open_ << kChunkShift | chunk.used);
   chunk.used += units;
-  set_head(at(row), 0);  // a row that was never used is not dirty
+  set_head(at(row), 0);  // a row that was never used is in no list
   return row;
 }
 
@@ -90,7 +90,7 @@ Result<uint32_t> RowArena::allocate(std::string_view key) {
     return taken.status();
   }
   std::byte* row = at(*taken);
-  set_head(row, static_cast<uint16_t>(bits | (head(row) & kDirty)));
+  set_head(row, static_cast<uint16_t>(bits | (head(row) & kListed)));
   if (outside) {
     outside_bytes_ += place.length;
     std::memcpy(key_place(row), &place, sizeof place);
@@ -105,7 +105,7 @@ void RowArena::release(uint32_t number) {
   if (has(row, kOutside)) release_outside(row);
   const uint16_t bits = head(row);
   const uint32_t behind = units_behind(bits);
-  set_head(row, static_cast<uint16_t>((bits & (kLengthMask | kOutside | kDirty)) | kFree));
+  set_head(row, static_cast<uint16_t>((bits & (kLengthMask | kOutside | kListed)) | kFree));
   std::memcpy(key_place(row), &free_[behind], sizeof(uint32_t));
   free_[behind] = number;
 }

@@ -31,14 +31,17 @@ class RowArena {
   RowArena(const RowArena&) = delete;
   RowArena& operator=(const RowArena&) = delete;
 
-  // What a row is; every bit but kDirty is cleared when it is freed.
+  // What a row is; every bit but those of kListed is cleared when it is freed.
   enum Flag : uint16_t {
     kOutside = 1 << 9,
     kFree = 1 << 10,
     kErased = 1 << 11,
     kKnown = 1 << 12,
-    kDirty = 1 << 13
+    kOdd = 1 << 13,   // it is in one of two lists of changed rows
+    kEven = 1 << 14,  // in the other
+    kRound = 1 << 15  // for walks over all rows
   };
+  static constexpr uint16_t kListed = kOdd | kEven;
 
   // A row with this key; its payload is whatever was there. Number 0 is no row.
   Result<uint32_t> allocate(std::string_view key);

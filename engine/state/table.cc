@@ -65,7 +65,7 @@ Status StateTable::probe_all(const EncodedKeys& keys, size_t count, RowOf row_of
       if (found != nullptr && rows_.matches(found, keys.key(row))) [[likely]] {
         payloads[first + i] = found;
         inserted[first + i] = 0;
-        if (options_.track_changes && !rows_.has(found, RowArena::kDirty)) status = note_change(found);
+        if (options_.track_changes && !rows_.has(found, listed())) status = note_change(found);
       } else {
         status = insert(keys.key(row), keys.hash(row), &payloads[first + i], &inserted[first + i]);
       }
@@ -75,7 +75,11 @@ Status StateTable::probe_all(const EncodedKeys& keys, size_t count, RowOf row_of
       }
     }
   }
-  return Status::OK();
+  if (taken_.empty()) [[likely]]
+    return Status::OK();
+  Status status = save_taken();
+  if (!status.ok()) undo(payloads, inserted);
+  return status;
 }
 
 Status StateTable::probe(const EncodedKeys& keys, std::span<const int32_t> rows,
@@ -143,28 +147,106 @@ Status StateTable::insert(std::string_view key, uint64_t hash, std::byte** paylo
   if (row == nullptr) {
     // Whatever can fail comes before anything is changed.
     FZ_TRY(slots_.reserve(SlotHash(hash)));
-    if (options_.track_changes) FZ_TRY(changed_.reserve());
+    if (options_.track_changes) FZ_TRY(changed().reserve());
     FZ_ASSIGN(number, rows_.allocate(key));
     slots_.insert(SlotHash(hash), number);
     row = rows_.at(number);
+    begin_row(row);
   }
-  if (options_.track_changes && !rows_.has(row, RowArena::kDirty)) FZ_TRY(note_change(row));
+  if (options_.track_changes && !rows_.has(row, listed())) FZ_TRY(note_change(row));
   rows_.unset(row, RowArena::kErased);
   size_ += *inserted;
   *payload = row;
   return Status::OK();
 }
 
+// A row that was allocated just now: it may have been another key's before, but for the list of what changed
+// since the freeze, in which it may stand already.
+void StateTable::begin_row(std::byte* row) {
+  rows_.unset(row, listed_before());
+  if (round_) rows_.set(row, RowArena::kRound);
+}
+
+// A row that a checkpoint has.
+void StateTable::settle(std::byte* row) {
+  rows_.unset(row, listed_before());
+  if (rows_.has(row, RowArena::kRound) != round_) {
+    round_ ? rows_.set(row, RowArena::kRound) : rows_.unset(row, RowArena::kRound);
+  }
+  if (rows_.has(row, RowArena::kErased)) {
+    rows_.unset(row, RowArena::kKnown);
+  } else {
+    rows_.set(row, RowArena::kKnown);
+  }
+}
+
+// Of a key that is gone a full checkpoint says nothing.
+void StateTable::take(std::byte* row) {
+  const bool erased = rows_.has(row, RowArena::kErased);
+  settle(row);
+  if (!full_ || !erased) taken_.push_back({row, erased});
+}
+
+Status StateTable::save_taken() {
+  if (taken_.empty()) return Status::OK();
+  Status status = save_(taken_);
+  taken_.clear();
+  return status;
+}
+
 Status StateTable::note_change(std::byte* row) {
-  FZ_TRY(changed_.reserve());
-  changed_.push_back(row);
-  rows_.set(row, RowArena::kDirty);
+  FZ_TRY(changed().reserve());
+  if (frozen() && waits(row)) take(row);
+  changed().push_back(row);
+  rows_.set(row, listed());
   return Status::OK();
 }
 
-Status StateTable::mark_changed(std::byte* payload) {
-  if (!options_.track_changes || rows_.has(payload, RowArena::kDirty)) return Status::OK();
-  return note_change(payload);
+Status StateTable::touch(std::span<std::byte* const> payloads) {
+  if (!options_.track_changes) return Status::OK();
+  for (std::byte* payload : payloads) {
+    if (!rows_.has(payload, listed())) FZ_TRY(note_change(payload));
+  }
+  return save_taken();
+}
+
+Status StateTable::freeze(bool full, Save save) {
+  FZ_CHECK(options_.track_changes && !frozen() && save != nullptr);
+  save_ = std::move(save);
+  full_ = full;
+  now_ = 1 - now_;
+  if (full) {
+    round_ = !round_;
+    lists_[1 - now_].clear();  // the walk over all rows meets those of the list
+  }
+  changes_walk_ = {};
+  rows_walk_ = {};
+  return Status::OK();
+}
+
+Result<bool> StateTable::save_slice(int64_t* rows) {
+  FZ_CHECK(frozen());
+  bool done = false;
+  std::vector<std::byte*> gone;
+  for (; *rows > 0 && !done; --*rows) {
+    std::byte* row = full_ ? rows_.next(&rows_walk_) : lists_[1 - now_].next(&changes_walk_);
+    if (row == nullptr) {
+      done = true;
+    } else if (rows_.has(row, RowArena::kFree)) {
+      rows_.unset(row, listed_before());
+    } else if (waits(row)) {
+      if (rows_.has(row, RowArena::kErased)) gone.push_back(row);
+      take(row);
+    }
+  }
+  FZ_TRY(save_taken());
+  for (std::byte* row : gone) remove(row, number_of(row));
+  if (done) {
+    lists_[1 - now_].clear();
+    save_ = nullptr;
+    full_ = false;
+  }
+  return done;
 }
 
 uint32_t StateTable::number_of(const std::byte* row) const {
@@ -184,8 +266,12 @@ void StateTable::remove(std::byte* row, uint32_t number) {
 
 Status StateTable::erase(std::byte* payload) {
   FZ_CHECK(!rows_.has(payload, RowArena::kErased) && !rows_.has(payload, RowArena::kFree));
+  if (frozen() && waits(payload)) {
+    take(payload);
+    FZ_TRY(save_taken());
+  }
   if (options_.tombstones && rows_.has(payload, RowArena::kKnown)) {
-    FZ_TRY(mark_changed(payload));
+    FZ_TRY(touch(payload));
     rows_.set(payload, RowArena::kErased);
   } else {
     const uint32_t number = number_of(payload);
@@ -226,7 +312,7 @@ void StateTable::scan(Scan* scan, int64_t rows_max, std::vector<std::byte*>* pay
 void StateTable::scan_changes(ChangeScan* scan, int64_t rows_max, std::vector<Change>* changes) const {
   changes->clear();
   for (int64_t i = 0; i < rows_max; ++i) {
-    std::byte* row = changed_.next(&scan->walk);
+    std::byte* row = lists_[now_].next(&scan->walk);
     if (row == nullptr) {
       scan->done = true;
       return;
@@ -238,21 +324,21 @@ void StateTable::scan_changes(ChangeScan* scan, int64_t rows_max, std::vector<Ch
 
 void StateTable::clear_changes() {
   ChangeList::Walk walk;
-  while (std::byte* row = changed_.next(&walk)) {
-    rows_.unset(row, RowArena::kDirty);
+  while (std::byte* row = changed().next(&walk)) {
+    rows_.unset(row, listed());
     if (rows_.has(row, RowArena::kErased)) {
       remove(row, number_of(row));
     } else if (!rows_.has(row, RowArena::kFree)) {
       rows_.set(row, RowArena::kKnown);
     }
   }
-  changed_.clear();
+  changed().clear();
 }
 
 void StateTable::clear() {
   slots_.clear();
   rows_.clear();
-  changed_.clear();
+  changed().clear();
   size_ = 0;
 }
 

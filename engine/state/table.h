@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -19,8 +20,8 @@ namespace frazil {
 
 struct StateTableOptions {
   int32_t payload_bytes = 0;   // per key, a multiple of 8
-  bool track_changes = false;  // remember which rows changed since clear_changes
-  bool tombstones = false;     // and which of those known at clear_changes were erased; needs track_changes
+  bool track_changes = false;  // remember which rows changed since freeze
+  bool tombstones = false;     // and which of those known then were erased; needs track_changes
 };
 
 // Keyed state of one operator and worker: encoded key -> payload, in memory. Calls take batches of keys, so
@@ -49,10 +50,12 @@ class StateTable {
   void find(const EncodedKeys& keys, std::span<std::byte*> payloads) const;
   std::byte* find(std::string_view key, uint64_t hash) const;
 
-  // Takes a row away; its payload must not be used again. During a scan every row may be erased.
+  // Takes a row away; its payload must not be used again. During a scan every row may be erased. While the
+  // table is frozen the payload must still be what it was, or touch() has been called.
   Status erase(std::byte* payload);
-  // Says that a payload that find or scan gave was changed. Without track_changes nothing.
-  Status mark_changed(std::byte* payload);
+  // Says that payloads that find or scan gave are about to be changed. Without track_changes nothing.
+  Status touch(std::span<std::byte* const> payloads);
+  Status touch(std::byte* payload) { return touch({&payload, 1}); }
 
   // Key and hash of a row. The view is valid as long as the payload.
   std::string_view key(const std::byte* payload) const { return rows_.key(payload); }
@@ -67,36 +70,51 @@ class StateTable {
   // may be empty before the scan is done.
   void scan(Scan* scan, int64_t rows_max, std::vector<std::byte*>* payloads) const;
 
-  // A row that is new or changed since clear_changes, or (with tombstones) erased: then only its key and hash
-  // may be asked for.
+  // A row as freeze() found it; of one that was erased only key and hash may be asked for.
   struct Change {
     std::byte* payload = nullptr;
     bool erased = false;
   };
+  using Save = std::function<Status(std::span<const Change>)>;
+  // Fixes what is to be saved: the rows that are new or changed since the last freeze and (with tombstones)
+  // those that were erased, or all rows if `full`, as they are now. Takes no time that grows
+  // with them. They
+  // are given to `save` by and by, each once, some by save_slice, and the others by probe, touch and erase,
+  // which so save what is about to change. Errors of `save` are theirs; after one, the table may only be
+  // destroyed. Needs track_changes, and that the table is not frozen.
+  Status freeze(bool full, Save save);
+  bool frozen() const { return save_ != nullptr; }
+  // Looks at up to *rows places, has the rows there saved, and takes the places away from *rows. True once no
+  // row is left to be saved: the table is not frozen any more.
+  Result<bool> save_slice(int64_t* rows);
   struct ChangeScan {
     ChangeList::Walk walk;
     bool done = false;
   };
-  // Slices of the changes, as scan. Each row is given once. Changes made meanwhile are seen or not.
+  // Slices of what freeze(false) would have saved, as scan. Changes made meanwhile are seen or not.
   void scan_changes(ChangeScan* scan, int64_t rows_max, std::vector<Change>* changes) const;
   // Rows scan_changes looks at: an upper bound of the changes.
-  int64_t changes() const { return static_cast<int64_t>(changed_.size()); }
-  // Begins anew: every row is known and unchanged, tombstones are forgotten.
+  int64_t changes() const { return static_cast<int64_t>(lists_[now_].size()); }
+  // Begins anew: every row is known and unchanged, tombstones are forgotten. Not while it is frozen.
   void clear_changes();
 
-  // Takes all rows away, with changes and tombstones, and keeps the memory for new ones.
+  // Takes all rows away, with changes and tombstones, and keeps the memory for new ones. Not while it is
+  // frozen.
   void clear();
 
   int64_t size() const { return size_; }
   // All that is allocated from the pool, exactly.
-  int64_t bytes() const { return rows_.bytes() + slots_.bytes() + changed_.bytes(); }
+  int64_t bytes() const { return rows_.bytes() + slots_.bytes() + lists_[0].bytes() + lists_[1].bytes(); }
   int32_t payload_bytes() const { return options_.payload_bytes; }
 
  private:
   struct Group;
 
   StateTable(const StateTableOptions& options, arrow::MemoryPool* pool)
-      : options_(options), rows_(options.payload_bytes, pool), slots_(pool), changed_(pool) {}
+      : options_(options),
+        rows_(options.payload_bytes, pool),
+        slots_(pool),
+        lists_{ChangeList(pool), ChangeList(pool)} {}
 
   static uint32_t SlotHash(uint64_t hash) { return static_cast<uint32_t>(hash); }
   template <typename RowOf>
@@ -109,7 +127,20 @@ class StateTable {
   // The row of a key, erased or not, or nullptr.
   std::byte* seek(std::string_view key, uint64_t hash, uint32_t* number) const;
   Status insert(std::string_view key, uint64_t hash, std::byte** payload, uint8_t* inserted);
+  // What changed since the last freeze, and the bit of its rows; then those of the rows before.
+  ChangeList& changed() { return lists_[now_]; }
+  RowArena::Flag listed() const { return now_ == 0 ? RowArena::kOdd : RowArena::kEven; }
+  RowArena::Flag listed_before() const { return now_ == 0 ? RowArena::kEven : RowArena::kOdd; }
+
   Status note_change(std::byte* row);
+  // True if the row is to be saved as it is, and was not yet.
+  bool waits(const std::byte* row) const {
+    return full_ ? rows_.has(row, RowArena::kRound) != round_ : rows_.has(row, listed_before());
+  }
+  void settle(std::byte* row);
+  void begin_row(std::byte* row);
+  void take(std::byte* row);
+  Status save_taken();
   uint32_t number_of(const std::byte* row) const;
   void remove(std::byte* row, uint32_t number);
   void undo(std::span<std::byte* const> payloads, std::span<const uint8_t> inserted);
@@ -117,7 +148,14 @@ class StateTable {
   StateTableOptions options_;
   RowArena rows_;
   SlotDirectory slots_;
-  ChangeList changed_;
+  ChangeList lists_[2];
+  size_t now_ = 0;      // the list of what changed since the last freeze; the other is that of the freeze
+  bool round_ = false;  // kRound of rows that a full freeze has, or need not have
+  bool full_ = false;   // the table is frozen, all of it
+  Save save_;           // set while it is frozen
+  ChangeList::Walk changes_walk_;
+  RowArena::Walk rows_walk_;
+  std::vector<Change> taken_;  // to be saved now
   int64_t size_ = 0;
 };
 

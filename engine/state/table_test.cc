@@ -179,7 +179,7 @@ void RandomOperations(const StateTableOptions& options, unsigned seed) {
           std::byte* found = Find(*table, key);
           if (found == nullptr) continue;
           SetValue(*table, found, round);
-          ASSERT_TRUE(table->mark_changed(found).ok());
+          ASSERT_TRUE(table->touch(found).ok());
           model.put(key, round);
         }
       } else if (random() % 5 == 0) {
@@ -204,6 +204,134 @@ TEST(StateTable, RandomOperations) {
     RandomOperations({16, true, true}, seed);
     if (HasFatalFailure()) FAIL() << "seed " << seed;
   }
+}
+
+// What a freeze has to save, and what of it was saved.
+struct Frozen {
+  bool full = false;
+  std::map<std::string, int64_t> rows;    // all of them
+  std::set<std::string> changed, erased;  // of the table's options
+  std::map<std::string, int64_t> saved;
+  std::set<std::string> gone;
+
+  Frozen(bool whole, const Model& model)
+      : full(whole), rows(model.rows.begin(), model.rows.end()), changed(model.changed) {
+    if (model.options.tombstones) erased = model.erased;
+  }
+  Status save(const StateTable& table, std::span<const StateTable::Change> changes) {
+    for (const auto& [payload, is_gone] : changes) {
+      const std::string key(table.key(payload));
+      EXPECT_FALSE(saved.contains(key) || gone.contains(key)) << key;
+      is_gone ? void(gone.insert(key)) : void(saved[key] = ValueOf(table, payload));
+    }
+    return Status::OK();
+  }
+  void check() const {
+    std::map<std::string, int64_t> expected;
+    for (const auto& [key, value] : rows) {
+      if (full || changed.contains(key)) expected[key] = value;
+    }
+    EXPECT_EQ(saved, expected);
+    EXPECT_EQ(gone, full ? std::set<std::string>() : erased);
+  }
+};
+
+// Rows are inserted, changed and erased between the slices of a freeze, which saves what was there before.
+void FrozenOperations(const StateTableOptions& options, unsigned seed) {
+  arrow::ProxyMemoryPool pool(arrow::default_memory_pool());
+  std::mt19937 random(seed);
+  {
+    auto table = MakeTable(options, &pool);
+    Model model{options};
+    std::unique_ptr<Frozen> frozen;
+    const int space = seed % 2 == 0 ? 100 : 2000;
+    int freezes = 0;
+    for (int round = 0; round < 400; ++round) {
+      Keys keys(random() % (seed % 3 == 0 ? 20 : 200));
+      for (auto& key : keys) key = RandomKey(random, space);
+      switch (random() % 6) {
+        case 0:
+        case 1: {
+          const Probed probed = Probe(*table, keys);
+          for (size_t i = 0; i < keys.size(); ++i) {
+            const auto value = static_cast<int64_t>(random());
+            SetValue(*table, probed.payloads[i], value);
+            model.put(keys[i], value);
+          }
+          break;
+        }
+        case 2:
+          for (const auto& key : keys) {
+            std::byte* found = Find(*table, key);
+            if (found == nullptr) continue;
+            if (random() % 2 == 0) {  // what it was is saved, and then may be forgotten
+              ASSERT_TRUE(table->touch(found).ok());
+              SetValue(*table, found, -1);
+            }
+            ASSERT_TRUE(table->erase(found).ok());
+            model.erase(key);
+          }
+          break;
+        case 3: {
+          std::vector<std::byte*> payloads;
+          for (const auto& key : keys) {
+            std::byte* found = Find(*table, key);
+            if (found != nullptr) payloads.push_back(found);
+          }
+          ASSERT_TRUE(table->touch(payloads).ok());
+          for (std::byte* each : payloads) {
+            SetValue(*table, each, round);
+            model.put(std::string(table->key(each)), round);
+          }
+          break;
+        }
+        default:
+          if (frozen == nullptr) {
+            frozen = std::make_unique<Frozen>(random() % 3 == 0, model);
+            const auto save = [&, saving = frozen.get()](std::span<const StateTable::Change> changes) {
+              return saving->save(*table, changes);
+            };
+            ASSERT_TRUE(table->freeze(frozen->full, save).ok());
+            model.clear_changes();
+            ++freezes;
+          }
+          auto places = static_cast<int64_t>(random() % 300);
+          const auto done = table->save_slice(&places);
+          ASSERT_TRUE(done.ok()) << done.status();
+          ASSERT_EQ(*done, !table->frozen());
+          if (!*done) break;
+          frozen->check();
+          frozen = nullptr;
+      }
+      ASSERT_EQ(table->bytes(), pool.bytes_allocated());
+      if (round % 10 == 0) model.check(*table);
+      if (::testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(freezes, 5);
+    model.check(*table);
+  }
+  EXPECT_EQ(pool.bytes_allocated(), 0);
+}
+
+TEST(StateTable, AFreezeSavesWhatWasThere) {
+  for (unsigned seed = 0; seed < 24; ++seed) {
+    FrozenOperations({24, true, false}, seed);
+    FrozenOperations({16, true, true}, seed);
+    if (HasFailure()) FAIL() << "seed " << seed;
+  }
+}
+
+// An error of saving ends a probe as one of memory does: rows that were new are gone again.
+TEST(StateTable, FailedSavingEndsTheProbe) {
+  auto table = MakeTable({8, true, true});
+  SetValue(*table, Probe(*table, {"old"}).payloads[0], 1);
+  ASSERT_TRUE(table->freeze(false, [](auto) { return Error(ErrorKind::kState, "no room"); }).ok());
+  EncodedKeys keys;
+  ASSERT_TRUE(keys.assign(std::vector<std::string_view>{"new", "old"}).ok());
+  std::vector<std::byte*> payloads(2);
+  std::vector<uint8_t> inserted(2);
+  EXPECT_EQ(KindOf(table->probe(keys, payloads, inserted)), ErrorKind::kState);
+  EXPECT_EQ(Contents(*table), (std::map<std::string, int64_t>{{"old", 1}}));
 }
 
 TEST(StateTable, FindTakesBatchesAndSelections) {

@@ -71,6 +71,9 @@ Result<std::unique_ptr<GroupAggregate>> GroupAggregate::Make(const nlohmann::jso
 
 GroupAggregate::~GroupAggregate() {
   for (auto& [end, groups] : groups_) destroy(groups.table.get());
+  for (const auto& table : saving_) {
+    if (table.use_count() == 1) destroy(table.get());  // its groups are forgotten
+  }
 }
 
 void GroupAggregate::create(std::byte* payload) {
@@ -84,6 +87,7 @@ void GroupAggregate::destroy(std::byte* payload) {
 }
 
 void GroupAggregate::destroy(StateTable* table) {
+  if (accumulators_.plain()) return;
   const Status done = EachSlice(*table, /*full=*/true, [this](const Payloads& payloads) {
     for (std::byte* payload : payloads) destroy(payload);
     return Status::OK();
@@ -96,6 +100,7 @@ void GroupAggregate::count_bytes() {
   for (const auto& [end, groups] : groups_) {
     bytes += groups.table->bytes() + static_cast<int64_t>(groups.waiting.capacity() * sizeof(std::byte*));
   }
+  for (const auto& table : saving_) bytes += table.use_count() == 1 ? table->bytes() : 0;
   bytes_.store(bytes, std::memory_order_relaxed);
 }
 
@@ -285,9 +290,8 @@ Result<Progress> GroupAggregate::emit_due(Output& out) {
       FZ_ASSIGN(const arrow::ArrayVector before, finish(known, all(known, /*given=*/true)));
       FZ_ASSIGN(const arrow::ArrayVector after, finish(groups, all(groups, /*given=*/false)));
       FZ_ASSIGN(Batch made, changes(groups, before, after));
+      FZ_TRY(groups_.at(due.end).table->touch(groups));
       FZ_TRY(note_given(groups));
-      StateTable* table = groups_.at(due.end).table.get();
-      for (std::byte* payload : groups) FZ_TRY(table->mark_changed(payload));
       due.next += count;
       if (made.rows() > 0) FZ_TRY(out.push(std::move(made)));
     }
@@ -303,7 +307,7 @@ void GroupAggregate::forget() {
   while (!groups_.empty() && groups_.begin()->first != kNoWindow &&
          Later(groups_.begin()->first, lateness_) <= watermark_) {
     const auto first = groups_.begin();
-    destroy(first->second.table.get());
+    if (!first->second.table->frozen()) destroy(first->second.table.get());
     forgotten_ = std::max(forgotten_, first->first);
     forgot_ = forgot_ || first->second.saved;
     groups_.erase(first);

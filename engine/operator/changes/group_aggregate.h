@@ -50,7 +50,8 @@ class GroupAggregate : public Operator {
   Result<Progress> resume(Output& out) override { return emit_due(out); }
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
+  Status freeze(bool full) override;
+  Result<bool> save(int64_t rows_max, StateRows* rows) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
@@ -65,7 +66,7 @@ class GroupAggregate : public Operator {
 
   // The groups of the windows with one end.
   struct Groups {
-    std::unique_ptr<StateTable> table;
+    std::shared_ptr<StateTable> table;
     std::vector<std::byte*> waiting;  // with `early`
     bool saved = false;
   };
@@ -106,8 +107,7 @@ class GroupAggregate : public Operator {
   Result<Progress> emit_due(Output& out);
   void forget();
   void count_bytes();
-  Result<std::shared_ptr<arrow::RecordBatch>> saved(const StateTable& table, Timestamp end,
-                                                    const Payloads& groups) const;
+  Status save_groups(const StateTable& table, Timestamp end, const Payloads& groups);
   Result<std::shared_ptr<arrow::RecordBatch>> note() const;
   Status restore_groups(const arrow::RecordBatch& rows, Timestamp end);
 
@@ -122,8 +122,10 @@ class GroupAggregate : public Operator {
   std::map<Timestamp, Groups> groups_;  // by the end of their windows; kWatermarkMax: without
   std::deque<Due> due_;
   Timestamp watermark_ = kWatermarkMin;
-  Timestamp forgotten_ = kWatermarkMin;  // windows that end by then are
-  bool forgot_ = false;                  // since the last snapshot
+  Timestamp forgotten_ = kWatermarkMin;             // windows that end by then are
+  bool forgot_ = false;                             // since the last freeze
+  std::deque<std::shared_ptr<StateTable>> saving_;  // that are frozen; groups of some may be forgotten since
+  StateRows saved_;                                 // made, and not yet given
   // Of the batch at hand.
   EncodedKeys encoded_;
   Payloads payloads_;

@@ -16,28 +16,37 @@ constexpr int kColumns = 5;  // before the accumulators
 
 }  // namespace
 
-Result<StateRows> GroupAggregate::snapshot(bool full) {
-  StateRows rows;
+Status GroupAggregate::freeze(bool full) {
   for (auto& [end, groups] : groups_) {
-    const StateTable& table = *groups.table;
-    FZ_TRY(EachSlice(table, full, [&, end = end](const Payloads& payloads) -> Status {
-      FZ_ASSIGN(auto some, saved(table, end, payloads));
-      rows.push_back(std::move(some));
-      return Status::OK();
+    StateTable* table = groups.table.get();
+    FZ_TRY(Freeze(table, full, [this, end = end, table](std::span<const StateTable::Change> rows) {
+      return save_groups(*table, end, PayloadsOf(rows));
     }));
-    groups.table->clear_changes();
-    groups.saved = groups.saved || table.size() > 0;
+    if (table->frozen()) saving_.push_back(groups.table);
+    groups.saved = groups.saved || table->size() > 0;
   }
   if (forgot_ || (full && forgotten_ != kWatermarkMin)) {
     FZ_ASSIGN(auto forgotten, note());
-    rows.push_back(std::move(forgotten));
+    saved_.push_back(std::move(forgotten));
   }
   forgot_ = false;
-  return rows;
+  return Status::OK();
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> GroupAggregate::saved(const StateTable& table, Timestamp end,
-                                                                  const Payloads& groups) const {
+Result<bool> GroupAggregate::save(int64_t rows_max, StateRows* rows) {
+  while (!saving_.empty() && rows_max > 0) {
+    FZ_ASSIGN(const bool done, saving_.front()->save_slice(&rows_max));
+    if (!done) break;
+    if (saving_.front().use_count() == 1) destroy(saving_.front().get());
+    saving_.pop_front();
+  }
+  rows->insert(rows->end(), saved_.begin(), saved_.end());
+  saved_.clear();
+  count_bytes();
+  return saving_.empty();
+}
+
+Status GroupAggregate::save_groups(const StateTable& table, Timestamp end, const Payloads& groups) {
   FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, groups, pool_));
   const auto count = static_cast<int64_t>(groups.size());
   FZ_ASSIGN(columns.emplace_back(), arrow::MakeArrayFromScalar(arrow::Int8Scalar(kGroup), count, pool_));
@@ -56,7 +65,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> GroupAggregate::saved(const StateTab
     FZ_ASSIGN(arrow::ArrayVector given, accumulators_.save(all(groups, /*given=*/true), pool_));
     columns.insert(columns.end(), given.begin(), given.end());
   }
-  return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
+  saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
+  return Status::OK();
 }
 
 // How far windows are forgotten.

@@ -258,7 +258,7 @@ void AsofJoin::count_bytes() {
   bytes_.store(bytes, std::memory_order_relaxed);
 }
 
-Result<StateRows> AsofJoin::snapshot(bool full) {
+Result<StateRows> AsofJoin::state_changes(bool full) {
   FZ_TRY(finish_restore());
   StateRows rows;
   for (int number = 0; number < 2; ++number) {

@@ -7,7 +7,7 @@
 
 namespace frazil {
 
-Result<StateRows> IntervalJoin::snapshot(bool full) {
+Result<StateRows> IntervalJoin::state_changes(bool full) {
   FZ_TRY(finish_restore());
   StateRows rows;
   for (int number = 0; number < 2; ++number) {

@@ -44,6 +44,7 @@ Result<StateTable*> Deduplicate::table(int64_t stretch) {
 void Deduplicate::count_bytes() {
   int64_t bytes = 0;
   for (const auto& [stretch, table] : tables_) bytes += table->bytes();
+  for (const auto& table : saving_) bytes += table.use_count() == 1 ? table->bytes() : 0;
   bytes_.store(bytes, std::memory_order_relaxed);
 }
 
@@ -115,23 +116,35 @@ Result<Progress> Deduplicate::advance(int, Timestamp to, Output&) {
   return Progress::kDone;
 }
 
-Result<StateRows> Deduplicate::snapshot(bool full) {
-  const auto schema = KeyedSchema({arrow::field("kept", arrow::int64(), false)});
-  StateRows rows;
-  for (const auto& each : tables_) {
-    StateTable& table = *each.second;
-    FZ_TRY(EachSlice(table, full, [&](const std::vector<std::byte*>& payloads) -> Status {
-      FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, payloads, pool_));
-      arrow::Int64Builder kept(pool_);
-      FZ_TRY(kept.Reserve(static_cast<int64_t>(payloads.size())));
-      for (const std::byte* payload : payloads) kept.UnsafeAppend(KeptAt(payload));
-      FZ_TRY(kept.Finish(&columns.emplace_back()));
-      rows.push_back(arrow::RecordBatch::Make(schema, static_cast<int64_t>(payloads.size()), columns));
-      return Status::OK();
-    }));
-    table.clear_changes();
+Status Deduplicate::freeze(bool full) {
+  for (const auto& [stretch, table] : tables_) {
+    FZ_TRY(Freeze(table.get(), full,
+                  [this, saved = table.get()](auto rows) { return save_rows(*saved, PayloadsOf(rows)); }));
+    if (table->frozen()) saving_.push_back(table);
   }
-  return rows;
+  return Status::OK();
+}
+
+Result<bool> Deduplicate::save(int64_t rows_max, StateRows* rows) {
+  while (!saving_.empty() && rows_max > 0) {
+    FZ_ASSIGN(const bool done, saving_.front()->save_slice(&rows_max));
+    if (done) saving_.pop_front();
+  }
+  rows->insert(rows->end(), saved_.begin(), saved_.end());
+  saved_.clear();
+  count_bytes();
+  return saving_.empty();
+}
+
+Status Deduplicate::save_rows(const StateTable& table, const std::vector<std::byte*>& payloads) {
+  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, payloads, pool_));
+  arrow::Int64Builder kept(pool_);
+  FZ_TRY(kept.Reserve(static_cast<int64_t>(payloads.size())));
+  for (const std::byte* payload : payloads) kept.UnsafeAppend(KeptAt(payload));
+  FZ_TRY(kept.Finish(&columns.emplace_back()));
+  const auto schema = KeyedSchema({arrow::field("kept", arrow::int64(), false)});
+  saved_.push_back(arrow::RecordBatch::Make(schema, static_cast<int64_t>(payloads.size()), columns));
+  return Status::OK();
 }
 
 Status Deduplicate::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -34,7 +35,8 @@ class Deduplicate : public Operator {
   Result<Progress> advance(int port, Timestamp to, Output& out) override;
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
+  Status freeze(bool full) override;
+  Result<bool> save(int64_t rows_max, StateRows* rows) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
@@ -46,13 +48,16 @@ class Deduplicate : public Operator {
   Status take(int64_t stretch, const std::vector<Timestamp>& times, size_t from, size_t to,
               std::vector<uint8_t>* keep);
   Result<StateTable*> table(int64_t stretch);
+  Status save_rows(const StateTable& table, const std::vector<std::byte*>& payloads);
   void count_bytes();
 
   const KeyColumns keys_;
   const RowTime time_;
   const int64_t within_;  // us
   arrow::MemoryPool* const pool_;
-  std::map<int64_t, std::unique_ptr<StateTable>> tables_;  // by time / within
+  std::map<int64_t, std::shared_ptr<StateTable>> tables_;  // by time / within
+  std::deque<std::shared_ptr<StateTable>> saving_;         // that are frozen, though they may be gone since
+  StateRows saved_;                                        // made, and not yet given
   // Of the batch at hand, kept for their memory.
   EncodedKeys encoded_;
   std::vector<int32_t> rows_;

@@ -90,6 +90,7 @@ Result<Progress> DeduplicateLast::process(Batch batch, Output& out) {
 Result<Progress> DeduplicateLast::advance(int, Timestamp to, Output& out) {
   FZ_TRY(put_in_order());
   due_ = std::max(due_, to);
+  std::vector<std::byte*> gone;
   while (!opened_.empty() && due(opened_.front().begin, due_)) {
     const Opened opened = opened_.front();
     opened_.pop_front();
@@ -97,8 +98,10 @@ Result<Progress> DeduplicateLast::advance(int, Timestamp to, Output& out) {
     // If it is another group by now, that one is further behind and the row of the table is still there.
     if (group->begin != opened.begin) continue;
     closing_.push_back(group->last);
-    FZ_TRY(table_->erase(opened.payload));
+    gone.push_back(opened.payload);
   }
+  if (table_->frozen()) FZ_TRY(table_->touch(gone));
+  for (std::byte* payload : gone) FZ_TRY(table_->erase(payload));
   return emit(out);
 }
 
@@ -120,27 +123,28 @@ Result<Progress> DeduplicateLast::emit(Output& out) {
   return Progress::kDone;
 }
 
-Result<StateRows> DeduplicateLast::snapshot(bool full) {
+Status DeduplicateLast::freeze(bool full) {
   FZ_CHECK(closing_.empty());
-  StateRows rows;
-  FZ_TRY(EachSlice(*table_, full, [&](const std::vector<std::byte*>& payloads) -> Status {
-    FZ_ASSIGN(auto batch, saved(payloads));
-    rows.push_back(std::move(batch));
-    return Status::OK();
-  }));
-  table_->clear_changes();
+  FZ_TRY(Freeze(table_.get(), full, [this](auto rows) { return save_rows(PayloadsOf(rows)); }));
   if (done_ != noted_ || (full && done_ != kWatermarkMin)) {
     FZ_ASSIGN(auto note, SavedNote(saved_schema_, "done", done_, pool_));
-    rows.push_back(std::move(note));
+    saved_.push_back(std::move(note));
     noted_ = done_;
   }
-  rows_.settle();
-  FZ_TRY(compact());
-  return rows;
+  return Status::OK();
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> DeduplicateLast::saved(
-    const std::vector<std::byte*>& payloads) const {
+Result<bool> DeduplicateLast::save(int64_t rows_max, StateRows* rows) {
+  FZ_ASSIGN(const bool done, SaveSlice(table_.get(), rows_max, &saved_, rows));
+  // Not while rows are to be given: their places would be others.
+  if (done && closing_.empty()) {
+    rows_.settle();
+    FZ_TRY(compact());
+  }
+  return done;
+}
+
+Status DeduplicateLast::save_rows(const std::vector<std::byte*>& payloads) {
   const auto count = static_cast<int64_t>(payloads.size());
   FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, pool_));
   arrow::Int64Builder begins(pool_);
@@ -155,7 +159,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> DeduplicateLast::saved(
   columns.push_back(std::move(done));
   FZ_ASSIGN(const auto held, rows_.gather(last));
   for (auto& column : SavedRows(held, SavedRowFields(*input_))) columns.push_back(std::move(column));
-  return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
+  saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
+  return Status::OK();
 }
 
 Status DeduplicateLast::compact() {

@@ -35,7 +35,8 @@ class DeduplicateLast : public Operator {
   Result<Progress> advance(int port, Timestamp to, Output& out) override;
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
+  Status freeze(bool full) override;
+  Result<bool> save(int64_t rows_max, StateRows* rows) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
@@ -57,7 +58,7 @@ class DeduplicateLast : public Operator {
   bool due(Timestamp begin, Timestamp now) const;
   Status put_in_order();
   Result<Progress> emit(Output& out);
-  Result<std::shared_ptr<arrow::RecordBatch>> saved(const std::vector<std::byte*>& payloads) const;
+  Status save_rows(const std::vector<std::byte*>& payloads);
   Status compact();
   void count_bytes();
 
@@ -75,6 +76,7 @@ class DeduplicateLast : public Operator {
   Timestamp due_ = kWatermarkMin;
   Timestamp done_ = kWatermarkMin;
   Timestamp noted_ = kWatermarkMin;  // done_ of the last snapshot
+  StateRows saved_;                  // made, and not yet given
   EncodedKeys encoded_;
   std::atomic<int64_t> bytes_{0};
 };

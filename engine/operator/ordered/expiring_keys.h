@@ -20,8 +20,8 @@ class ExpiringKeys {
 
   void add(std::byte* payload, Timestamp over) { by_step_[FloorDivide(over, step_)].push_back(payload); }
 
-  // Looks at the payloads that may be over at `now`: over_at(payload) says when one is, and erase(payload)
-  // takes those away of which that was before `now`.
+  // Looks at the payloads that may be over at `now`: over_at(payload) says when one is, and erase(payloads)
+  // takes those away of which that was before `now`, many at a time.
   template <typename OverAt, typename Erase>
   Status look(Timestamp now, OverAt over_at, Erase erase) {
     while (!by_step_.empty()) {
@@ -29,14 +29,16 @@ class ExpiringKeys {
       if (now != kWatermarkMax && first->first >= FloorDivide(now, step_)) break;
       const std::vector<std::byte*> payloads = std::move(first->second);
       by_step_.erase(first);
+      std::vector<std::byte*> gone;
       for (std::byte* payload : payloads) {
         const Timestamp over = over_at(payload);
         if (now != kWatermarkMax && over >= now) {
           add(payload, over);
         } else {
-          FZ_TRY(erase(payload));
+          gone.push_back(payload);
         }
       }
+      if (!gone.empty()) FZ_TRY(erase(gone));
     }
     return Status::OK();
   }

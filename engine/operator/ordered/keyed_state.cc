@@ -66,6 +66,24 @@ Result<std::shared_ptr<arrow::RecordBatch>> SavedNote(const std::shared_ptr<arro
   return arrow::RecordBatch::Make(schema, 1, std::move(columns));
 }
 
+std::vector<std::byte*> PayloadsOf(std::span<const StateTable::Change> rows) {
+  std::vector<std::byte*> payloads;
+  payloads.reserve(rows.size());
+  for (const StateTable::Change& row : rows) payloads.push_back(row.payload);
+  return payloads;
+}
+
+Status Freeze(StateTable* table, bool full, StateTable::Save save) {
+  return full || table->changes() > 0 ? table->freeze(full, std::move(save)) : Status::OK();
+}
+
+Result<bool> SaveSlice(StateTable* table, int64_t rows_max, StateRows* saved, StateRows* rows) {
+  if (table->frozen()) FZ_TRY(table->save_slice(&rows_max));
+  rows->insert(rows->end(), saved->begin(), saved->end());
+  saved->clear();
+  return !table->frozen();
+}
+
 Status RestoreError(std::string_view what, const std::string& text) {
   return Error(ErrorKind::kState, "restoring " + std::string(what) + ": " + text);
 }

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,6 +53,14 @@ Result<std::shared_ptr<arrow::RecordBatch>> SavedNote(const std::shared_ptr<arro
 // An error (kState) unless rows of a checkpoint have the schema. `what` names the operator.
 Status CheckRestored(const arrow::RecordBatch& rows, const arrow::Schema& schema, std::string_view what);
 Status RestoreError(std::string_view what, const std::string& text);
+
+// The rows of a table that are to be saved; of a table without tombstones.
+std::vector<std::byte*> PayloadsOf(std::span<const StateTable::Change> rows);
+
+// How an operator with one table saves it: Operator::freeze and save. `saved` are rows that were made, by the
+// function that the table was frozen with.
+Status Freeze(StateTable* table, bool full, StateTable::Save save);
+Result<bool> SaveSlice(StateTable* table, int64_t rows_max, StateRows* saved, StateRows* rows);
 
 // Calls `each` with the rows of a table, or those that changed, in slices, none of which is empty.
 template <typename Each>

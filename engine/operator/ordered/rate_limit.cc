@@ -125,32 +125,39 @@ Result<Progress> RateLimit::advance(int, Timestamp to, Output&) {
   promise_ = std::max(promise_, to);
   FZ_TRY(expiring_.look(
       promise_, [this](std::byte* payload) { return over(payload); },
-      [this](std::byte* payload) {
-        free(KeptOf(payload));
-        return table_->erase(payload);
+      [this](std::span<std::byte* const> gone) -> Status {
+        if (table_->frozen()) FZ_TRY(table_->touch(gone));
+        for (std::byte* payload : gone) {
+          free(KeptOf(payload));
+          FZ_TRY(table_->erase(payload));
+        }
+        return Status::OK();
       }));
   count_bytes();
   return Progress::kDone;
 }
 
-Result<StateRows> RateLimit::snapshot(bool full) {
-  StateRows rows;
-  FZ_TRY(EachSlice(*table_, full, [&](const std::vector<std::byte*>& payloads) -> Status {
-    FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, pool_));
-    auto values = std::make_shared<arrow::Int64Builder>(pool_);
-    arrow::ListBuilder lists(pool_, values);
-    for (std::byte* payload : payloads) {
-      FZ_TRY(lists.Append());
-      Kept* kept = KeptOf(payload);
-      for (int64_t i = 0; i < kept->count; ++i) FZ_TRY(values->Append(kept->at(i)));
-    }
-    FZ_TRY(lists.Finish(&columns.emplace_back()));
-    rows.push_back(
-        arrow::RecordBatch::Make(SavedSchema(), static_cast<int64_t>(payloads.size()), std::move(columns)));
-    return Status::OK();
-  }));
-  table_->clear_changes();
-  return rows;
+Status RateLimit::freeze(bool full) {
+  return Freeze(table_.get(), full, [this](auto rows) { return save_rows(PayloadsOf(rows)); });
+}
+
+Result<bool> RateLimit::save(int64_t rows_max, StateRows* rows) {
+  return SaveSlice(table_.get(), rows_max, &saved_, rows);
+}
+
+Status RateLimit::save_rows(const std::vector<std::byte*>& payloads) {
+  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, pool_));
+  auto values = std::make_shared<arrow::Int64Builder>(pool_);
+  arrow::ListBuilder lists(pool_, values);
+  for (std::byte* payload : payloads) {
+    FZ_TRY(lists.Append());
+    Kept* kept = KeptOf(payload);
+    for (int64_t i = 0; i < kept->count; ++i) FZ_TRY(values->Append(kept->at(i)));
+  }
+  FZ_TRY(lists.Finish(&columns.emplace_back()));
+  saved_.push_back(
+      arrow::RecordBatch::Make(SavedSchema(), static_cast<int64_t>(payloads.size()), std::move(columns)));
+  return Status::OK();
 }
 
 Status RateLimit::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {

@@ -33,7 +33,8 @@ class RateLimit : public Operator {
   void set_aside(Output* aside) override { aside_ = aside; }
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
+  Status freeze(bool full) override;
+  Result<bool> save(int64_t rows_max, StateRows* rows) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
@@ -64,6 +65,7 @@ class RateLimit : public Operator {
   Result<bool> take(Kept* kept, Timestamp time);
   Status grow(Kept* kept, int64_t capacity);
   void free(Kept* kept);
+  Status save_rows(const std::vector<std::byte*>& payloads);
   Timestamp over(std::byte* payload) const;
   void count_bytes();
 
@@ -76,6 +78,7 @@ class RateLimit : public Operator {
   ExpiringKeys expiring_;
   int64_t ring_bytes_ = 0;
   Output* aside_ = nullptr;
+  StateRows saved_;  // made, and not yet given
   EncodedKeys encoded_;
   std::atomic<int64_t> bytes_{0};
 };

@@ -174,34 +174,41 @@ Result<Progress> Running::advance(int, Timestamp to, Output&) {
     // Rows to come are not before the watermark.
     FZ_TRY(expiring_->look(
         promise_, [this](std::byte* payload) { return over(payload); },
-        [this](std::byte* payload) {
-          accumulators_.destroy(AccumulatorsOf(payload));
-          return table_->erase(payload);
+        [this](std::span<std::byte* const> gone) -> Status {
+          if (table_->frozen()) FZ_TRY(table_->touch(gone));
+          for (std::byte* payload : gone) {
+            accumulators_.destroy(AccumulatorsOf(payload));
+            FZ_TRY(table_->erase(payload));
+          }
+          return Status::OK();
         }));
   }
   count_bytes();
   return Progress::kDone;
 }
 
-Result<StateRows> Running::snapshot(bool full) {
-  StateRows rows;
-  FZ_TRY(EachSlice(*table_, full, [&](const std::vector<std::byte*>& payloads) -> Status {
-    FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, pool_));
-    arrow::Int64Builder touched(pool_);
-    std::vector<std::byte*> accumulators;
-    for (std::byte* payload : payloads) {
-      FZ_TRY(touched.Append(HeaderOf(payload)->touched));
-      accumulators.push_back(AccumulatorsOf(payload));
-    }
-    FZ_TRY(touched.Finish(&columns.emplace_back()));
-    FZ_ASSIGN(arrow::ArrayVector saved, accumulators_.save(accumulators, pool_));
-    columns.insert(columns.end(), saved.begin(), saved.end());
-    rows.push_back(
-        arrow::RecordBatch::Make(saved_schema_, static_cast<int64_t>(payloads.size()), std::move(columns)));
-    return Status::OK();
-  }));
-  table_->clear_changes();
-  return rows;
+Status Running::freeze(bool full) {
+  return Freeze(table_.get(), full, [this](auto rows) { return save_rows(PayloadsOf(rows)); });
+}
+
+Result<bool> Running::save(int64_t rows_max, StateRows* rows) {
+  return SaveSlice(table_.get(), rows_max, &saved_, rows);
+}
+
+Status Running::save_rows(const std::vector<std::byte*>& payloads) {
+  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, pool_));
+  arrow::Int64Builder touched(pool_);
+  std::vector<std::byte*> accumulators;
+  for (std::byte* payload : payloads) {
+    FZ_TRY(touched.Append(HeaderOf(payload)->touched));
+    accumulators.push_back(AccumulatorsOf(payload));
+  }
+  FZ_TRY(touched.Finish(&columns.emplace_back()));
+  FZ_ASSIGN(arrow::ArrayVector saved, accumulators_.save(accumulators, pool_));
+  columns.insert(columns.end(), saved.begin(), saved.end());
+  saved_.push_back(
+      arrow::RecordBatch::Make(saved_schema_, static_cast<int64_t>(payloads.size()), std::move(columns)));
+  return Status::OK();
 }
 
 Status Running::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {

@@ -37,7 +37,8 @@ class Running : public Operator {
   Result<Progress> advance(int port, Timestamp to, Output& out) override;
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
+  Status freeze(bool full) override;
+  Result<bool> save(int64_t rows_max, StateRows* rows) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
@@ -64,6 +65,7 @@ class Running : public Operator {
   Result<arrow::ArrayVector> finish(const std::vector<std::byte*>& accumulators,
                                     const std::vector<int32_t>& rows, const std::vector<Timestamp>& times);
   void touch(std::byte* payload, Timestamp time);
+  Status save_rows(const std::vector<std::byte*>& payloads);
   Timestamp over(std::byte* payload) const { return Later(HeaderOf(payload)->touched, *ttl_); }
   void count_bytes();
 
@@ -75,6 +77,7 @@ class Running : public Operator {
   std::shared_ptr<arrow::Schema> output_, saved_schema_;
   std::unique_ptr<StateTable> table_;
   std::optional<ExpiringKeys> expiring_;  // with a ttl
+  StateRows saved_;                       // made, and not yet given
   // Of the batch at hand.
   EncodedKeys encoded_;
   std::vector<std::byte*> payloads_;

@@ -9,6 +9,7 @@
 #include <random>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "operator/operator.h"
@@ -126,15 +127,35 @@ inline std::vector<Row> DrawRows(std::mt19937* rng, int count, int keys, int64_t
   return rows;
 }
 
-// Gives all rows and then the end of time; dies `deaths` times. What comes out after the last checkpoint
-// before a death is forgotten, as it is in a table.
+// State that is being saved, and where the rows and the results stood when it was fixed.
+struct Cut {
+  bool full = false;
+  size_t at = 0, batches = 0;
+  StateRows rows;
+};
+
+// Gives all rows and then the end of time; dies `deaths` times. What comes out after the last whole
+// checkpoint before a death is forgotten, as it is in a table. State is saved some rows at a time, while rows
+// go on.
 inline std::vector<Batch> RunDrawn(const std::function<std::unique_ptr<Operator>()>& make,
                                    const std::vector<Row>& rows, std::mt19937* rng, int deaths) {
   auto op = make();
   std::vector<StateRows> chain;
   Collect out(/*slow=*/true);
-  size_t kept = 0, saved_at = 0, at = 0;
+  Cut kept, saving;
+  bool frozen = false;
+  size_t at = 0;
   while (at < rows.size()) {
+    if (frozen && (*rng)() % 2 == 0) {
+      const auto done = op->save(static_cast<int64_t>((*rng)() % 5), &saving.rows);
+      EXPECT_TRUE(done.ok()) << done.status();
+      frozen = !*done;
+      if (*done) {
+        if (saving.full) chain.clear();
+        chain.push_back(saving.rows);
+        kept = std::exchange(saving, {});
+      }
+    }
     const size_t to = std::min(rows.size(), at + 1 + (*rng)() % 7);
     Finish(op.get(),
            op->process(BatchOf({rows.begin() + static_cast<std::ptrdiff_t>(at),
@@ -150,17 +171,16 @@ inline std::vector<Batch> RunDrawn(const std::function<std::unique_ptr<Operator>
     Finish(op.get(), op->advance(0, watermark, out), &out);
     out.drain();
     EXPECT_LE(op->promise(), watermark);
-    if ((*rng)() % 4 == 0) {
-      const bool full = (*rng)() % 4 == 0;
-      if (full) chain.clear();
-      chain.push_back(op->snapshot(full).ValueOrDie());
-      kept = out.batches.size();
-      saved_at = at;
+    if (!frozen && (*rng)() % 4 == 0) {
+      saving = {(*rng)() % 4 == 0, at, out.batches.size(), {}};
+      EXPECT_TRUE(op->freeze(saving.full).ok());
+      frozen = true;
     } else if (deaths > 0 && (*rng)() % 6 == 0) {
       --deaths;
+      frozen = false;
       op = Restored(make, chain);
-      out.batches.resize(kept);
-      at = saved_at;
+      out.batches.resize(kept.batches);
+      at = kept.at;
     }
   }
   Finish(op.get(), op->advance(0, kWatermarkMax, out), &out);

@@ -200,7 +200,7 @@ Result<Batch> TopN::slice(size_t from, size_t to) const {
   return batch;
 }
 
-Result<StateRows> TopN::snapshot(bool full) {
+Result<StateRows> TopN::state_changes(bool full) {
   StateRows out;
   for (auto& [time, held] : held_) {
     if (held.fresh_rows > 0) FZ_TRY(prune(&held));

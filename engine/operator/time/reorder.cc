@@ -164,7 +164,7 @@ void Reorder::count_bytes() {
 }
 
 // Called at a barrier: nothing is being given.
-Result<StateRows> Reorder::snapshot(bool full) {
+Result<StateRows> Reorder::state_changes(bool full) {
   StateRows out;
   std::vector<HeldRow> rows;
   for (const auto& [second, bucket] : waiting_) {

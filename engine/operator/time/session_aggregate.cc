@@ -288,16 +288,26 @@ Result<Batch> SessionAggregate::taken_rows() const {
   return WindowRows(output_, results, keys_, accumulators_, pool_);
 }
 
+// What is being saved has the sessions that are taken: to it they are none that are gone.
+Status SessionAggregate::touch_taken() {
+  std::vector<std::byte*> changed;
+  for (std::byte* key : looked_at_) {
+    if ((*KeySessions::Mark(key) & kChanged) != 0) changed.push_back(key);
+  }
+  for (const Taken& each : taken_) each.session->timer = Session::kNone;
+  const Status status = table_->touch(changed);
+  for (const Taken& each : taken_) each.session->timer = Session::kGone;
+  return status;
+}
+
 Status SessionAggregate::forget_taken() {
+  FZ_TRY(touch_taken());
   for (const Taken& each : taken_) accumulators_.destroy(each.session->accumulators());
   taken_.clear();
   for (std::byte* key : looked_at_) {
     const bool changed = (*KeySessions::Mark(key) & kChanged) != 0;
     *KeySessions::Mark(key) = 0;
-    if (changed) {
-      sessions_.remove_gone(key);
-      FZ_TRY(table_->mark_changed(key));
-    }
+    if (changed) sessions_.remove_gone(key);
     // A timer of a session that was absorbed may still be to come, but not later than this call of advance().
     if (sessions_.empty(key) && *KeySessions::Timers(key) == 0) FZ_TRY(table_->erase(key));
   }
@@ -305,36 +315,34 @@ Status SessionAggregate::forget_taken() {
   return Status::OK();
 }
 
-Result<StateRows> SessionAggregate::snapshot(bool full) {
-  StateRows rows;
-  std::vector<std::byte*> keys, gone;
-  if (full) {
-    StateTable::Scan scan;
-    while (!scan.done) {
-      table_->scan(&scan, limits::kBatchRows, &keys);
-      FZ_TRY(save(keys, &rows));
-    }
-  } else {
-    StateTable::ChangeScan scan;
-    std::vector<StateTable::Change> changes;
-    while (!scan.done) {
-      table_->scan_changes(&scan, limits::kBatchRows, &changes);
-      keys.clear();
-      for (const auto& [key, erased] : changes) (erased ? gone : keys).push_back(key);
-      FZ_TRY(save(keys, &rows));
-    }
+Status SessionAggregate::freeze(bool full) {
+  if (full || table_->changes() > 0) {
+    FZ_TRY(
+        table_->freeze(full, [this](std::span<const StateTable::Change> rows) { return save_rows(rows); }));
   }
-  if (!rows.empty() || !gone.empty() || (full && emitted_ != kWatermarkMin)) {
-    FZ_ASSIGN(auto noted, notes(gone));
-    rows.push_back(std::move(noted));
+  if (table_->frozen() && (!full || table_->size() > 0 || emitted_ != kWatermarkMin)) {
+    FZ_TRY(note({}, /*emitted=*/true));
   }
-  table_->clear_changes();
+  return Status::OK();
+}
+
+Result<bool> SessionAggregate::save(int64_t rows_max, StateRows* rows) {
+  if (table_->frozen()) FZ_TRY(table_->save_slice(&rows_max));
+  rows->insert(rows->end(), saved_.begin(), saved_.end());
+  saved_.clear();
   count_bytes();
-  return rows;
+  return !table_->frozen();
+}
+
+Status SessionAggregate::save_rows(std::span<const StateTable::Change> rows) {
+  std::vector<std::byte*> keys, gone;
+  for (const auto& [key, erased] : rows) (erased ? gone : keys).push_back(key);
+  if (!gone.empty()) FZ_TRY(note(gone, /*emitted=*/false));
+  return save_keys(keys);
 }
 
 // All sessions of these keys, in batches that end with a key.
-Status SessionAggregate::save(const std::vector<std::byte*>& keys, StateRows* out) {
+Status SessionAggregate::save_keys(const std::vector<std::byte*>& keys) {
   for (size_t from = 0; from < keys.size();) {
     arrow::UInt64Builder hashes(pool_);
     arrow::Int8Builder what(pool_);
@@ -365,14 +373,13 @@ Status SessionAggregate::save(const std::vector<std::byte*>& keys, StateRows* ou
     FZ_ASSIGN(auto saved, accumulators_.save(accumulators, pool_));
     columns.insert(columns.end(), saved.begin(), saved.end());
     const auto count = static_cast<int64_t>(accumulators.size());
-    out->push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
+    saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
   }
   return Status::OK();
 }
 
-// Keys that are gone, and how far sessions have been emitted.
-Result<std::shared_ptr<arrow::RecordBatch>> SessionAggregate::notes(
-    const std::vector<std::byte*>& gone) const {
+// Keys that are gone, or how far sessions have been emitted.
+Status SessionAggregate::note(const std::vector<std::byte*>& gone, bool emitted) {
   arrow::UInt64Builder hashes(pool_);
   arrow::Int8Builder what(pool_);
   arrow::BinaryBuilder names(pool_);
@@ -383,21 +390,24 @@ Result<std::shared_ptr<arrow::RecordBatch>> SessionAggregate::notes(
     FZ_TRY(names.Append(table_->key(key)));
     FZ_TRY(firsts.AppendNull());
   }
-  FZ_TRY(hashes.AppendNull());
-  FZ_TRY(what.Append(kEmitted));
-  FZ_TRY(names.AppendNull());
-  FZ_TRY(firsts.Append(emitted_));
+  if (emitted) {
+    FZ_TRY(hashes.AppendNull());
+    FZ_TRY(what.Append(kEmitted));
+    FZ_TRY(names.AppendNull());
+    FZ_TRY(firsts.Append(emitted_));
+  }
   arrow::ArrayVector columns(4);
   FZ_TRY(hashes.Finish(&columns[0]));
   FZ_TRY(what.Finish(&columns[1]));
   FZ_TRY(names.Finish(&columns[2]));
   FZ_TRY(firsts.Finish(&columns[3]));
-  const auto count = static_cast<int64_t>(gone.size()) + 1;
+  const auto count = static_cast<int64_t>(gone.size()) + (emitted ? 1 : 0);
   for (int i = 4; i < saved_schema_->num_fields(); ++i) {
     FZ_ASSIGN(auto nulls, arrow::MakeArrayOfNull(saved_schema_->field(i)->type(), count, pool_));
     columns.push_back(std::move(nulls));
   }
-  return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
+  saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
+  return Status::OK();
 }
 
 Status SessionAggregate::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {

@@ -47,7 +47,8 @@ class SessionAggregate : public Operator {
   Result<Progress> advance(int port, Timestamp to, Output& out) override;
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
+  Status freeze(bool full) override;
+  Result<bool> save(int64_t rows_max, StateRows* rows) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
@@ -73,12 +74,14 @@ class SessionAggregate : public Operator {
   Status take_ended();
   Status look_at(const SessionTimers::Timer& timer);
   Result<Batch> taken_rows() const;
+  Status touch_taken();
   Status forget_taken();
   void destroy(std::byte* key);
   void count_bytes();
 
-  Status save(const std::vector<std::byte*>& keys, StateRows* out);
-  Result<std::shared_ptr<arrow::RecordBatch>> notes(const std::vector<std::byte*>& gone) const;
+  Status save_rows(std::span<const StateTable::Change> rows);
+  Status save_keys(const std::vector<std::byte*>& keys);
+  Status note(const std::vector<std::byte*>& gone, bool emitted);
   Status restore_sessions(const arrow::RecordBatch& rows);
   Status restore_gone(std::string_view key);
 
@@ -109,6 +112,7 @@ class SessionAggregate : public Operator {
   };
   std::vector<Taken> taken_;
   std::vector<std::byte*> looked_at_;
+  StateRows saved_;  // made, and not yet given
   std::atomic<int64_t> bytes_{0};
 };
 

@@ -414,18 +414,32 @@ struct Trial {
   }
 
   void checkpoint() {
-    const bool full = chain_.empty() || random_() % 4 == 0;
-    auto rows = aggregate_->snapshot(full);
-    ASSERT_TRUE(rows.ok()) << rows.status();
-    if (full) chain_.clear();
-    chain_.push_back(*rows);
-    kept_ = at_;
-    kept_late_ = late_;
-    kept_emitted_ = emitted_;
+    if (saving_) return;
+    saving_ = true;
+    next_ = {chain_.empty() || random_() % 4 == 0, at_, late_, emitted_, {}};
+    const Status status = aggregate_->freeze(next_.full);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+
+  // Some more of what is saved for a checkpoint; it counts when it is whole.
+  void save() {
+    if (!saving_) return;
+    const auto done = aggregate_->save(static_cast<int64_t>(random_() % 4), &next_.rows);
+    ASSERT_TRUE(done.ok()) << done.status();
+    if (!*done) return;
+    saving_ = false;
+    if (next_.full) chain_.clear();
+    chain_.push_back(std::move(next_.rows));
+    kept_ = next_.at;
+    kept_late_ = next_.late;
+    kept_emitted_ = next_.emitted;
+    next_ = {};
   }
 
   // Begins again with the last checkpoint, or with nothing.
   void crash() {
+    saving_ = false;
+    next_ = {};
     aggregate_ = MakeAggregate(options_, &pool_);
     for (const StateRows& rows : chain_) Restore(*aggregate_, rows);
     at_ = kept_;
@@ -435,6 +449,7 @@ struct Trial {
 
   void run() {
     while (!done() && !testing::Test::HasFatalFailure()) {
+      save();
       switch (random_() % 8) {
         case 0:
           checkpoint();
@@ -455,6 +470,7 @@ struct Trial {
     EXPECT_EQ(std::accumulate(late_.begin(), late_.end(), int64_t{0}), model_.late);
     aggregate_.reset();
     chain_.clear();
+    next_ = {};
     EXPECT_EQ(pool_.bytes_allocated(), 0);
   }
 
@@ -468,6 +484,15 @@ struct Trial {
   std::vector<int64_t> late_, kept_late_;
   std::vector<Result_> emitted_, kept_emitted_;
   std::vector<StateRows> chain_;
+  struct Cut {
+    bool full = false;
+    std::vector<size_t> at;
+    std::vector<int64_t> late;
+    std::vector<Result_> emitted;
+    StateRows rows;
+  };
+  Cut next_;
+  bool saving_ = false;
 };
 
 TEST(Sessions, AnyOrderAndAnyCrashGiveTheSame) {

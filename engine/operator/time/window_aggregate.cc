@@ -47,9 +47,13 @@ Result<std::unique_ptr<WindowAggregate>> WindowAggregate::Make(const nlohmann::j
 WindowAggregate::~WindowAggregate() {
   for (auto& [name, pane] : tables_) destroy(pane.table.get());
   if (emission_ != nullptr && emission_->made != nullptr) destroy(emission_->made.get());
+  for (const Saving& each : saving_) {
+    if (each.closed != nullptr) destroy(each.closed.get());
+  }
 }
 
 void WindowAggregate::destroy(StateTable* table) {
+  if (accumulators_.plain()) return;
   StateTable::Scan scan;
   std::vector<std::byte*> rows;
   while (!scan.done) {
@@ -74,6 +78,7 @@ void WindowAggregate::count_bytes() {
   int64_t bytes = accumulators_.heap_bytes();
   for (const auto& [name, pane] : tables_) bytes += pane.table->bytes();
   if (hopping_ != nullptr) bytes += hopping_->bytes();
+  for (const Saving& each : saving_) bytes += each.closed == nullptr ? 0 : each.closed->bytes();
   bytes_.store(bytes, std::memory_order_relaxed);
 }
 
@@ -289,57 +294,64 @@ void WindowAggregate::finish_window() {
 }
 
 void WindowAggregate::drop(std::map<Name, Pane>::iterator pane) {
-  destroy(pane->second.table.get());
+  auto& table = pane->second.table;
   if (pane->second.saved) dropped_.push_back(pane->first);
+  if (table->frozen()) {
+    const auto saving = std::find_if(saving_.begin(), saving_.end(),
+                                     [&](const Saving& each) { return each.table == table.get(); });
+    saving->closed = std::move(table);
+  } else {
+    destroy(table.get());
+  }
   tables_.erase(pane);
 }
 
-Result<StateRows> WindowAggregate::snapshot(bool full) {
-  StateRows rows;
-  for (auto& [name, pane] : tables_) FZ_TRY(save_pane(name, &pane, full, &rows));
-  if (!rows.empty() || !dropped_.empty() || emitted_ || (full && closed_ != kWatermarkMin)) {
+// Notes come first: what is dropped by them is older than the rows.
+Status WindowAggregate::freeze(bool full) {
+  for (auto& [name, pane] : tables_) {
+    if (!full && pane.table->changes() == 0) continue;
+    StateTable* table = pane.table.get();
+    FZ_TRY(table->freeze(full, [this, name = name, table](std::span<const StateTable::Change> rows) {
+      return save_rows(name, *table, rows);
+    }));
+    pane.saved = pane.saved || table->size() > 0;
+    saving_.push_back({table, nullptr});
+  }
+  if (!saving_.empty() || !dropped_.empty() || emitted_ || (full && closed_ != kWatermarkMin)) {
     FZ_ASSIGN(auto noted, notes());
-    rows.push_back(std::move(noted));
+    saved_.push_back(std::move(noted));
   }
   dropped_.clear();
   emitted_ = false;
-  return rows;
-}
-
-Status WindowAggregate::save_pane(const Name& name, Pane* pane, bool full, StateRows* out) {
-  std::vector<std::byte*> payloads;
-  if (full) {
-    StateTable::Scan scan;
-    while (!scan.done) {
-      pane->table->scan(&scan, limits::kBatchRows, &payloads);
-      FZ_TRY(save(name, payloads, out));
-    }
-  } else if (pane->table->changes() > 0) {
-    StateTable::ChangeScan scan;
-    std::vector<StateTable::Change> changes;
-    while (!scan.done) {
-      pane->table->scan_changes(&scan, limits::kBatchRows, &changes);
-      payloads.clear();
-      for (const StateTable::Change& change : changes) payloads.push_back(change.payload);
-      FZ_TRY(save(name, payloads, out));
-    }
-  }
-  pane->table->clear_changes();
-  pane->saved = pane->saved || pane->table->size() > 0;
   return Status::OK();
 }
 
-Status WindowAggregate::save(const Name& name, const std::vector<std::byte*>& payloads,
-                             StateRows* out) const {
-  if (payloads.empty()) return Status::OK();
-  const auto count = static_cast<int64_t>(payloads.size());
-  // The pane's table is where the rows are: names are looked up there.
-  const StateTable& table = *tables_.at(name).table;
+Result<bool> WindowAggregate::save(int64_t rows_max, StateRows* rows) {
+  while (!saving_.empty() && rows_max > 0) {
+    Saving& first = saving_.front();
+    FZ_ASSIGN(const bool done, first.table->save_slice(&rows_max));
+    if (!done) break;
+    if (first.closed != nullptr) destroy(first.closed.get());
+    saving_.pop_front();
+  }
+  rows->insert(rows->end(), saved_.begin(), saved_.end());
+  saved_.clear();
+  count_bytes();
+  return saving_.empty();
+}
+
+Status WindowAggregate::save_rows(const Name& name, const StateTable& table,
+                                  std::span<const StateTable::Change> rows) {
+  const auto count = static_cast<int64_t>(rows.size());
+  std::vector<std::byte*> payloads;
+  payloads.reserve(rows.size());
   arrow::UInt64Builder hashes(pool_);
   arrow::BinaryBuilder keys(pool_);
-  for (const std::byte* payload : payloads) {
-    FZ_TRY(hashes.Append(table.hash(payload)));
-    FZ_TRY(keys.Append(table.key(payload)));
+  FZ_TRY(hashes.Reserve(count));
+  for (const StateTable::Change& row : rows) {
+    payloads.push_back(row.payload);
+    hashes.UnsafeAppend(table.hash(row.payload));
+    FZ_TRY(keys.Append(table.key(row.payload)));
   }
   arrow::ArrayVector columns(5);
   FZ_TRY(hashes.Finish(&columns[0]));
@@ -349,7 +361,7 @@ Status WindowAggregate::save(const Name& name, const std::vector<std::byte*>& pa
   FZ_TRY(keys.Finish(&columns[4]));
   FZ_ASSIGN(auto saved, accumulators_.save(payloads, pool_));
   columns.insert(columns.end(), saved.begin(), saved.end());
-  out->push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
+  saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
   return Status::OK();
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,7 +42,8 @@ class WindowAggregate : public Operator {
   Result<Progress> advance(int port, Timestamp to, Output& out) override;
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
+  Status freeze(bool full) override;
+  Result<bool> save(int64_t rows_max, StateRows* rows) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
@@ -51,6 +54,11 @@ class WindowAggregate : public Operator {
   struct Pane {
     std::unique_ptr<StateTable> table;
     bool saved = false;  // a checkpoint has rows of it
+  };
+  // A table that is frozen. A window may close before all of it is saved: then it is kept here.
+  struct Saving {
+    StateTable* table = nullptr;
+    std::unique_ptr<StateTable> closed;
   };
   // The window that is being emitted.
   struct Emission {
@@ -89,8 +97,7 @@ class WindowAggregate : public Operator {
   void destroy(StateTable* table);
   void count_bytes();
 
-  Status save(const Name& name, const std::vector<std::byte*>& payloads, StateRows* out) const;
-  Status save_pane(const Name& name, Pane* pane, bool full, StateRows* out);
+  Status save_rows(const Name& name, const StateTable& table, std::span<const StateTable::Change> rows);
   Result<std::shared_ptr<arrow::RecordBatch>> notes() const;
 
   const WindowSpec window_;
@@ -108,7 +115,9 @@ class WindowAggregate : public Operator {
   Timestamp due_ = kWatermarkMin;     // windows that end by then are to be closed
   Timestamp closed_ = kWatermarkMin;  // and by then are
   std::vector<Name> dropped_;         // tables that a checkpoint has and that are gone
-  bool emitted_ = false;              // a window, since the last snapshot
+  bool emitted_ = false;              // a window, since the last freeze
+  std::deque<Saving> saving_;
+  StateRows saved_;  // made, and not yet given
   std::atomic<int64_t> bytes_{0};
 };
 

@@ -169,6 +169,91 @@ TEST(WindowAggregate, HopsAsIfEachWindowWereMadeAlone) {
   }
 }
 
+// Rows and watermarks, one after the other; rows are never late.
+struct Step {
+  std::vector<Row> rows;
+  int64_t watermark = 0;
+};
+std::vector<Step> DrawSteps(std::mt19937_64* random) {
+  std::vector<Step> steps;
+  int64_t now = 1000;
+  for (int i = 0; i < 80; ++i) {
+    Step step;
+    for (uint64_t rows = (*random)() % 12; rows > 0; --rows) {
+      step.rows.push_back({static_cast<int64_t>((*random)() % 30),
+                           now + static_cast<int64_t>((*random)() % 35),
+                           static_cast<int64_t>((*random)() % 100)});
+    }
+    now += static_cast<int64_t>((*random)() % 12);
+    step.watermark = now;
+    steps.push_back(std::move(step));
+  }
+  steps.push_back({{}, kWatermarkMax});
+  return steps;
+}
+
+// Gives the steps to a window that is saved a few rows at a time while they go on, and dies at times: then it
+// begins where the newest whole snapshot was taken, and what has come out since is forgotten.
+Results SavedBesideTheFlow(const json& spec, const std::vector<Step>& steps, std::mt19937_64* random) {
+  auto windowed = std::make_unique<Windowed>(spec);
+  std::vector<StateRows> chain;
+  Collect out;
+  struct Cut {
+    bool full = false;
+    size_t step = 0, batches = 0;
+    StateRows rows;
+  };
+  Cut kept, saving;
+  bool frozen = false;
+  int deaths = 5;
+  for (size_t at = 0; at < steps.size(); ++at) {
+    if (!steps[at].rows.empty()) windowed->give(steps[at].rows);
+    if (frozen) {
+      const auto done = windowed->aggregate->save(static_cast<int64_t>((*random)() % 9), &saving.rows);
+      EXPECT_TRUE(done.ok()) << done.status();
+      frozen = !*done;
+      if (*done) {
+        if (saving.full) chain.clear();
+        chain.push_back(saving.rows);
+        kept = std::move(saving);
+      }
+    }
+    EXPECT_TRUE(windowed->aggregate->advance(0, steps[at].watermark, out).ok());
+    if (at + 1 == steps.size()) break;
+    if (!frozen && (*random)() % 3 == 0) {
+      saving = {(*random)() % 3 == 0, at + 1, out.batches.size(), {}};
+      EXPECT_TRUE(windowed->aggregate->freeze(saving.full).ok());
+      frozen = true;
+    } else if (deaths > 0 && (*random)() % 10 == 0) {
+      --deaths;
+      frozen = false;
+      windowed = std::make_unique<Windowed>(spec);
+      for (const StateRows& rows : chain) {
+        for (const auto& each : rows) EXPECT_TRUE(windowed->aggregate->restore(each).ok());
+      }
+      out.batches.resize(kept.batches);
+      at = kept.step - 1;
+    }
+  }
+  return Of(out.batches);
+}
+
+TEST(WindowAggregate, IsRestoredFromWhatWasSavedBesideTheFlow) {
+  for (unsigned seed = 0; seed < 40; ++seed) {
+    for (const json& window : {kTumbling, kHopping, kCumulating}) {
+      std::mt19937_64 random(seed);
+      const std::vector<Step> steps = DrawSteps(&random);
+      Windowed straight(Spec(window));
+      Collect out;
+      for (const Step& step : steps) {
+        if (!step.rows.empty()) straight.give(step.rows);
+        ASSERT_TRUE(straight.aggregate->advance(0, step.watermark, out).ok());
+      }
+      ASSERT_EQ(SavedBesideTheFlow(Spec(window), steps, &random), Of(out.batches)) << seed << window;
+    }
+  }
+}
+
 TEST(WindowAggregate, GoesOnWhereAFullOutputStoppedIt) {
   Windowed windowed(Spec(kTumbling));
   std::vector<Row> rows;
