@@ -39,6 +39,12 @@ def _arguments() -> argparse.Namespace:
     state = commands.add_parser("state", help="CPU by number of keys, and of windows that overlap")
     state.add_argument("--events", type=_positive, default=4_000_000, help="N; also 3 N are read")
     state.add_argument("--runs", type=_positive, default=3)
+    state.add_argument(
+        "--snapshots",
+        default="",
+        metavar="KEYS",
+        help="checkpoints of so many keys, instead",
+    )
     state.add_argument("--json", type=Path, metavar="OUT")
     fresh = commands.add_parser("freshness", help="seconds from an event to its commit, from Kafka")
     fresh.add_argument("--rates", default="1000,10000,100000", help="events per second")
@@ -69,8 +75,16 @@ def _nexmark(given: argparse.Namespace) -> tuple[str, Rows]:
 
 
 def _state(given: argparse.Namespace) -> tuple[str, Rows]:
-    from bench import state
+    from bench import snapshots, state
 
+    if given.snapshots:
+        counts = [_positive(keys) for keys in given.snapshots.split(",")]
+        steps = [
+            snapshots.measure_snapshots(keys, workers=workers)
+            for keys in counts
+            for workers in (1, 2)
+        ]
+        return snapshots.table(steps), snapshots.as_json(steps)
     costs = state.measure_state(given.events, runs=given.runs)
     return state.table(costs), state.as_json(costs)
 
