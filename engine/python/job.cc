@@ -113,13 +113,21 @@ class PyJob {
   }
   void restore(const std::string& node, nb::bytes file) {
     Job& job = live();
-    const auto bytes = std::make_shared<arrow::Buffer>(reinterpret_cast<const uint8_t*>(file.c_str()),
-                                                       static_cast<int64_t>(file.size()));
+    // A copy: it is read after this call.
+    auto bytes = arrow::Buffer::FromString(std::string(file.c_str(), file.size()));
     auto restored = [&] {
       nb::gil_scoped_release release;
-      return job.restore(node, bytes);
+      return job.restore(node, std::move(bytes));
     }();
     ThrowIfError(restored);
+  }
+  void restored() {
+    Job& job = live();
+    auto done = [&] {
+      nb::gil_scoped_release release;
+      return job.restored();
+    }();
+    ThrowIfError(done);
   }
   void barrier(Epoch epoch, const std::vector<std::string>& full, const std::vector<std::string>& lookups) {
     ThrowIfError(live().barrier(epoch, {full.begin(), full.end()}, {lookups.begin(), lookups.end()}));
@@ -191,6 +199,7 @@ void init_job(nb::module_& m) {
       .def("assign", &PyJob::assign)
       .def("expect", &PyJob::expect)
       .def("restore", &PyJob::restore)
+      .def("restored", &PyJob::restored)
       .def("start", &PyJob::start)
       .def("barrier", &PyJob::barrier, nb::arg("epoch"), nb::arg("full"),
            nb::arg("lookups") = std::vector<std::string>{})

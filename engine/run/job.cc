@@ -8,8 +8,6 @@
 #include "base/limits.h"
 #include "connector/registry.h"
 #include "operator/join/lookup.h"
-#include "state/key.h"
-#include "state/snapshot_file.h"
 
 namespace frazil {
 namespace {
@@ -259,18 +257,18 @@ Status Job::expect(const nlohmann::json& partitions) {
   return Status::OK();
 }
 
-Status Job::restore(const std::string& node, const std::shared_ptr<arrow::Buffer>& file) {
-  for (int i = 0; i < options_.workers; ++i) {
-    const auto [first, last] = GroupsOf(i, options_.workers);
-    FZ_ASSIGN(const auto state,
-              ReadStateFile("of " + node, file, "", first, last, arrow::system_memory_pool()));
-    for (const auto& stage : workers_[static_cast<size_t>(i)]->stages()) {
-      Operator* op = stage->find_operator(node);
-      if (op == nullptr) continue;
-      for (const auto& batch : state.batches) FZ_TRY(op->restore(batch));
-    }
+Status Job::restore(const std::string& node, std::shared_ptr<arrow::Buffer> file) {
+  if (restore_ == nullptr) {
+    const auto give = [this](int worker, const std::string& to, const auto& rows) -> Status {
+      for (const auto& stage : workers_[static_cast<size_t>(worker)]->stages()) {
+        Operator* op = stage->find_operator(to);
+        if (op != nullptr) FZ_TRY(op->restore(rows));
+      }
+      return Status::OK();
+    };
+    FZ_ASSIGN(restore_, StateRestore::Make(options_.workers, give));
   }
-  return Status::OK();
+  return restore_->add(node, std::move(file));
 }
 
 std::vector<const PlanNode*> Job::lookup_nodes(const std::string& lookup) const {
@@ -299,6 +297,7 @@ Result<nlohmann::json> Job::load(const std::string& lookup, const std::shared_pt
 }
 
 Status Job::start() {
+  FZ_TRY(restored());
   for (const PlanNode& node : plan_.nodes) {
     if (node.kind == NodeKind::kLookup && !loaded_.contains(node.id)) {
       return Error(ErrorKind::kInternal, "lookup " + node.name + " is not loaded");
@@ -529,6 +528,7 @@ int64_t Job::polled() const {
 nlohmann::json Job::metrics() const {
   nlohmann::json nodes = nlohmann::json::object();
   nlohmann::json memory = nlohmann::json::object();
+  int64_t longest = 0, longest_epoch = 0;
   for (const auto& worker : workers_) {
     for (const auto& stage : worker->stages()) {
       for (const auto& node : stage->nodes()) {
@@ -550,14 +550,11 @@ nlohmann::json Job::metrics() const {
         }
       }
     }
+    longest = std::max(longest, worker->longest_step());
+    longest_epoch = std::max(longest_epoch, worker->longest_epoch_step());
     for (const AccountedPool* pool : worker->pools()) {
       memory[pool->tag()] = memory.value(pool->tag(), int64_t{0}) + pool->bytes_allocated();
     }
-  }
-  int64_t longest = 0, longest_epoch = 0;
-  for (const auto& worker : workers_) {
-    longest = std::max(longest, worker->longest_step());
-    longest_epoch = std::max(longest_epoch, worker->longest_epoch_step());
   }
   int64_t queued = 0;
   for (const auto& channel : channels_) queued += channel->bytes();

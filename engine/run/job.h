@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "connector/source.h"
@@ -18,6 +19,7 @@
 #include "plan/plan.h"
 #include "plan/stages.h"
 #include "run/channel.h"
+#include "run/state_restore.h"
 #include "run/time_teller.h"
 #include "run/worker.h"
 
@@ -52,7 +54,11 @@ class Job {
 
   // Gives an operator state that an earlier job wrote, each worker the keys it has: files in the order they
   // were written. Before start(). An error names what is wrong with the file.
-  Status restore(const std::string& node, const std::shared_ptr<arrow::Buffer>& file);
+  Status restore(const std::string& node, std::shared_ptr<arrow::Buffer> file);
+  // Waits until operators have it. An error is that of the oldest file with one.
+  Status restored() {
+    return restore_ == nullptr ? Status::OK() : std::exchange(restore_, nullptr)->finish();
+  }
 
   // Hands partitions to workers: {"source":
   // [{"ordinal","name","position","end","worker","frontiers":{event_time node: us}?}]}. Before start(), and
@@ -161,6 +167,7 @@ class Job {
   std::shared_ptr<arrow::internal::ThreadPool> io_;
   std::vector<std::pair<std::string, std::unique_ptr<Enumerator>>> enumerators_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  std::unique_ptr<StateRestore> restore_;  // while state is being restored
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::thread> threads_;
   std::unique_ptr<TimeTeller> teller_;

@@ -19,8 +19,8 @@
 
 namespace frazil {
 
-constexpr int kRestoreThreads = 2;      // that read state files, beside one for each worker
-constexpr size_t kRestoreFiles = 8;     // state files that are being restored at a time
+constexpr int kRestoreThreads = 2;   // that read state files, beside one for each worker
+constexpr size_t kRestoreFiles = 8;  // state files that are being restored at a time
 
 // Gives the operators of a job the rows of state files. Files are decompressed and checked on
 // kRestoreThreads threads, each once for all workers; each worker's operators take their own rows in a

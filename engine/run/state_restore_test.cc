@@ -22,11 +22,9 @@ std::shared_ptr<arrow::Buffer> FileOf(const std::string& node, int64_t number, i
     EXPECT_TRUE(numbers.Append(number).ok());
   }
   EXPECT_TRUE(hashes.AppendNull().ok() && numbers.Append(number).ok());  // a row for every worker
-  const auto batch = arrow::RecordBatch::Make(
-      schema, rows + 1, {hashes.Finish().ValueOrDie(), numbers.Finish().ValueOrDie()});
-  return WriteStateFile({node, 0, 1, true}, schema, {batch}, arrow::default_memory_pool())
-      .ValueOrDie()
-      .bytes;
+  const auto batch = arrow::RecordBatch::Make(schema, rows + 1,
+                                              {hashes.Finish().ValueOrDie(), numbers.Finish().ValueOrDie()});
+  return WriteStateFile({node, 0, 1, true}, schema, {batch}, arrow::default_memory_pool()).ValueOrDie().bytes;
 }
 
 struct Given {
@@ -89,8 +87,8 @@ TEST(StateRestore, TheOldestDamagedFileIsTheError) {
     };
     Status status = restore->add("whole", FileOf("whole", 0, 1000));
     ASSERT_TRUE(status.ok());
-    for (const auto& [node, file] : {std::pair("first", damaged("first", 300)),
-                                     std::pair("second", damaged("second", 2))}) {
+    for (const auto& [node, file] :
+         {std::pair("first", damaged("first", 300)), std::pair("second", damaged("second", 2))}) {
       if (status.ok()) status = restore->add(node, file);
     }
     for (int i = 0; i < 20 && status.ok(); ++i) status = restore->add("after", FileOf("after", 1, 10));

@@ -225,7 +225,7 @@ class Reader {
       if (batch == nullptr) break;
       FZ_TRY(batch->ValidateFull());
       CountRows(*batch, &counted);
-      FZ_ASSIGN(batch, filter(std::move(batch), first_group, last_group));
+      FZ_ASSIGN(batch, RowsOfGroups(batch, first_group, last_group, pool_));
       if (batch->num_rows() > 0) file_.batches.push_back(std::move(batch));
     }
     FZ_ASSIGN(const int64_t end, stream->Tell());
@@ -239,28 +239,6 @@ class Reader {
                      std::to_string(header.first_group) + " to " + std::to_string(header.last_group));
     }
     return Status::OK();
-  }
-
-  Result<std::shared_ptr<arrow::RecordBatch>> filter(std::shared_ptr<arrow::RecordBatch> batch,
-                                                     int first_group, int last_group) const {
-    const auto& hashes = HashesOf(*batch);
-    arrow::BooleanBuilder keep(pool_);
-    FZ_TRY(keep.Reserve(hashes.length()));
-    int64_t kept = 0;
-    for (int64_t i = 0; i < hashes.length(); ++i) {
-      const int group = GroupOf(hashes.Value(i));
-      const bool ours = hashes.IsNull(i) || (group >= first_group && group <= last_group);
-      keep.UnsafeAppend(ours);
-      kept += ours;
-    }
-    if (kept == hashes.length()) return batch;
-    if (kept == 0) return batch->Slice(0, 0);
-    FZ_ASSIGN(const auto mask, keep.Finish());
-    arrow::compute::ExecContext context(pool_);
-    context.set_use_threads(false);
-    FZ_ASSIGN(const auto filtered,
-              arrow::compute::Filter(batch, mask, arrow::compute::FilterOptions::Defaults(), &context));
-    return filtered.record_batch();
   }
 
   const std::string& name_;
@@ -324,6 +302,29 @@ Result<StateFile> ReadStateFile(const std::string& name, const std::shared_ptr<a
                                 const std::string& digest, int first_group, int last_group,
                                 arrow::MemoryPool* pool) {
   return Reader(name, bytes, pool).read(digest, first_group, last_group);
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> RowsOfGroups(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                         int first_group, int last_group,
+                                                         arrow::MemoryPool* pool) {
+  if (first_group == 0 && last_group == kKeyGroups - 1) return batch;
+  const auto& hashes = HashesOf(*batch);
+  arrow::BooleanBuilder keep(pool);
+  FZ_TRY(keep.Reserve(hashes.length()));
+  int64_t kept = 0;
+  for (int64_t i = 0; i < hashes.length(); ++i) {
+    const int group = GroupOf(hashes.Value(i));
+    const bool ours = hashes.IsNull(i) || (group >= first_group && group <= last_group);
+    keep.UnsafeAppend(ours);
+    kept += ours;
+  }
+  if (kept == hashes.length()) return batch;
+  if (kept == 0) return batch->Slice(0, 0);
+  FZ_ASSIGN(const auto mask, keep.Finish());
+  arrow::compute::ExecContext context(pool);
+  FZ_ASSIGN(const auto filtered,
+            arrow::compute::Filter(batch, mask, arrow::compute::FilterOptions::Defaults(), &context));
+  return filtered.record_batch();
 }
 
 void SealStateFile(std::string* bytes) {

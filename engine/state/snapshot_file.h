@@ -62,6 +62,11 @@ Result<StateFile> ReadStateFile(const std::string& name, const std::shared_ptr<a
                                 const std::string& digest, int first_group, int last_group,
                                 arrow::MemoryPool* pool);
 
+// The rows of a batch of a state file whose key group is in [first_group, last_group] or that have no hash.
+Result<std::shared_ptr<arrow::RecordBatch>> RowsOfGroups(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                         int first_group, int last_group,
+                                                         arrow::MemoryPool* pool);
+
 // Puts length and checksum of its bytes into a state file. For tests and the fuzzer, which want to get past
 // them.
 void SealStateFile(std::string* bytes);

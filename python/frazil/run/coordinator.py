@@ -228,6 +228,7 @@ class Coordinator:
         restoring = time.monotonic()
         for file in self._states.restored():
             self._job.restore(file.operator, self._log.read_state(file))
+        self._job.restored()
         self.status.restore_seconds = time.monotonic() - restoring
         self._lookups.give(self._job, self._clock.now())
         if news:

@@ -153,6 +153,10 @@ class EngineJob:
         """
         self._job.restore(operator, data)
 
+    def restored(self) -> None:
+        """Wait until operators have the rows of all files."""
+        self._job.restored()
+
     def start(self) -> None:
         """Start the workers."""
         self._job.start()
