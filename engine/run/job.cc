@@ -113,6 +113,7 @@ Status Job::open() {
     if (node.kind != NodeKind::kSource) continue;
     FZ_ASSIGN(auto enumerator, MakeEnumerator(node.spec));
     enumerators_.emplace_back(node.id, std::move(enumerator));
+    partitions_.add(number_of(node.id), -1, node.id);  // see PartitionHash
   }
   WorkerContext context;
   context.workers = options_.workers;

@@ -74,3 +74,25 @@ def test_lanes_of_files_as_duckdb(tmp_path: Path, seed: int) -> None:
         expected = query.oracle(read)
         assert counted(rows) == counted(expected.results(all_closed=file == FILES - 1)), query
         assert counted(late) == counted(expected.late), query
+
+
+def test_late_rows_say_their_file(tmp_path: Path) -> None:
+    """The partition is the lane; a row's file is a column of it, read for late rows only."""
+    begin = {"id": 0, "user": None, "n": None, "x": None}
+    for name, seconds in (("a", [0, 90]), ("b", [95, 10])):
+        lines = [
+            json.dumps({**begin, "at": f"2026-01-01T00:{s // 60:02}:{s % 60:02}Z"}) for s in seconds
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    source = fz.read_files(
+        f"{tmp_path}/*.jsonl", format="json", schema=EVENT_SCHEMA, metadata=["path"], name="lane"
+    )
+    timed = source.event_time("at", out_of_order="5s")
+    windows = timed.group_by().window(fz.tumbling("1m")).agg(rows=fz.count())
+    late = windows.late.write_memory(name="late")
+    fz.Pipeline("files", windows.write_memory(), late, checkpoint=str(tmp_path / "state")).run(
+        until="now", quiet=True
+    )
+    (row,) = late.table().to_pylist()
+    assert row["_path"] == str(tmp_path / "b.jsonl")
+    assert row["position"] > 0

@@ -61,10 +61,13 @@ Status HashRows(const arrow::RecordBatch& columns, std::span<uint64_t> marks) {
 
 }  // namespace
 
+// Names do not fit into a mark, and the rank of a name would change with the partitions there are; a hash of
+// the names is the same in all runs. The source goes by its id, which the job has put where no partition is:
+// its number changes with the program, which goes on with rows that are held.
 uint64_t PartitionHash(const Origin& origin, const PartitionNames* partitions) {
   if (origin.partition < 0 || partitions == nullptr) return 0;
   const std::string name =
-      std::to_string(origin.source) + "/" + partitions->name(origin.source, origin.partition);
+      partitions->name(origin.source, -1) + "/" + partitions->name(origin.source, origin.partition);
   return XXH3_64bits(name.data(), name.size());
 }
 

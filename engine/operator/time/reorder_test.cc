@@ -307,6 +307,24 @@ TEST(Reorder, RefusesDamagedState) {
   EXPECT_NE(MakeReorder()->restore(other).ToString().find("other columns"), std::string::npos);
 }
 
+TEST(OrderMark, IsOfNamesAndNotOfTheirNumbers) {
+  PartitionNames before, after;
+  before.add(0, -1, "orders");
+  before.add(0, 0, "p");
+  after.add(0, -1, "users");
+  after.add(0, 0, "p");
+  after.add(4, -1, "orders");  // the program has other steps now
+  after.add(4, 1, "p");
+  const auto hash = [](int source, int partition, const PartitionNames& names) {
+    Origin origin;
+    origin.source = source;
+    origin.partition = partition;
+    return PartitionHash(origin, &names);
+  };
+  EXPECT_EQ(hash(0, 0, before), hash(4, 1, after));
+  EXPECT_NE(hash(0, 0, before), hash(0, 0, after));
+}
+
 TEST(OrderMark, TellsComputedRowsApartByTheirColumns) {
   Batch rows = Rows({{"a", 5, 1}, {"a", 5, 2}, {"a", 5, 1}, {"b", 5, 1}}, -1, 0);
   const auto marks = OrderMarkOf(rows, nullptr, arrow::default_memory_pool()).ValueOrDie();
