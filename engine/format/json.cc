@@ -5,6 +5,7 @@
 
 #include "base/limits.h"
 #include "format/json_object.h"
+#include "format/json_rows.h"
 
 namespace frazil {
 namespace {
@@ -16,12 +17,14 @@ class JsonDecoder : public Decoder {
 
   Result<Decoded> decode(const RawBatch& raw) override {
     Decoded out;
-    FZ_TRY(Prepare(raw));
+    gaps_ = false;
+    FZ_TRY(rows_.Begin(raw));
+    FZ_TRY(columns_->Reserve(raw.rows()));
     int64_t good = 0;
     for (int64_t i = 0; i < raw.rows(); ++i) {
       const bool null = raw.length[static_cast<size_t>(i)] == RawBatch::kNullRow;
       JsonFailure failure;
-      if (null ? failure.Because("the row has no value (a tombstone)") : Row(raw.row(i), failure))
+      if (null ? failure.Because("the row has no value (a tombstone)") : Row(raw, i, good, failure))
           [[likely]] {
         if (gaps_) out.kept.push_back(static_cast<int32_t>(i));
         ++good;
@@ -34,21 +37,11 @@ class JsonDecoder : public Decoder {
     }
     FZ_ASSIGN(auto columns, columns_->Finish());
     out.rows = arrow::RecordBatch::Make(schema_, good, std::move(columns));
-    FZ_TRY(index_.Shrink());
+    FZ_TRY(rows_.Shrink());
     return out;
   }
 
  private:
-  Status Prepare(const RawBatch& raw) {
-    gaps_ = false;
-    size_t longest = 0;
-    for (const uint32_t length : raw.length) {
-      if (length != RawBatch::kNullRow) longest = std::max<size_t>(longest, length);
-    }
-    FZ_TRY(index_.Reserve(std::min(longest, static_cast<size_t>(limits::kRowBytesMax))));
-    return columns_->Reserve(raw.rows());
-  }
-
   // Lists the kept rows from the first gap on; before it the list would only say "all".
   void KeepBefore(int64_t good, Decoded* out) {
     if (gaps_) return;
@@ -56,12 +49,25 @@ class JsonDecoder : public Decoder {
     for (int64_t i = 0; i < good; ++i) out->kept.push_back(static_cast<int32_t>(i));
   }
 
-  bool Row(std::string_view row, JsonFailure& failure) {
-    if (row.size() > static_cast<size_t>(limits::kRowBytesMax)) {
+  // Reads row i behind `good` others.
+  bool Row(const RawBatch& raw, int64_t i, int64_t good, JsonFailure& failure) {
+    if (JsonCursor* cursor = rows_.Start(i)) [[likely]] {
+      if (cursor->Peek() == '{' && columns_->Read(*cursor, failure) && rows_.Took(i)) [[likely]] {
+        return true;
+      }
+      if (!failure.fatal.ok()) return false;
+      failure = {};
+      columns_->Truncate(good);
+    }
+    return Alone(raw, i, failure);
+  }
+
+  bool Alone(const RawBatch& raw, int64_t i, JsonFailure& failure) {
+    if (raw.row(i).size() > static_cast<size_t>(limits::kRowBytesMax)) {
       return failure.Because("longer than " + std::to_string(limits::kRowBytesMax) + " bytes");
     }
     JsonCursor cursor;
-    if (!index_.Start(row, &cursor, failure)) return false;
+    if (!rows_.StartAlone(i, &cursor, failure)) return false;
     if (cursor.Peek() != '{') return cursor.Expected("object", failure);
     if (!columns_->Read(cursor, failure)) return false;
     return cursor.AtEnd() || cursor.Expected("the end of the row", failure);
@@ -83,7 +89,7 @@ class JsonDecoder : public Decoder {
 
   std::shared_ptr<arrow::Schema> schema_;
   std::unique_ptr<JsonObject> columns_;
-  JsonIndex index_;
+  JsonRows rows_;
   bool gaps_ = false;
 };
 

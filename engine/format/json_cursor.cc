@@ -150,15 +150,8 @@ bool JsonCursor::TooDeep(JsonFailure& failure) {
   return failure.Because("nested deeper than " + std::to_string(limits::kJsonDepth) + " levels");
 }
 
-bool JsonCursor::Skip(JsonFailure& failure) {
-  const char first = Peek();
-  if (first != '{' && first != '[') [[likely]] {
-    if (first == '\0' || first == '}' || first == ']' || first == ',' || first == ':') {
-      return Expected("a value", failure);
-    }
-    ++next_;
-    return true;
-  }
+bool JsonCursor::SkipBrackets(JsonFailure& failure) {
+  if (Peek() != '{' && Peek() != '[') return Expected("a value", failure);
   static_assert(limits::kJsonDepth <= 64, "the kinds of open brackets are kept in the bits of one word");
   uint64_t objects = 0;  // bit 0: the innermost open bracket is `{`
   int32_t open = 0;

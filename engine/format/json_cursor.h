@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -71,7 +72,32 @@ class JsonCursor {
   }
 
   // Goes over the value here without looking into it beyond its brackets.
-  bool Skip(JsonFailure& failure);
+  bool Skip(JsonFailure& failure) {
+    if (!BeginsScalar(Peek())) return SkipBrackets(failure);
+    ++next_;
+    return true;
+  }
+  // True for the first byte of a token that is neither a bracket nor a comma or colon.
+  static bool BeginsScalar(char c) { return kScalars[static_cast<uint8_t>(c)]; }
+
+  // For walks that keep the place in a register: where the tokens here begin in text(), up to tokens_end().
+  const char* text() const { return text_; }
+  const uint32_t* tokens() const { return next_; }
+  const uint32_t* tokens_end() const { return end_; }
+  void GoTo(const uint32_t* tokens) { next_ = tokens; }
+
+  // Of an index over many rows: goes on to the first token at or behind a place in the text.
+  void GoOnTo(uint32_t place) {
+    while (next_ < end_ && *next_ < place) ++next_;
+  }
+  // The same from tokens where it stood before.
+  void GoBackTo(const uint32_t* tokens) {
+    next_ = tokens;
+    depth_ = 0;
+    if (next_ < end_) FindBackslash(*next_);
+  }
+  // True if the token before this one, which there has to be, is before a place, and this one is not.
+  bool IsBetween(uint32_t place) const { return next_[-1] < place && (next_ >= end_ || *next_ >= place); }
 
   // Enters and leaves a bracket; false when kJsonDepth is passed.
   bool Enter(JsonFailure& failure) {
@@ -98,6 +124,14 @@ class JsonCursor {
     backslash_ = found == nullptr ? size_ : static_cast<uint32_t>(found - text_);
   }
   static bool TooDeep(JsonFailure& failure);
+  bool SkipBrackets(JsonFailure& failure);
+
+  static constexpr std::array<bool, 256> kScalars = [] {
+    std::array<bool, 256> scalars{};
+    for (bool& each : scalars) each = true;
+    for (const char c : {'{', '}', '[', ']', ',', ':', '\0'}) scalars[static_cast<uint8_t>(c)] = false;
+    return scalars;
+  }();
 
   const char* text_ = nullptr;
   const uint32_t* next_ = nullptr;

@@ -1,5 +1,6 @@
 // Any bytes as JSON rows: never a crash, valid columns, and each row decodes alone as it does among others.
-// The input is a byte that picks the schema, then rows separated by line feeds.
+// The input is a byte that picks the schema and whether line feeds stand between the rows, then rows
+// separated by line feeds.
 #include <arrow/util/key_value_metadata.h>
 
 #include <cstdlib>
@@ -46,13 +47,14 @@ void Require(bool condition) {
   if (!condition) std::abort();
 }
 
-frazil::RawBatch Rows(const std::vector<std::string_view>& rows) {
+frazil::RawBatch Rows(const std::vector<std::string_view>& rows, std::string_view between = {}) {
   frazil::RawBatch raw;
   std::string bytes;
   for (const auto row : rows) {
     raw.offset.push_back(static_cast<uint32_t>(bytes.size()));
     raw.length.push_back(static_cast<uint32_t>(row.size()));
     bytes += row;
+    bytes += between;
   }
   bytes.append(frazil::kRawPadding, '}');
   raw.data = arrow::Buffer::FromString(std::move(bytes));
@@ -73,7 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto schema = Schema(data[0]);
   const frazil::JsonOptions options{.truncate_times = (data[0] & 64) != 0};
   auto decoder = frazil::MakeJsonDecoder(schema, options, arrow::default_memory_pool()).ValueOrDie();
-  const auto whole = decoder->decode(Rows(rows)).ValueOrDie();
+  const auto whole = decoder->decode(Rows(rows, (data[0] & 128) != 0 ? "\n" : "")).ValueOrDie();
   Require(whole.rows->ValidateFull().ok());
   Require(whole.rows->num_rows() + static_cast<int64_t>(whole.rejected.size()) ==
           static_cast<int64_t>(rows.size()));

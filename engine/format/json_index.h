@@ -14,9 +14,9 @@ class dom_parser_implementation;
 
 namespace frazil {
 
-// Finds the tokens of one row at a time with simdjson's first stage, which also checks UTF-8, that strings
-// are closed and that they hold no raw control characters. Row by row and never over a block of rows: one bad
-// row must not touch its neighbours. Not thread-safe.
+// Finds the tokens of a text with simdjson's first stage, which also checks UTF-8, that strings are closed and
+// that they hold no raw control characters. The text is a row, or many where one bad row cannot touch its
+// neighbours (JsonRows). Not thread-safe.
 class JsonIndex {
  public:
   JsonIndex();

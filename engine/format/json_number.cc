@@ -18,30 +18,35 @@ constexpr int kMantissaDigits = 19;  // always fit 64 bits
 
 bool IsDigit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
 
-bool AreEightDigits(uint64_t v) {
-  return ((v & 0xF0F0F0F0F0F0F0F0) | (((v + 0x0606060606060606) & 0xF0F0F0F0F0F0F0F0) >> 4)) ==
-         0x3333333333333333;
-}
-
 uint64_t EightDigits(uint64_t v) {
   v = (v & 0x0F0F0F0F0F0F0F0F) * 2561 >> 8;
   v = (v & 0x00FF00FF00FF00FF) * 6553601 >> 16;
   return (v & 0x0000FFFF0000FFFF) * 42949672960001 >> 32;
 }
 
-// Adds the digits at p to the mantissa (wrapping if there are too many) and returns the place behind them.
+constexpr auto kWholePowers = [] {
+  std::array<int64_t, 19> powers{1};
+  for (size_t i = 1; i < powers.size(); ++i) powers[i] = 10 * powers[i - 1];
+  return powers;
+}();
+
+// Adds the digits at p to the mantissa (wrapping if there are too many) and returns the place behind them. Up
+// to eight at a time, so that their number makes no difference to the branches taken.
 const char* TakeDigits(const char* p, const char* limit, uint64_t* mantissa) {
-  if constexpr (std::endian::native == std::endian::little) {
+  static_assert(std::endian::native == std::endian::little, "the first digit is the lowest byte");
+  for (;;) {
     uint64_t word;
-    while (limit - p >= 8) {
-      std::memcpy(&word, p, sizeof(word));
-      if (!AreEightDigits(word)) break;
-      *mantissa = *mantissa * 100'000'000 + EightDigits(word);
-      p += 8;
-    }
+    std::memcpy(&word, p, sizeof(word));
+    const uint64_t digits = word ^ 0x3030303030303030;
+    const uint64_t others = ((digits + 0x7676767676767676) | digits) & 0x8080808080808080;  // up to the first
+    const auto count = std::min<int64_t>(others == 0 ? 8 : std::countr_zero(others) / 8, limit - p);
+    if (count <= 0) return p;
+    // What is shifted in counts as leading zeros.
+    *mantissa = *mantissa * static_cast<uint64_t>(kWholePowers[static_cast<size_t>(count)]) +
+                EightDigits(word << (64 - 8 * count));
+    p += count;
+    if (count < 8) return p;
   }
-  while (p < limit && IsDigit(*p)) *mantissa = *mantissa * 10 + static_cast<uint64_t>(*p++ - '0');
-  return p;
 }
 
 const char* TakeExponent(const char* p, const char* limit, int32_t* exponent) {
@@ -111,12 +116,6 @@ struct ShiftedDigits {
 
 constexpr double kPowers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                               1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
-constexpr auto kWholePowers = [] {
-  std::array<int64_t, 19> powers{1};
-  for (size_t i = 1; i < powers.size(); ++i) powers[i] = 10 * powers[i - 1];
-  return powers;
-}();
 
 template <typename T>
 bool FromChars(const JsonNumber& number, T* out) {

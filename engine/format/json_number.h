@@ -25,7 +25,8 @@ struct JsonNumber {
 constexpr int32_t kJsonExponentMax = 1'000'000;
 
 // Scans the number that begins at `begin` < `limit`; nothing but whitespace may follow it up to `limit`, and
-// nothing behind that is looked at. False if it is not a JSON number ("01", "1.", "+1", "1x").
+// nothing behind that counts, but 8 bytes of it are readable. False if it is not a JSON number ("01", "1.",
+// "+1", "1x").
 bool ScanJsonNumber(const char* begin, const char* limit, JsonNumber* number);
 
 enum class NumberFit {

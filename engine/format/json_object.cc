@@ -78,6 +78,7 @@ bool JsonObject::ReadKeys(JsonKeys& keys, JsonCursor& cursor, JsonFailure& failu
   }
   JsonKeys::Key* key = nullptr;
   for (;;) {
+    key = keys.PassUnread(cursor, key);
     key = keys.Take(cursor, key, failure);
     if (key == nullptr) return false;
     if (!cursor.Take(':')) [[unlikely]]

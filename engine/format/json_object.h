@@ -38,23 +38,37 @@ class JsonKeys {
   // nullptr. nullptr if it cannot be read.
   Key* Take(JsonCursor& cursor, Key* before, JsonFailure& failure) {
     Key* const expected = before == nullptr ? first_.next : before->next;
-    if (expected != nullptr && Is(*expected, cursor)) [[likely]] {
+    if (expected != nullptr && !cursor.AtEnd() && Is(*expected, cursor.TokenBegin(), cursor.TokenEnd()))
+        [[likely]] {
       cursor.Advance();
       return expected;
     }
     return Look(cursor, before == nullptr ? &first_ : before, failure);
+  }
+  // Goes over members that nothing reads, as long as they are the ones that came here last time and their
+  // values have no brackets; never over the last one. Returns the key of the last one, or `before`.
+  Key* PassUnread(JsonCursor& cursor, Key* before) {
+    const char* const text = cursor.text();
+    const uint32_t* at = cursor.tokens();
+    const uint32_t* const end = cursor.tokens_end();
+    Key* key = before == nullptr ? &first_ : before;
+    for (; end - at > 4; at += 4) {  // key, colon, value, comma
+      Key* const expected = key->next;
+      if (expected == nullptr || expected->read() || !Is(*expected, text + at[0], text + at[1])) break;
+      if (text[at[1]] != ':' || !JsonCursor::BeginsScalar(text[at[2]]) || text[at[3]] != ',') break;
+      key = expected;
+    }
+    cursor.GoTo(at);
+    return key == &first_ ? nullptr : key;
   }
   // Every column in or under a value of this object.
   const std::vector<int32_t>& columns() const { return columns_; }
   void AddColumn(int32_t column) { columns_.push_back(column); }
 
  private:
-  // True if the token here is this key as it is usually written. Reads a word at a time: rows are padded.
-  static bool Is(const Key& key, const JsonCursor& cursor) {
-    if (cursor.AtEnd()) [[unlikely]]
-      return false;
-    const char* begin = cursor.TokenBegin();
-    if (*begin != '"' || static_cast<size_t>(cursor.TokenEnd() - begin) < key.size + 2) return false;
+  // True if a token is this key as it is usually written. Reads a word at a time: rows are padded.
+  static bool Is(const Key& key, const char* begin, const char* end) {
+    if (*begin != '"' || static_cast<size_t>(end - begin) < key.size + 2) return false;
     uint64_t head;
     std::memcpy(&head, ++begin, sizeof(head));
     if (((head ^ key.head) & key.head_mask) != 0 || begin[key.size] != '"') return false;

@@ -22,7 +22,7 @@ std::shared_ptr<arrow::Field> Field(const std::string& name, std::shared_ptr<arr
   return field(name, std::move(type), nullable, arrow::key_value_metadata(keys, values));
 }
 
-RawBatch Rows(const std::vector<std::string>& rows) {
+RawBatch Rows(const std::vector<std::string>& rows, const std::string& between = "") {
   RawBatch raw;
   raw.place = "orders-3";
   std::string bytes;
@@ -30,7 +30,7 @@ RawBatch Rows(const std::vector<std::string>& rows) {
     raw.offset.push_back(static_cast<uint32_t>(bytes.size()));
     raw.length.push_back(static_cast<uint32_t>(row.size()));
     raw.position.push_back(1000 + static_cast<int64_t>(raw.position.size()));
-    bytes += row;  // with nothing between the rows: a row must never read its neighbour
+    bytes += row + between;  // with nothing between the rows: a row must never read its neighbour
   }
   bytes.append(kRawPadding, '}');
   raw.data = arrow::Buffer::FromString(std::move(bytes));
@@ -38,10 +38,10 @@ RawBatch Rows(const std::vector<std::string>& rows) {
 }
 
 Decoded Decode(const arrow::FieldVector& fields, const std::vector<std::string>& rows,
-               JsonOptions options = {}) {
+               JsonOptions options = {}, const std::string& between = "") {
   auto decoder = MakeJsonDecoder(arrow::schema(fields), options, arrow::default_memory_pool());
   EXPECT_TRUE(decoder.ok()) << decoder.status().ToString();
-  auto decoded = (*decoder)->decode(Rows(rows));
+  auto decoded = (*decoder)->decode(Rows(rows, between));
   EXPECT_TRUE(decoded.ok()) << decoded.status().ToString();
   EXPECT_TRUE(decoded->rows->ValidateFull().ok()) << decoded->rows->ValidateFull().ToString();
   return std::move(decoded).ValueOrDie();
@@ -80,6 +80,30 @@ TEST(Json, ReadsColumnsInAnyOrderAndSkipsTheRest) {
   EXPECT_EQ(decoded.rows->column(1)->ToString(), "[\n  1,\n  2,\n  null,\n  null\n]");
 }
 
+// A bad row after each good one, in the data with `between` behind each row.
+void ExpectBadRowsCostOnlyThemselves(const std::vector<std::string>& bad, const std::string& between) {
+  arrow::FieldVector fields = {field("a", arrow::int64()), field("b", arrow::utf8())};
+  std::vector<std::string> rows;
+  for (size_t i = 0; i < bad.size(); ++i) {
+    rows.push_back(R"({"a":)" + std::to_string(i) + R"(,"b":"good"})");
+    rows.push_back(bad[i]);
+  }
+  rows.push_back(R"({"a":-1,"b":"last"})");
+  const Decoded decoded = Decode(fields, rows, {}, between);
+  ASSERT_EQ(decoded.rejected.size(), bad.size());
+  ASSERT_EQ(decoded.rows->num_rows(), static_cast<int64_t>(bad.size()) + 1);
+  ASSERT_EQ(decoded.kept.size(), bad.size() + 1);
+  const auto& a = static_cast<const arrow::Int64Array&>(*decoded.rows->column(0));
+  for (size_t i = 0; i < bad.size(); ++i) {
+    EXPECT_EQ(decoded.kept[i], static_cast<int32_t>(2 * i));
+    EXPECT_EQ(a.Value(static_cast<int64_t>(i)), static_cast<int64_t>(i));
+    EXPECT_EQ(decoded.rejected[i].position, 1000 + static_cast<int64_t>(2 * i + 1));
+    EXPECT_EQ(decoded.rejected[i].place, "orders-3");
+    EXPECT_EQ(decoded.rejected[i].raw, bad[i]);
+    EXPECT_FALSE(decoded.rejected[i].reason.empty()) << bad[i];
+  }
+}
+
 TEST(Json, BadRowsCostOnlyThemselves) {
   const std::vector<std::string> bad = {R"({"a":1,"b":"x")",
                                         R"({"a":1,"b":"x"}})",
@@ -104,27 +128,40 @@ TEST(Json, BadRowsCostOnlyThemselves) {
                                         R"({"a":1,"b":"x"},)",
                                         R"({"a":01})",
                                         R"("a")",
-                                        R"({"a":1,"z":})"};
-  arrow::FieldVector fields = {field("a", arrow::int64()), field("b", arrow::utf8())};
+                                        R"({"a":1,"z":})",
+                                        R"({"a":1,"z":[)",
+                                        R"("b":"x"]})",
+                                        R"({"a":1,"z":{)",
+                                        R"("b":"x"}})",
+                                        R"({"a":1}\)",
+                                        R"({"a":1,"b":"x\)",
+                                        R"(x"})",
+                                        "{\"a\":1,\"b\":\"\xe2\x82",
+                                        "\xac\"}"};
+  // With a line end behind it a row is indexed together with others, if they have no error of their own.
+  for (const std::string between : {"", "\n", "\r\n", " ", " \n", "\n \t\n", "\nx"}) {
+    SCOPED_TRACE(nlohmann::json(between).dump());
+    ExpectBadRowsCostOnlyThemselves(bad, between);
+    for (const std::string& one : bad) ExpectBadRowsCostOnlyThemselves({one}, between);
+  }
+}
+
+TEST(Json, ManyLinesAreAsManyRows) {
+  // More than are indexed together, some of them bad and some longer than that.
   std::vector<std::string> rows;
-  for (size_t i = 0; i < bad.size(); ++i) {
-    rows.push_back(R"({"a":)" + std::to_string(i) + R"(,"b":"good"})");
-    rows.push_back(bad[i]);
+  for (int i = 0; i < 20'000; ++i) {
+    rows.push_back(R"({"a":)" + std::to_string(i) + R"(,"b":"\u0041)" + std::string(i % 40, '-') + "\"}");
+    if (i % 977 == 5) rows.back().pop_back();
+    if (i % 5000 != 7) continue;
+    rows.back() = R"({"z":")";
+    rows.back().append(100'000, 'z').append(R"(","a":)" + std::to_string(i) + R"(,"b":"long"})");
   }
-  rows.push_back(R"({"a":-1,"b":"last"})");
-  const Decoded decoded = Decode(fields, rows);
-  ASSERT_EQ(decoded.rejected.size(), bad.size());
-  ASSERT_EQ(decoded.rows->num_rows(), static_cast<int64_t>(bad.size()) + 1);
-  ASSERT_EQ(decoded.kept.size(), bad.size() + 1);
-  const auto& a = static_cast<const arrow::Int64Array&>(*decoded.rows->column(0));
-  for (size_t i = 0; i < bad.size(); ++i) {
-    EXPECT_EQ(decoded.kept[i], static_cast<int32_t>(2 * i));
-    EXPECT_EQ(a.Value(static_cast<int64_t>(i)), static_cast<int64_t>(i));
-    EXPECT_EQ(decoded.rejected[i].position, 1000 + static_cast<int64_t>(2 * i + 1));
-    EXPECT_EQ(decoded.rejected[i].place, "orders-3");
-    EXPECT_EQ(decoded.rejected[i].raw, bad[i]);
-    EXPECT_FALSE(decoded.rejected[i].reason.empty()) << bad[i];
-  }
+  const arrow::FieldVector fields = {field("a", arrow::int64()), field("b", arrow::utf8())};
+  const Decoded alone = Decode(fields, rows), together = Decode(fields, rows, {}, "\n");
+  EXPECT_EQ(alone.rejected.size(), 21U);
+  EXPECT_TRUE(together.rows->Equals(*alone.rows));
+  EXPECT_EQ(together.kept, alone.kept);
+  EXPECT_EQ(together.rows->column(1)->GetScalar(2).ValueOrDie()->ToString(), "A--");
 }
 
 TEST(Json, SaysWhatWasExpected) {

@@ -49,10 +49,10 @@ class TimeColumn : public JsonFixedColumn<T> {
         truncate_(truncate) {}
 
   bool Append(JsonCursor& cursor, JsonFailure& failure) override {
-    JsonCursor behind = cursor;
     int64_t value = 0;
     TimeFit fit;
     if (cursor.Peek() == '"') {
+      JsonCursor behind = cursor;
       const std::string_view raw = behind.TakeRawString();
       fit = FromText(raw, &value);
     } else {
@@ -62,7 +62,6 @@ class TimeColumn : public JsonFixedColumn<T> {
           !ScanJsonNumber(cursor.TokenBegin(), cursor.TokenEnd(), &number)) {
         return Mismatch(cursor, failure);
       }
-      behind.Advance();
       fit = FromNumber(number, &value);
     }
     if (fit == TimeFit::kBad) return this->Expected(cursor, failure);
@@ -70,7 +69,7 @@ class TimeColumn : public JsonFixedColumn<T> {
       return Unfit(cursor, "has more digits than ", " holds", failure);
     if (fit == TimeFit::kOverflow || !InRange(value))
       return Unfit(cursor, "is outside the range of ", "", failure);
-    cursor = behind;
+    cursor.Advance();
     return this->Put(static_cast<T>(value), failure);
   }
 
