@@ -5,8 +5,8 @@
 namespace frazil {
 namespace {
 
-// Bytes that are indexed together at most: they and their index stay in the second-level cache.
-constexpr uint32_t kBlockBytes = 64 << 10;
+// Bytes that are indexed together at most: they and their index stay in the first-level cache.
+constexpr uint32_t kBlockBytes = 16 << 10;
 
 bool IsWhite(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
