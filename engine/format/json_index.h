@@ -14,8 +14,8 @@ class dom_parser_implementation;
 
 namespace frazil {
 
-// Finds the tokens of a text with simdjson's first stage, which also checks UTF-8, that strings are closed and
-// that they hold no raw control characters. The text is a row, or many where one bad row cannot touch its
+// Finds the tokens of a text with simdjson's first stage, which also checks UTF-8, that strings are closed
+// and that they hold no raw control characters. The text is a row, or many where one bad row cannot touch its
 // neighbours (JsonRows). Not thread-safe.
 class JsonIndex {
  public:

@@ -132,6 +132,9 @@ void LineReader::Split(const Budget& budget, RawBatch* raw) {
   if (gathering_ || data_ == nullptr) return;
   const int64_t limit = std::max<int64_t>(budget.bytes, 1);
   const int64_t begin = at_;
+  raw->offset.reserve(rows_before_);
+  raw->length.reserve(rows_before_);
+  raw->position.reserve(rows_before_);
   while (at_ < end_ && raw->rows() < std::max<int64_t>(budget.rows, 1) && at_ - begin < limit) {
     const auto* found =
         static_cast<const char*>(std::memchr(data_ + at_, '\n', static_cast<size_t>(end_ - at_)));
@@ -140,7 +143,9 @@ void LineReader::Split(const Budget& budget, RawBatch* raw) {
     at_ = found - data_ + 1;
     next_ = base_ + at_;
   }
-  if (raw->rows() > 0) raw->data = chunk_.buffer;
+  if (raw->rows() == 0) return;
+  raw->data = chunk_.buffer;
+  rows_before_ = raw->offset.size() + raw->offset.size() / 16;
 }
 
 void LineReader::GatherLong(std::string_view part) {

@@ -50,6 +50,7 @@ class LineReader : public FileReader {
   int64_t at_ = 0;              // index in data_ of the next line's begin
   int64_t end_ = 0;             // index behind the chunk's bytes
   int64_t next_ = 0;            // file offset of the next row
+  size_t rows_before_ = 0;      // of the last batch, and some more: room for the next one
   bool ended_ = false;
   bool left_ = false;       // the last line is left unread
   bool gathering_ = false;  // a line longer than the headroom is being gathered in long_

@@ -6,9 +6,13 @@
 #include <cstring>
 #include <utility>
 
-#include "state/table.h"
-
 namespace frazil {
+namespace {
+
+// Bytes of the table that are kept for the next batch.
+constexpr int64_t kKeptBytes = 4 << 20;
+
+}  // namespace
 
 Result<std::unique_ptr<SessionPartial>> SessionPartial::Make(const nlohmann::json& spec,
                                                              const arrow::Schema& input,
@@ -39,31 +43,40 @@ Status SessionPartial::assign(const Batch& batch, const arrow::Int64Array& times
   return Status::OK();
 }
 
+Result<StateTable*> SessionPartial::cleared_table() {
+  if (table_ == nullptr || table_->bytes() > kKeptBytes) {
+    table_.reset();
+    FZ_ASSIGN(table_, StateTable::Make({.payload_bytes = sizeof(int64_t)}, pool_));
+  }
+  table_->clear();
+  return table_.get();
+}
+
 // Puts the accepted rows into sorted_. Most batches are nearly sorted by time, so rows are dealt out to their
 // keys in the order they have, and only keys whose rows are out of order are sorted.
 Status SessionPartial::sort_by_key() {
-  FZ_ASSIGN(const auto table, StateTable::Make({.payload_bytes = sizeof(int64_t)}, pool_));
-  std::vector<std::byte*> payloads(accepted_.size());
-  std::vector<uint8_t> inserted(accepted_.size());
-  FZ_TRY(table->probe(encoded_, accepted_, payloads, inserted));
-  std::vector<int32_t> key(accepted_.size());
+  FZ_ASSIGN(StateTable * table, cleared_table());
+  of_rows_.resize(accepted_.size());
+  inserted_.resize(accepted_.size());
+  key_.resize(accepted_.size());
+  FZ_TRY(table->probe(encoded_, accepted_, of_rows_, inserted_));
   begins_.assign(1, 0);
   for (size_t i = 0; i < accepted_.size(); ++i) {
     int64_t number = static_cast<int64_t>(begins_.size()) - 1;
-    if (inserted[i] != 0) {
-      std::memcpy(payloads[i], &number, sizeof number);
+    if (inserted_[i] != 0) {
+      std::memcpy(of_rows_[i], &number, sizeof number);
       begins_.push_back(0);
     } else {
-      std::memcpy(&number, payloads[i], sizeof number);
+      std::memcpy(&number, of_rows_[i], sizeof number);
     }
-    key[i] = static_cast<int32_t>(number);
+    key_[i] = static_cast<int32_t>(number);
     ++begins_[static_cast<size_t>(number) + 1];
   }
   for (size_t k = 1; k < begins_.size(); ++k) begins_[k] += begins_[k - 1];
-  std::vector<int32_t> next = begins_;
+  next_ = begins_;
   sorted_.resize(accepted_.size());
   for (size_t i = 0; i < accepted_.size(); ++i) {
-    sorted_[static_cast<size_t>(next[static_cast<size_t>(key[i])]++)] = accepted_[i];
+    sorted_[static_cast<size_t>(next_[static_cast<size_t>(key_[i])]++)] = accepted_[i];
   }
   const auto earlier = [this](int32_t a, int32_t b) {
     return time_[static_cast<size_t>(a)] < time_[static_cast<size_t>(b)];
@@ -104,20 +117,20 @@ Status SessionPartial::aggregate(const Batch& batch, const std::vector<OrderKey>
   cut();
   const auto width = static_cast<size_t>(accumulators_.width());
   FZ_ASSIGN(const auto memory, arrow::AllocateBuffer(static_cast<int64_t>(width * samples_.size()), pool_));
-  std::vector<std::byte*> groups;
-  std::vector<uint64_t> hashes;
+  groups_.clear();
+  hashes_.clear();
   for (const int32_t row : samples_) {
-    groups.push_back(reinterpret_cast<std::byte*>(memory->mutable_data()) + width * groups.size());
-    accumulators_.create(groups.back());
-    hashes.push_back(encoded_.hash(row));
+    groups_.push_back(reinterpret_cast<std::byte*>(memory->mutable_data()) + width * groups_.size());
+    accumulators_.create(groups_.back());
+    hashes_.push_back(encoded_.hash(row));
   }
-  std::vector<std::byte*> by_row(static_cast<size_t>(batch.rows()), nullptr);
+  of_rows_.assign(static_cast<size_t>(batch.rows()), nullptr);
   for (size_t i = 0; i < sorted_.size(); ++i) {
-    by_row[static_cast<size_t>(sorted_[i])] = groups[static_cast<size_t>(run_[i])];
+    of_rows_[static_cast<size_t>(sorted_[i])] = groups_[static_cast<size_t>(run_[i])];
   }
-  Status status = accumulators_.add(batch, by_row, order, pool_);
-  if (status.ok()) status = emit(batch, {samples_, first_, last_, groups, hashes}, out);
-  for (std::byte* group : groups) accumulators_.destroy(group);
+  Status status = accumulators_.add(batch, of_rows_, order, pool_);
+  if (status.ok()) status = emit(batch, {samples_, first_, last_, groups_, hashes_}, out);
+  for (std::byte* group : groups_) accumulators_.destroy(group);
   return status;
 }
 
