@@ -187,7 +187,7 @@ Status FillGaps::set_last(std::byte* payload, Timestamp end, Timestamp until, He
     FZ_TRY(rows_.release(key->kept));
   }
   *key = {end, until, key->waiting - 1, kept};
-  return table_->mark_changed(payload);
+  return table_->touch(payload);
 }
 
 // Gives those of the keys that have no row in the window one, and forgets those for which it was the last.

@@ -42,9 +42,11 @@ class FillGaps : public Operator {
   Result<Progress> advance(int port, Timestamp to, Output& out) override;
 
   bool stateful() const override { return true; }
-  Result<StateRows> snapshot(bool full) override;
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override;
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
+
+ protected:
+  Result<StateRows> state_changes(bool full) override;
 
  private:
   // Payload of the table.

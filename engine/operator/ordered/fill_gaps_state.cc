@@ -21,7 +21,7 @@ constexpr Timestamp kEndMax = kWatermarkMax / 4 * 3;  // beyond all times that r
 
 }  // namespace
 
-Result<StateRows> FillGaps::snapshot(bool full) {
+Result<StateRows> FillGaps::state_changes(bool full) {
   FZ_CHECK(closing_ == nullptr);
   FZ_TRY(settle());
   StateRows out;

@@ -231,7 +231,7 @@ Status Pattern::walk(const Batch& batch, const std::vector<Timestamp>& times,
     FZ_ASSIGN(const bool changed,
               matches_.take(payload, marks[i].is, marks[i].without, ids[i], times[i], &complete_));
     if (changed) {
-      FZ_TRY(table_->mark_changed(payload));
+      FZ_TRY(table_->touch(payload));
       touched_.push_back(payload);
     }
     if ((marks[i].is & 1) == 0) continue;
@@ -260,7 +260,7 @@ Status Pattern::walk(const Batch& batch, const std::vector<Timestamp>& times,
 Status Pattern::expire(Timestamp now) {
   return matches_.expire(now, &complete_, [this](std::byte* payload) {
     touched_.push_back(payload);
-    return table_->mark_changed(payload);
+    return table_->touch(payload);
   });
 }
 

@@ -77,7 +77,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Pattern::finish(Saving* saving) cons
   return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
 }
 
-Result<StateRows> Pattern::snapshot(bool full) {
+Result<StateRows> Pattern::state_changes(bool full) {
   FZ_CHECK(complete_.empty());
   StateRows out;
   Saving saving(pool_);
