@@ -28,12 +28,13 @@ def _arguments() -> argparse.Namespace:
         one = commands.add_parser(name, help=f"CPU, speed and memory: {does}")
         one.add_argument("--events", type=_positive, default=1_000_000, help="N; also 3 N are read")
         one.add_argument("--source", choices=("file", "kafka"), default="file")
-        one.add_argument("--peers", default="", help="bare,duckdb,bytewax")
+        one.add_argument("--peers", default="", help="bare,duckdb,bytewax,flink")
         one.add_argument("--runs", type=_positive, default=3)
         one.add_argument("--json", type=Path, metavar="OUT")
     suite = commands.add_parser("nexmark", help="CPU, speed and memory of the Nexmark queries")
     suite.add_argument("--events", type=_positive, default=1_000_000, help="of all kinds")
     suite.add_argument("--queries", default="", help="q0,q5; default: all that are written")
+    suite.add_argument("--peers", default="", help="flink")
     suite.add_argument("--runs", type=_positive, default=3)
     suite.add_argument("--json", type=Path, metavar="OUT")
     state = commands.add_parser("state", help="CPU by number of keys, and of windows that overlap")
@@ -70,7 +71,8 @@ def _nexmark(given: argparse.Namespace) -> tuple[str, Rows]:
     from bench.nexmark import measurement
 
     names = measurement.chosen(given.queries)
-    results = measurement.measure_queries(names, given.events, runs=given.runs)
+    peers = [peer for peer in given.peers.split(",") if peer]
+    results = measurement.measure_queries(names, given.events, runs=given.runs, peers=peers)
     return measurement.table(results), measurement.as_json(results)
 
 

@@ -58,15 +58,19 @@ def side_file(folder: Path) -> Path:
     return folder / "side.parquet"
 
 
-def event_folder(events: int, config: Config, *, lanes: int = 1) -> Path:
+def event_folder(
+    events: int, config: Config, *, lanes: int = 1, file_events: int = FILE_EVENTS
+) -> Path:
     """A folder in the cache folder, written unless it is there; complete or not at all."""
     of = f"{config.seed}-{config.events_per_second}-{config.out_of_order_group}-{lanes}-{events}"
+    if min(events, file_events) != min(events, FILE_EVENTS):
+        of += f"-by-{file_events}"
     folder = cache_dir() / "nexmark" / of
     if folder.exists():
         return folder
     partial = folder.with_suffix(f".{os.getpid()}.partial")
     try:
-        write(partial, events, config, lanes=lanes)
+        write(partial, events, config, lanes=lanes, file_events=file_events)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -8,16 +8,16 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench import measure
 from bench.cache import scratch_dir
-from bench.nexmark.files import count_events, event_folder
+from bench.nexmark.files import count_events
 from bench.nexmark.generator import Config
 from bench.nexmark.oracle import Oracle
 from bench.nexmark.queries import QUERIES
-from bench.nexmark.run import table_files
+from bench.nexmark.runners import Runner, runners
 
 FEW_EVENTS = 1_000
 """Of a run that has little but a start and an end, which are taken off the others."""
@@ -31,6 +31,8 @@ class Result:
 
     Attributes
     ----------
+    system
+        By what it was run: "frazil", or a peer.
     events
         How many it reads, of the kinds that it reads.
     rows_out
@@ -48,6 +50,7 @@ class Result:
 
     query: str
     title: str
+    system: str
     events: int
     rows_out: int
     runs: int
@@ -70,89 +73,107 @@ def chosen(names: str) -> list[str]:
     return listed
 
 
-def measure_queries(names: Sequence[str], events: int, *, runs: int) -> list[Result]:
+def measure_queries(
+    names: Sequence[str], events: int, *, runs: int, peers: Sequence[str] = ()
+) -> list[Result]:
     """Run each query over the same events; says on standard error how the events came about."""
-    before = time.process_time()
-    config = Config()
     if events <= FEW_EVENTS:
         raise ValueError(f"{events} events are not more than the {FEW_EVENTS} of a start")
-    few, many = (event_folder(count, config) for count in (FEW_EVENTS, events))
-    made = time.process_time() - before
-    print(f"{events:,} events in {many}, {made:.1f} CPU s to make or find", file=sys.stderr)
-    starts: dict[str, list[measure.Measured]] = {name: [] for name in names}
-    taken: dict[str, list[measure.Measured]] = {name: [] for name in names}
-    rows_out: dict[str, int] = {}
-    right = dict.fromkeys(names, True)
+    systems = runners(peers)
+    for system in systems:
+        system.prepare(Config())
+    inputs = {system.name: _inputs(system, events) for system in systems}
+    found = {
+        (name, system.name): _Found(*inputs[system.name])
+        for name in names
+        for system in systems
+        if name in system.queries
+    }
     for _ in range(runs):
         for name in names:
-            for folder, into in ((few, starts), (many, taken)):
-                measured, count, wrong = _run(name, folder)
-                into[name].append(measured)
-                rows_out[name] = count
-                if wrong:
-                    right[name] = False
-                    print(f"{name}: {wrong}", file=sys.stderr)
-    return [
-        _result(name, few, many, rows_out[name], starts[name], taken[name], right[name])
-        for name in names
-    ]
+            for system in systems:
+                if name in system.queries:
+                    _measure(system, name, found[name, system.name])
+    return [_result(name, system, each) for (name, system), each in found.items()]
 
 
-def _run(name: str, folder: Path) -> tuple[measure.Measured, int, str]:
+@dataclass
+class _Found:
+    """What the runs of a query by a system have given."""
+
+    few: Path
+    many: Path
+    starts: list[measure.Measured] = field(default_factory=list)
+    taken: list[measure.Measured] = field(default_factory=list)
+    rows_out: int = 0
+    right: bool = True
+
+
+def _inputs(system: Runner, events: int) -> tuple[Path, Path]:
+    before = time.process_time()
+    few, many = (system.events(count, Config()) for count in (FEW_EVENTS, events))
+    made = time.process_time() - before
+    print(f"{events:,} events in {many}, {made:.1f} CPU s to make or find", file=sys.stderr)
+    return few, many
+
+
+def _measure(system: Runner, name: str, found: _Found) -> None:
+    for folder, into in ((found.few, found.starts), (found.many, found.taken)):
+        measured, found.rows_out, wrong = _run(system, name, folder)
+        into.append(measured)
+        if wrong:
+            found.right = False
+            print(f"{name} of {system.name}: {wrong}", file=sys.stderr)
+
+
+def _run(system: Runner, name: str, folder: Path) -> tuple[measure.Measured, int, str]:
     """What a run cost, how many rows it has to give, and how they differ."""
     out = scratch_dir(f"nexmark-{name}")
     try:
-        program = [sys.executable, "-m", "bench.nexmark.run", "--query", name]
-        command = [*program, "--events", str(folder), "--out", str(out)]
+        command = system.command(name, folder, out)
         taken = measure.run(command, cwd=ROOT, env=dict(os.environ))
         oracle = Oracle(folder)
-        count, wrong = oracle.compare(QUERIES[name], table_files(name, out))
+        count, wrong = oracle.compare(QUERIES[name], system.outputs(name, out))
         oracle.close()
         return taken, count, wrong
     finally:
         shutil.rmtree(out, ignore_errors=True)
 
 
-def _result(
-    name: str,
-    few: Path,
-    many: Path,
-    rows_out: int,
-    starts: Sequence[measure.Measured],
-    taken: Sequence[measure.Measured],
-    right: bool,
-) -> Result:
+def _result(name: str, system: str, found: _Found) -> Result:
     query = QUERIES[name]
-    events = count_events(many, query.reads)
-    more = events - count_events(few, query.reads)
-    pairs = zip(starts, taken, strict=True)
+    events = count_events(found.many, query.reads)
+    more = events - count_events(found.few, query.reads)
+    pairs = zip(found.starts, found.taken, strict=True)
     cpu = statistics.median(whole.cpu_s - start.cpu_s for start, whole in pairs) / more
     return Result(
         query=name,
         title=query.title,
+        system=system,
         events=events,
-        rows_out=rows_out,
-        runs=len(taken),
+        rows_out=found.rows_out,
+        runs=len(found.taken),
         events_per_cpu_s=round(1 / cpu) if cpu > 0 else None,
         cpu_s_per_million=round(cpu * 1e6, 3),
-        peak_mb=round(statistics.median(each.peak_mb for each in taken), 1),
-        start_cpu_s=round(statistics.median(each.cpu_s for each in starts), 3),
-        cpu_s=tuple(round(each.cpu_s, 3) for each in taken),
-        rows_ok=right,
+        peak_mb=round(statistics.median(each.peak_mb for each in found.taken), 1),
+        start_cpu_s=round(statistics.median(each.cpu_s for each in found.starts), 3),
+        cpu_s=tuple(round(each.cpu_s, 3) for each in found.taken),
+        rows_ok=found.right,
     )
 
 
 def table(results: Sequence[Result]) -> str:
     """The results as text."""
     lines = [
-        f"{'query':6} {'events':>10} {'rows out':>10} {'events/CPU s':>13} {'CPU s/M':>8} "
-        f"{'peak MB':>8} {'start s':>8}  rows"
+        f"{'query':6} {'system':8} {'events':>10} {'rows out':>10} {'events/CPU s':>13} "
+        f"{'CPU s/M':>8} {'peak MB':>8} {'start s':>8}  rows"
     ]
     for each in results:
         speed = "-" if each.events_per_cpu_s is None else f"{each.events_per_cpu_s:,}"
         lines.append(
-            f"{each.query:6} {each.events:10,} {each.rows_out:10,} {speed:>13} "
-            f"{each.cpu_s_per_million:8.3f} {each.peak_mb:8.1f} {each.start_cpu_s:8.2f}  "
+            f"{each.query:6} {each.system:8} {each.events:10,} {each.rows_out:10,} "
+            f"{speed:>13} {each.cpu_s_per_million:8.3f} {each.peak_mb:8.1f} "
+            f"{each.start_cpu_s:8.2f}  "
             f"{'ok' if each.rows_ok else 'WRONG'}"
         )
     return "\n".join(lines)

@@ -41,8 +41,8 @@ def test_a_workload_writes_a_checked_result(workload, run_bench, tmp_path, capsy
 
 
 def test_unfit_peers_are_refused(run_bench, capsys):
-    assert run_bench("w1", "--peers", "flink") == 2
-    assert "no peer is called flink" in capsys.readouterr().err
+    assert run_bench("w1", "--peers", "spark") == 2
+    assert "no peer is called spark" in capsys.readouterr().err
     assert run_bench("w1", "--source", "kafka", "--peers", "duckdb") == 2
     assert run_bench("w2", "--peers", "bytewax") == 2
     assert "bytewax does not run w2" in capsys.readouterr().err
@@ -112,8 +112,11 @@ def test_nexmark_measures_and_checks(run_bench, tmp_path, capsys):
     assert run_bench("nexmark", *arguments) == 0
     first, second = json.loads(out.read_text())
     assert (first["query"], first["events"], second["query"]) == ("q2", 1840, "q12")
+    assert first["system"] == second["system"] == "frazil"
     assert first["rows_ok"] is second["rows_ok"] is True
     assert "q12" in capsys.readouterr().out
     assert run_bench("nexmark", "--queries", "q99") == 2
     assert "no query q99 is written" in capsys.readouterr().err
+    assert run_bench("nexmark", "--peers", "spark") == 2
+    assert "no peer of Nexmark is called spark" in capsys.readouterr().err
     assert run_bench("nexmark", "--events", "5") == 2

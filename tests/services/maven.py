@@ -32,9 +32,13 @@ def java_tool(command: str) -> str:
     return path
 
 
-def jars(name: str, artifacts: Sequence[str]) -> Path:
-    """Return the folder with the jars of `group:artifact:version[:classifier]` and their needs."""
-    pom = _POM.format(name=name, dependencies="\n".join(map(_dependency, artifacts)))
+def jars(name: str, artifacts: Sequence[str], *, transitive: bool = True) -> Path:
+    """Return the folder with the jars of `group:artifact:version[:classifier]` and their needs.
+
+    With `transitive=False` their needs are left out.
+    """
+    listed = "\n".join(_dependency(artifact, transitive=transitive) for artifact in artifacts)
+    pom = _POM.format(name=name, dependencies=listed)
 
     def build(folder: Path) -> None:
         (folder / "pom.xml").write_text(pom)
@@ -61,9 +65,12 @@ def classes(name: str, source: Path, libraries: Path) -> Path:
     return install(f"{name}-{digest(source.read_bytes(), libraries.name)}", build)
 
 
-def _dependency(artifact: str) -> str:
+def _dependency(artifact: str, *, transitive: bool) -> str:
     group, name, version, *classifier = artifact.split(":")
     extra = f"<classifier>{classifier[0]}</classifier>" if classifier else ""
+    if not transitive:
+        every = "<groupId>*</groupId><artifactId>*</artifactId>"
+        extra += f"<exclusions><exclusion>{every}</exclusion></exclusions>"
     return (
         f"<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId>"
         f"<version>{version}</version>{extra}</dependency>"
