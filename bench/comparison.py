@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import events, measure
 from bench.cache import scratch_dir
-from bench.systems import SYSTEMS, Input, System
+from bench.systems import OTHER_ROWS, SYSTEMS, Input, System
 from bench.truth import TRUTHS, Truth
 
 FACTOR = 3
@@ -102,6 +102,9 @@ def _systems(workload: str, source: str, peers: Sequence[str]) -> list[System]:
     unfit = [system.name for system in systems if workload not in system.workloads]
     if unfit:
         raise ValueError(f"{', '.join(unfit)} does not run {workload}; leave it out of --peers")
+    for name in names:
+        if why := OTHER_ROWS.get((name, workload, source)):
+            raise ValueError(f"{name} gives other rows for {workload} from {source}: {why}")
     return systems
 
 

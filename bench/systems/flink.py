@@ -17,7 +17,7 @@ class Flink:
     """The table API, with a checkpoint each second; a JVM that has run the same job before."""
 
     name = "flink"
-    sources = frozenset({"file"})
+    sources = frozenset({"file", "kafka"})
     workloads = frozenset({"w1", "w2", "w3"})
     exact = False
 
@@ -27,7 +27,7 @@ class Flink:
         self._warm = events.event_file(WARM_EVENTS)
 
     def command(self, workload: str, given: Input, out: Path) -> Command:
-        """Run the job over a few events, then over all."""
+        """Run the job over a few events, then over all; the few are a file for Kafka too."""
         return self.run_sql(flink_sql.statements(workload, given, self._warm, out), out)
 
     def run_sql(self, statements: list[str], out: Path) -> Command:

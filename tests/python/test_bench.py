@@ -46,6 +46,8 @@ def test_unfit_peers_are_refused(run_bench, capsys):
     assert run_bench("w1", "--source", "kafka", "--peers", "duckdb") == 2
     assert run_bench("w2", "--peers", "bytewax") == 2
     assert "bytewax does not run w2" in capsys.readouterr().err
+    assert run_bench("w2", "--source", "kafka", "--peers", "flink") == 2
+    assert "flink gives other rows for w2 from kafka: Flink goes by" in capsys.readouterr().err
 
 
 def test_a_changed_row_is_noticed(tmp_path, monkeypatch):

@@ -33,6 +33,19 @@ def test_a_job_warms_up_and_then_reads_all_events():
     assert job == warm_up.replace("warm", "w1").replace("few", "events")
 
 
+def test_a_topic_is_read_to_its_end_with_a_watermark_each_row():
+    given = Input(7, servers="127.0.0.1:9092", topic="events-7")
+    (events,) = (
+        text
+        for text in flink_sql.statements("w3", given, Path("/few.jsonl"), OUT)
+        if text.startswith("CREATE TABLE events ")
+    )
+    assert "'connector' = 'kafka', 'topic' = 'events-7'" in events
+    assert "'properties.bootstrap.servers' = '127.0.0.1:9092'" in events
+    assert "'scan.bounded.mode' = 'latest-offset'" in events
+    assert "'scan.watermark.emit.strategy' = 'on-event'" in events
+
+
 def test_rows_are_late_in_flink_as_in_the_truth():
     from bench.truth import w2, w3
 
