@@ -236,6 +236,15 @@ struct Frozen {
   }
 };
 
+void PutAll(StateTable* table, Model* model, const Keys& keys, std::mt19937* random) {
+  const Probed probed = Probe(*table, keys);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto value = static_cast<int64_t>((*random)());
+    SetValue(*table, probed.payloads[i], value);
+    model->put(keys[i], value);
+  }
+}
+
 // Rows are inserted, changed and erased between the slices of a freeze, which saves what was there before.
 void FrozenOperations(const StateTableOptions& options, unsigned seed) {
   arrow::ProxyMemoryPool pool(arrow::default_memory_pool());
@@ -251,15 +260,9 @@ void FrozenOperations(const StateTableOptions& options, unsigned seed) {
       for (auto& key : keys) key = RandomKey(random, space);
       switch (random() % 6) {
         case 0:
-        case 1: {
-          const Probed probed = Probe(*table, keys);
-          for (size_t i = 0; i < keys.size(); ++i) {
-            const auto value = static_cast<int64_t>(random());
-            SetValue(*table, probed.payloads[i], value);
-            model.put(keys[i], value);
-          }
+        case 1:
+          PutAll(table.get(), &model, keys, &random);
           break;
-        }
         case 2:
           for (const auto& key : keys) {
             std::byte* found = Find(*table, key);
