@@ -122,14 +122,14 @@ def ordered_streams(rate: float | None) -> dict[str, fz.Stream]:
         "t.totals": timed.group_by("user").running(spent, ttl="3s"),
         "t.pairs": timed.group_by("user").pattern(
             [
-                fz.step("low", fz.col("amount") < 100),
-                fz.without(fz.col("amount").is_between(400, 500)),
-                fz.step("high", fz.col("amount") > 600, columns=["id", "amount"]),
+                fz.step("low", fz.col("amount") < 20),
+                fz.without(fz.col("amount").is_between(40, 50)),
+                fz.step("high", fz.col("amount") > 60, columns=["id", "amount"]),
             ],
             within="3s",
         ),
         "t.alone": timed.group_by("user").pattern(
-            [fz.step("low", fz.col("amount") < 100), fz.without(fz.col("amount") < 500)],
+            [fz.step("low", fz.col("amount") < 20), fz.without(fz.col("amount") > 60)],
             within="2s",
         ),
         "t.kept": kept,

@@ -63,6 +63,11 @@ LIMITED = EVENTS.group_by("user").rate_limit(100, per="1m")
             ColumnNotFound,
             "'start'",
         ),
+        (
+            lambda: pattern(fz.step("a", col("x") > 1, columns=["id", "id"]), DEAR),
+            ColumnExists,
+            "'a_id' would be there twice",
+        ),
         (lambda: fz.step("", col("x") > 1), PlanError, "got '' as its name"),
         (lambda: fz.step("a", col("x") > 1, columns="id"), PlanError, r"columns=\['id'\]"),
         (lambda: fz.step("a", "x > 1"), TypeMismatch, "'x > 1', a str"),  # type: ignore[arg-type]

@@ -155,7 +155,9 @@ TEST(Pattern, ForgetsMatchesWhenTheirTimeIsOver) {
     Expect(op->process(BatchOf({{at, at, 8 * at}, {7, at, 8 * at + 1}, {7, at, 8 * at + 8}}), out),
            Progress::kDone);
     Expect(op->advance(0, at + 5, out), Progress::kDone);
-    if (at % 100 == 0) ASSERT_TRUE(op->snapshot(false).ok());
+    if (at % 100 == 0) {
+      ASSERT_TRUE(op->snapshot(false).ok());
+    }
   }
   EXPECT_LT(op->state_bytes(), 256 << 10);
   Expect(op->advance(0, 30'000, out), Progress::kDone);
