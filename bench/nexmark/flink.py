@@ -18,6 +18,7 @@ from bench.systems import flink_sql
 
 KINDS = {pa.int64(): "BIGINT", pa.string(): "STRING"}
 TIME = "TIMESTAMP_LTZ(3)"  # the precision of event time in Flink
+TEN = "'10' SECOND"
 LATEST = "ROW_NUMBER() OVER (PARTITION BY {keys} ORDER BY date_time DESC)"
 
 
@@ -37,9 +38,9 @@ class FlinkQuery:
     query: str
 
 
-def _window(rows: str, kind: str, *lengths: int) -> str:
-    """Rows with the windows of so many seconds that they are in."""
-    intervals = ", ".join(f"INTERVAL '{seconds}' SECOND" for seconds in lengths)
+def _window(rows: str, kind: str, *lengths: str) -> str:
+    """Rows with the windows of such lengths that they are in."""
+    intervals = ", ".join(f"INTERVAL {length}" for length in lengths)
     return f"TABLE({kind}(TABLE {rows}, DESCRIPTOR(date_time), {intervals}))"
 
 
@@ -49,7 +50,7 @@ _SAME_WINDOW = "a.window_start = b.window_start AND a.window_end = b.window_end"
 
 _COUNTS = f"""
 SELECT auction, count(*) AS num, window_start, window_end
-FROM {_window("{bid}", "HOP", 2, 10)}
+FROM {_window("{bid}", "HOP", "'2' SECOND", TEN)}
 GROUP BY auction, window_start, window_end"""
 
 _SESSIONS = "SESSION(TABLE {bid} PARTITION BY bidder, DESCRIPTOR(date_time), INTERVAL '10' SECOND)"
@@ -70,18 +71,18 @@ ON {_SAME_WINDOW} AND a.num = b.num""",
     "q7": FlinkQuery(
         (*_BID, "extra STRING"),
         f"""SELECT a.auction, a.bidder, a.price, a.date_time, a.extra
-FROM (SELECT * FROM {_window("{bid}", "TUMBLE", 10)}) AS a
+FROM (SELECT * FROM {_window("{bid}", "TUMBLE", TEN)}) AS a
 JOIN (SELECT max(price) AS price, window_start, window_end
-      FROM {_window("{bid}", "TUMBLE", 10)}
+      FROM {_window("{bid}", "TUMBLE", TEN)}
       GROUP BY window_start, window_end) AS b
 ON {_SAME_WINDOW} AND a.price = b.price""",
     ),
     "q8": FlinkQuery(
         ("id BIGINT", "name STRING", "window_start TIMESTAMP(6)"),
         f"""SELECT a.id, a.name, a.window_start
-FROM (SELECT id, name, window_start, window_end FROM {_window("{person}", "TUMBLE", 10)}
+FROM (SELECT id, name, window_start, window_end FROM {_window("{person}", "TUMBLE", TEN)}
       GROUP BY id, name, window_start, window_end) AS a
-JOIN (SELECT seller, window_start, window_end FROM {_window("{auction}", "TUMBLE", 10)}
+JOIN (SELECT seller, window_start, window_end FROM {_window("{auction}", "TUMBLE", TEN)}
       GROUP BY seller, window_start, window_end) AS b
 ON {_SAME_WINDOW} AND a.id = b.seller""",
     ),
@@ -94,14 +95,14 @@ GROUP BY bidder, window_start, window_end""",
     "q12": FlinkQuery(
         ("bidder BIGINT", *_WINDOW, "bids BIGINT"),
         f"""SELECT bidder, window_start, window_end, count(*)
-FROM {_window("{bid}", "TUMBLE", 10)}
+FROM {_window("{bid}", "TUMBLE", TEN)}
 GROUP BY bidder, window_start, window_end""",
     ),
     "q18": FlinkQuery(
         (*_BID[:3], "channel STRING", "url STRING", _BID[3], "extra STRING"),
         f"""SELECT auction, bidder, price, channel, url, date_time, extra
 FROM (SELECT *, {LATEST.format(keys="window_start, window_end, bidder, auction")} AS number
-      FROM {_window("{bid}", "TUMBLE", 86_400)})
+      FROM {_window("{bid}", "TUMBLE", "'1' DAY")})
 WHERE number = 1""",
     ),
 }
