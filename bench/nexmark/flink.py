@@ -109,15 +109,18 @@ WHERE number = 1""",
 
 
 def statements(name: str, reads: Sequence[str], events: Path, warm: Path, out: Path) -> list[str]:
-    """All that a run does: the same job over a few events first, into a table that is left."""
+    """All that a run does: the same job over a few events first, into a table of its own."""
     query = QUERIES[name]
     made = flink_sql.catalog(out)
-    for prefix, table, folder in (("few_", "warm", warm), ("", name, events)):
+    for prefix, table, folder, times in (
+        ("few_", "warm", warm, flink_sql.WARM_JOBS),
+        ("", name, events, 1),
+    ):
         names = {kind: f"{prefix}{kind}" for kind in reads}
         for kind, named in names.items():
             made.append(_events(named, kind, folder))
         made.append(flink_sql.iceberg_table(table, query.writes))
-        made.append(flink_sql.insert(table, query.query.format(**names)))
+        made += [flink_sql.insert(table, query.query.format(**names))] * times
     return made
 
 

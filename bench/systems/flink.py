@@ -9,8 +9,8 @@ from bench.systems import flink_sql
 from bench.systems.flink_install import install_flink
 from bench.systems.system import PROGRAMS, Command, Input
 
-WARM_EVENTS = 300_000
-"""Of the job that each run does first, so that the JVM has compiled what the measured one does."""
+WARM_EVENTS = 400_000
+"""Of the job that each run does first, `flink_sql.WARM_JOBS` times."""
 
 
 class Flink:
