@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from random import Random
 from typing import Any
 
@@ -93,10 +94,22 @@ class Growing(discovery.Discovery):
 
     after = 0
     looks = 0
+    sources: Collection[str] = ()
+
+    def begin(
+        self,
+        *,
+        bounded: bool,
+        known: Mapping[str, Mapping[str, str]],
+        sources: Collection[str],
+    ) -> None:
+        """Of these sources."""
+        Growing.sources = sources
+        super().begin(bounded=bounded, known=known, sources=sources)
 
     def take(self, timeout_s: float = 0.0) -> discovery.FoundBySource | None:
         """What there is."""
-        self.begin(bounded=True, known={})
+        self.begin(bounded=True, known={}, sources=Growing.sources)
         found = super().take(timeout_s)
         Growing.looks += 1
         if found is None or Growing.looks > Growing.after:

@@ -74,6 +74,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=6000
+log.retention.ms=-1
 log.segment.bytes=134217728
 log.index.size.max.bytes=1048576
 log.cleaner.dedupe.buffer.size=16777216

@@ -69,7 +69,7 @@ late: fz.Stream = totals.late
 
 orders.event_time("created_at")  # E: Missing named argument "out_of_order"
 timed.group_by("user_id").window("1m")  # E: incompatible type "str"
-timed.group_by("user_id").window(fz.session(gap="1m"), emit="on_change")  # E: on_change
+timed.group_by("user_id").window(fz.session(gap="1m"), emit="on_end")  # E: on_end
 fz.hopping("1m")  # E: Missing named argument "every"
 fz.session("5m")  # E: Too many positional arguments
 col("amount").sum().fitler(col("amount") > 1)  # E: has no attribute "fitler"
