@@ -1,9 +1,11 @@
 #pragma once
 
 #include <arrow/memory_pool.h>
+#include <arrow/record_batch.h>
 #include <arrow/util/future.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/batch.h"
@@ -18,8 +20,9 @@ namespace frazil {
 // What a sink needs of the worker it runs in. Everything pointed to outlives the sink and its pending tokens.
 struct SinkContext {
   int worker = 0;  // number of the worker, in file names and final names
-  arrow::MemoryPool* pool = arrow::default_memory_pool();  // for buffers of open writers
-  arrow::internal::Executor* io = nullptr;                 // closes files; nullptr = in the calling thread
+  arrow::MemoryPool* pool = arrow::default_memory_pool();   // for buffers of open writers
+  arrow::internal::Executor* io = nullptr;                  // closes files; nullptr = in the calling thread
+  arrow::MemoryPool* state = arrow::default_memory_pool();  // for what it keeps over checkpoints
 };
 
 // What a sink prepared in an epoch, as JSON with "v": the files it wrote, their statistics. Empty = no rows.
@@ -46,6 +49,16 @@ class Sink {
 
   // Bytes held in open writers.
   virtual int64_t bytes() const { return 0; }
+
+  // What a checkpoint has to hold of it, as of an operator (operator/operator.h). freeze() is called at the
+  // barrier, after the last write() and before prepare().
+  virtual bool stateful() const { return false; }
+  virtual Status freeze(bool /*full*/) { return Status::OK(); }
+  virtual Result<bool> save(int64_t /*rows_max*/, arrow::RecordBatchVector* /*rows*/) { return true; }
+  // Before the first write().
+  virtual Status restore(const std::shared_ptr<arrow::RecordBatch>& /*rows*/) { return Status::OK(); }
+  // Any thread.
+  virtual int64_t state_bytes() const { return 0; }
 };
 
 }  // namespace frazil

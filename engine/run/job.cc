@@ -34,7 +34,7 @@ void NoteTime(const StageNode& node, nlohmann::json* entry) {
   const Timestamp before = entry->value("watermark", kWatermarkMax);
   (*entry)["watermark"] = std::min(before, node.watermark());
   if (RefusesLateRows(node.plan().kind)) add("late", node.op()->late_rows());
-  if (node.op() != nullptr && node.op()->stateful()) add("state_bytes", node.op()->state_bytes());
+  if (node.stateful()) add("state_bytes", node.state_bytes());
   const auto* time = dynamic_cast<const EventTime*>(node.op());
   if (time == nullptr) return;
   if (time->ended() || time->waits()) {
@@ -262,8 +262,7 @@ Status Job::restore(const std::string& node, std::shared_ptr<arrow::Buffer> file
   if (restore_ == nullptr) {
     const auto give = [this](int worker, const std::string& to, const auto& rows) -> Status {
       for (const auto& stage : workers_[static_cast<size_t>(worker)]->stages()) {
-        Operator* op = stage->find_operator(to);
-        if (op != nullptr) FZ_TRY(op->restore(rows));
+        FZ_TRY(stage->restore(to, rows));
       }
       return Status::OK();
     };

@@ -86,8 +86,8 @@ Status Stage::add_node(const Plan& plan, int number) {
       break;
     }
     case NodeKind::kSink: {
-      FZ_ASSIGN(auto sink,
-                MakeSink(planned.spec, SinkContext{context_.worker, context_.sink_pool, context_.io}));
+      FZ_ASSIGN(auto sink, MakeSink(planned.spec, SinkContext{context_.worker, context_.sink_pool,
+                                                              context_.io, context_.operator_pool}));
       sink->begin(context_.first_epoch);
       node->set(std::move(sink));
       break;
@@ -240,14 +240,14 @@ Result<bool> Stage::cut(EpochPart* part) {
 
 // What it is is fixed here; it is given by save(), between batches, and compressed on the I/O pool.
 Status Stage::take_state(const StageNode& node, EpochPart* part) {
-  if (node.op() == nullptr || !node.op()->stateful()) return Status::OK();
+  if (!node.stateful()) return Status::OK();
   Saving saving;
   saving.node = &node;
   saving.header.operator_id = node.plan().id;
   saving.header.worker = context_.worker;
   saving.header.epoch = part->epoch;
   saving.header.full = full_.contains(node.plan().id);
-  if (auto status = node.op()->freeze(saving.header.full); !status.ok()) {
+  if (auto status = node.freeze(saving.header.full); !status.ok()) {
     return Prefixed(status, "saving the state of " + node.plan().name);
   }
   FZ_ASSIGN(const bool whole, save_some(&saving));
@@ -274,7 +274,7 @@ Status Stage::save() {
 // A slice of the state, and a file of the rows if they are enough for one; true if it was the last.
 Result<bool> Stage::save_some(Saving* saving) {
   const size_t before = saving->rows.size();
-  auto whole = saving->node->op()->save(context_.save_rows, &saving->rows);
+  auto whole = saving->node->save(context_.save_rows, &saving->rows);
   if (!whole.ok()) return Prefixed(whole.status(), "saving the state of " + saving->node->plan().name);
   for (size_t i = before; i < saving->rows.size(); ++i) {
     saving->bytes += BatchBytes(Batch{saving->rows[i], {}, nullptr});
@@ -396,6 +396,13 @@ std::vector<Stage::Timed> Stage::times(const std::string& source) const {
     if (timed.source->plan().id == source) found.push_back(timed);
   }
   return found;
+}
+
+Status Stage::restore(const std::string& node, const std::shared_ptr<arrow::RecordBatch>& rows) const {
+  for (const auto& each : nodes_) {
+    if (each->plan().id == node && each->stateful()) FZ_TRY(each->restore(rows));
+  }
+  return Status::OK();
 }
 
 Operator* Stage::find_operator(const std::string& id) const {

@@ -93,6 +93,8 @@ class Stage {
   const std::vector<std::unique_ptr<StageNode>>& nodes() const { return nodes_; }
   // Gives lookup steps their tables: before the first batch, and when an epoch has been cut.
   void use(const Dimensions& lookups);
+  // Gives a node rows of its state, if it is in this stage.
+  Status restore(const std::string& node, const std::shared_ptr<arrow::RecordBatch>& rows) const;
   // The operator of a node, by id; null if it is not in this stage or has none.
   Operator* find_operator(const std::string& id) const;
 

@@ -27,6 +27,26 @@ void StageNode::feed(StageNode* consumer, int port, bool aside) {
   (aside ? aside_.fused : rows_.fused).push_back({consumer, port, consumer->add_sender(port)});
 }
 
+bool StageNode::stateful() const {
+  return operator_ != nullptr ? operator_->stateful() : sink_ != nullptr && sink_->stateful();
+}
+
+Status StageNode::freeze(bool full) const {
+  return operator_ != nullptr ? operator_->freeze(full) : sink_->freeze(full);
+}
+
+Result<bool> StageNode::save(int64_t rows_max, StateRows* rows) const {
+  return operator_ != nullptr ? operator_->save(rows_max, rows) : sink_->save(rows_max, rows);
+}
+
+Status StageNode::restore(const std::shared_ptr<arrow::RecordBatch>& rows) const {
+  return operator_ != nullptr ? operator_->restore(rows) : sink_->restore(rows);
+}
+
+int64_t StageNode::state_bytes() const {
+  return operator_ != nullptr ? operator_->state_bytes() : sink_->state_bytes();
+}
+
 Status StageNode::Consumers::push(const Batch& batch) const {
   for (const Consumer& consumer : fused) FZ_TRY(consumer.node->process(consumer.port, batch));
   for (Channel* channel : forward) channel->send(batch);

@@ -50,6 +50,12 @@ class StageNode : public Output {
   SourceTask* source() const { return source_.get(); }
   Sink* sink() const { return sink_.get(); }
   Operator* op() const { return operator_.get(); }
+  // What checkpoints have of its operator or sink; see there.
+  bool stateful() const;
+  Status freeze(bool full) const;
+  Result<bool> save(int64_t rows_max, StateRows* rows) const;
+  Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) const;
+  int64_t state_bytes() const;
   int64_t rows_in() const { return rows_in_.load(std::memory_order_relaxed); }
   int64_t rows_out() const { return rows_out_.load(std::memory_order_relaxed); }
   Timestamp watermark() const { return forwarded_.load(std::memory_order_relaxed); }

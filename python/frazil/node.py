@@ -283,13 +283,18 @@ class Step(Node):
 
 @dataclass(frozen=True, eq=False)
 class SinkNode(OneInput):
-    """Writes. `name` is set always, and unique in a pipeline."""
+    """Writes. `name` is set always, and unique in a pipeline.
+
+    `state` says what it keeps over checkpoints, if it does: one fits only a sink that says the
+    same.
+    """
 
     connector: str
     options: Json
     objects: Mapping[str, Any] = field(default_factory=dict)
     delivery: str = "exactly once"
     detail: str = ""
+    state: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

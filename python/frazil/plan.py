@@ -386,9 +386,7 @@ class _Compiler:
             case Step():
                 self.emit_step(node_id, node, made)
             case SinkNode():
-                made["connector"] = node.connector
-                made["options"] = node.options
-                made["schema"] = schema_text(node.schema)
+                self.emit_sink(node, made)
         self.json_nodes.append(made)
 
     def emit_source(self, node_id: str, node: SourceNode, made: Json) -> None:
@@ -412,6 +410,14 @@ class _Compiler:
         made["format"] = node.format
         made["schema"] = schema_text(pa.schema([node.schema.field(name) for name in names]))
         made["on_bad_row"] = on_bad_row or "fail"
+
+    def emit_sink(self, node: SinkNode, made: Json) -> None:
+        made["connector"] = node.connector
+        made["options"] = node.options
+        made["schema"] = schema_text(node.schema)
+        if node.state is not None:
+            made["stateful"] = True
+            made["state"] = dict(node.state)
 
     def emit_window(self, node_id: str, node: WindowPartialNode, made: Json) -> None:
         self.emitted[node_id] = list(node.keys)

@@ -14,6 +14,7 @@ from frazil.node import ExchangeNode, Json, Port, SinkNode
 from frazil.partition import partition_fields
 from frazil.secret import references
 from frazil.types import type_name
+from frazil.upsert import by_key, upsert_key, upsert_state
 
 if TYPE_CHECKING:
     from frazil.security import S3
@@ -104,7 +105,8 @@ class Writers:
         table: str,
         *,
         catalog: Catalog | None = None,
-        mode: Literal["append"] = "append",
+        mode: Literal["append", "upsert"] = "append",
+        key: str | Sequence[str] = (),
         partition_by: str | Sequence[str] = (),
         branch: str = "main",
         commit_every: Duration | None = None,
@@ -114,7 +116,7 @@ class Writers:
         s3: S3 | None = None,
         name: str | None = None,
     ) -> Sink:
-        """Append the rows to an Apache Iceberg table, each exactly once.
+        """Write the rows to an Apache Iceberg table, each exactly once.
 
         The table is made if it is not there; otherwise its columns are checked by name and type.
 
@@ -127,7 +129,10 @@ class Writers:
             catalog. Default: PyIceberg's configured default catalog, else SQLite and files in
             ``./warehouse``.
         mode
-            "append" adds rows.
+            "append" adds rows. "upsert" has one row for each key: a row takes the place of the one
+            before it, and a stream of changes also takes rows away.
+        key
+            With mode="upsert": columns that tell which row is replaced.
         partition_by
             Columns or transforms for a table that is made: "country", "day(created_at)",
             "bucket(16, user_id)", "truncate(4, zip)"; also year, month, hour.
@@ -157,26 +162,20 @@ class Writers:
         >>> orders = fz.read_memory([{"id": 1, "country": "DE"}])
         >>> orders.write_iceberg("shop.orders", partition_by=["country"])
         Sink(iceberg shop.orders)
+        >>> orders.write_iceberg("shop.latest", mode="upsert", key=["id"])
+        Sink(iceberg shop.latest)
         """
-        parts = table.split(".") if isinstance(table, str) else []
-        if len(parts) < 2 or not all(parts):
-            raise PlanError(f"{table!r} is no table", 'write "namespace.table"')
-        if mode != "append":
-            raise ConfigError(f"mode={mode!r} is not offered", '"append"')
-        if distribute_by not in ("none", "partition"):
-            raise ConfigError(f"distribute_by={distribute_by!r}", '"none" or "partition"')
-        if compression not in ("zstd", "snappy", "gzip", "lz4", "none"):
-            raise ConfigError(f"compression={compression!r}", "zstd, snappy, gzip, lz4 or none")
-        _refuse_to_write(self._port, f"write_iceberg of {table}")
+        _check_table_options(table, mode, distribute_by, compression)
         schema = self._port.schema
+        keys: tuple[str, ...] = ()
+        if mode == "upsert":
+            keys = upsert_key(self._port, key, f"write_iceberg of {table}")
+        else:
+            _refuse_to_append(self._port, table, key)
         for field in schema:
             _require_iceberg(field.name, field.type, name or table)
         listed = [partition_by] if isinstance(partition_by, str) else list(partition_by)
         fields = partition_fields(listed, schema)
-        if distribute_by == "partition" and not fields:
-            raise PlanError(
-                'distribute_by="partition" without partition_by', 'write partition_by=["..."]'
-            )
         options: Json = {
             "table": table,
             "branch": branch,
@@ -192,22 +191,21 @@ class Writers:
             options["commit_every_ms"] = duration_ms(commit_every, "commit_every")
         if s3 is not None:
             options["s3"] = s3.to_json()
-        port = self._port
-        if distribute_by == "partition":
-            keys = tuple(field["source"] for field in fields)
-            transforms = tuple((field["transform"], field["param"]) for field in fields)
-            port = Port(ExchangeNode(schema, port, keys, transforms))
+        if keys:
+            options["key"] = list(keys)
         default = table if branch == "main" else f"{table}@{branch}"
-        detail = ", ".join(listed)
+        how = f"upsert by {', '.join(keys)}" if keys else "append"
+        where = f", {'partitioned ' if keys else ''}by {', '.join(listed)}" if listed else ""
         return Sink(
             SinkNode(
                 schema,
-                port,
+                _distributed(self._port, distribute_by, fields, keys),
                 "iceberg",
                 options,
                 objects,
                 "exactly once",
-                f"append{f', by {detail}' if detail else ''}",
+                how + where,
+                upsert_state(schema, keys) if keys else None,
                 name=name or default,
             )
         )
@@ -343,6 +341,49 @@ class Writers:
 
 def _refuse_to_write(port: Port, what: str) -> None:
     refuse_changes(port, what, ".as_log() keeps every change as a row of its own")
+
+
+def _check_table_options(table: str, mode: str, distribute_by: str, compression: str) -> None:
+    parts = table.split(".") if isinstance(table, str) else []
+    if len(parts) < 2 or not all(parts):
+        raise PlanError(f"{table!r} is no table", 'write "namespace.table"')
+    if mode not in ("append", "upsert"):
+        raise ConfigError(f"mode={mode!r} is not offered", '"append" or "upsert"')
+    if distribute_by not in ("none", "partition"):
+        raise ConfigError(f"distribute_by={distribute_by!r}", '"none" or "partition"')
+    if compression not in ("zstd", "snappy", "gzip", "lz4", "none"):
+        raise ConfigError(f"compression={compression!r}", "zstd, snappy, gzip, lz4 or none")
+
+
+def _distributed(
+    port: Port, distribute_by: str, fields: Sequence[Mapping[str, Any]], keys: tuple[str, ...]
+) -> Port:
+    """Bring rows that belong together to one worker: of a partition, or of a key."""
+    if distribute_by == "none":
+        return by_key(port, keys) if keys else port
+    if keys:
+        raise ConfigError(
+            'distribute_by="partition" with mode="upsert"', "leave it out: rows go by their key"
+        )
+    if not fields:
+        raise PlanError(
+            'distribute_by="partition" without partition_by', 'write partition_by=["..."]'
+        )
+    columns = tuple(field["source"] for field in fields)
+    transforms = tuple((field["transform"], field["param"]) for field in fields)
+    return Port(ExchangeNode(port.schema, port, columns, transforms))
+
+
+def _refuse_to_append(port: Port, table: str, key: str | Sequence[str]) -> None:
+    what = f"write_iceberg of {table}"
+    if key:
+        raise PlanError(f"{what}: key={key!r} is of another mode", 'write mode="upsert" too')
+    refuse_changes(
+        port,
+        what,
+        'mode="upsert", key=[...] keeps the table as the changes say; .as_log() keeps every change '
+        "as a row of its own",
+    )
 
 
 def catalog_options(catalog: Catalog | None, options: Json, objects: dict[str, Any]) -> None:

@@ -80,7 +80,24 @@ def test_partition_fields(
     [
         (lambda s: s.write_iceberg("b"), "is no table"),
         (lambda s: s.write_iceberg("a."), "is no table"),
-        (lambda s: s.write_iceberg("a.b", mode="upsert"), "mode='upsert' is not offered"),
+        (lambda s: s.write_iceberg("a.b", mode="merge"), "mode='merge' is not offered"),
+        (lambda s: s.write_iceberg("a.b", mode="upsert"), "with a key of 0 columns"),
+        (lambda s: s.write_iceberg("a.b", mode="upsert", key="usr"), "did you mean 'user'"),
+        (lambda s: s.write_iceberg("a.b", mode="upsert", key=["x", "x"]), "'x' twice"),
+        (lambda s: s.write_iceberg("a.b", mode="upsert", key=[3]), "key=3"),
+        (lambda s: s.write_iceberg("a.b", key="x"), "key='x' is of another mode"),
+        (
+            lambda s: s.with_columns(f=fz.col("x") / 2).write_iceberg(
+                "a.b", mode="upsert", key="f"
+            ),
+            "key column 'f' is double",
+        ),
+        (
+            lambda s: s.write_iceberg(
+                "a.b", mode="upsert", key="x", partition_by="x", distribute_by="partition"
+            ),
+            "rows go by their key",
+        ),
         (lambda s: s.write_iceberg("a.b", distribute_by="day"), "distribute_by='day'"),
         (lambda s: s.write_iceberg("a.b", distribute_by="partition"), "without partition_by"),
         (lambda s: s.write_iceberg("a.b", partition_by="usr"), "did you mean 'user'"),
@@ -139,3 +156,28 @@ def test_catalogs() -> None:
     assert options(properties)["catalog"] == properties
     assert options(properties)["catalog_name"] == "lake"
     assert "catalog" not in options(None)
+
+
+def test_upsert_goes_by_the_key() -> None:
+    """Rows of a key meet in one worker, and the sink keeps what a checkpoint has."""
+    rows = fz.read_memory([{"x": 1, "user": "ada"}])
+    sink = rows.write_iceberg("a.b", mode="upsert", key=["user", "x"], partition_by="x")
+    plan = fz.Pipeline("p", sink, checkpoint="unused").plan.json
+    exchange, written = plan["nodes"][-2:]
+    assert (exchange["kind"], exchange["keys"]) == ("exchange", ["user", "x"])
+    assert written["stateful"]
+    assert written["state"] == {"key": "user: string, x: integer"}
+    assert written["options"]["key"] == ["user", "x"]
+
+
+def test_upsert_of_changes() -> None:
+    """The key has to have the columns by which the stream changes."""
+    rows = fz.read_memory([{"x": 1, "user": "ada"}])
+    totals = rows.group_by("user", "x").agg(n=fz.count())
+    totals.write_iceberg("a.b", mode="upsert", key=["x", "user", "n"])
+    with pytest.raises(fz.PlanError, match="lacks 'x': the stream has changes by user, x"):
+        totals.write_iceberg("a.b", mode="upsert", key="user")
+    with pytest.raises(fz.ModeMismatch, match="have no key any more"):
+        totals.select("n").write_iceberg("a.b", mode="upsert", key="n")
+    with pytest.raises(fz.ModeMismatch, match='mode="upsert"'):
+        totals.write_iceberg("a.b")

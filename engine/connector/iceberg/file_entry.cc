@@ -19,19 +19,25 @@ nlohmann::json Bounds(const std::map<int32_t, std::string>& bounds) {
   return json;
 }
 
-}  // namespace
-
-std::string FileEntry(const DataFolder& folder, const DataFile& file, const PartitionKey& key,
-                      int32_t spec_id) {
+nlohmann::json PartitionOf(const PartitionKey& key) {
   auto partition = nlohmann::json::array();
   for (const auto& value : key.values)
     partition.push_back(value ? nlohmann::json(Hex(*value)) : nlohmann::json(nullptr));
+  return partition;
+}
+
+}  // namespace
+
+std::string PartitionText(const PartitionKey& key) { return PartitionOf(key).dump(); }
+
+std::string FileEntry(const DataFolder& folder, const DataFile& file, const PartitionKey& key,
+                      int32_t spec_id) {
   const FileMetrics& metrics = file.metrics;
   const nlohmann::json entry = {{"path", folder.Uri(file.name)},
                                 {"bytes", file.bytes},
                                 {"rows", metrics.rows},
                                 {"spec_id", spec_id},
-                                {"partition", std::move(partition)},
+                                {"partition", PartitionOf(key)},
                                 {"column_sizes", Counts(metrics.column_sizes)},
                                 {"value_counts", Counts(metrics.value_counts)},
                                 {"null_counts", Counts(metrics.null_counts)},

@@ -12,6 +12,9 @@ namespace frazil::iceberg {
 std::string FileEntry(const DataFolder& folder, const DataFile& file, const PartitionKey& key,
                       int32_t spec_id);
 
+// The values of a partition as a JSON list: single-value bytes in hex, or null.
+std::string PartitionText(const PartitionKey& key);
+
 // The token of these entries; empty if there are none.
 std::string TokenOf(const std::vector<std::string>& entries, const std::string& table_uuid);
 

@@ -64,6 +64,17 @@ Result<PartitionField> ReadPartitionField(const nlohmann::json& json, const arro
   return field;
 }
 
+Result<std::vector<std::string>> ReadKey(const nlohmann::json& json, const arrow::Schema& schema) {
+  if (!json.is_array()) return Bad("key", "expected a list of columns, got " + json.dump());
+  std::vector<std::string> key;
+  for (const auto& column : json) {
+    if (!column.is_string()) return Bad("key", "expected names of columns, got " + json.dump());
+    key.push_back(column.get<std::string>());
+    if (schema.GetFieldIndex(key.back()) < 0) return Bad("key", "the table has no column " + column.dump());
+  }
+  return key;
+}
+
 }  // namespace
 
 Result<MetricsMode> ParseMetricsMode(const std::string& text) {
@@ -112,6 +123,9 @@ Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json) {
       FZ_ASSIGN(auto field, ReadPartitionField(item, *options.schema));
       options.partition.push_back(std::move(field));
     }
+  }
+  if (const auto key = json.find("key"); key != json.end() && !key->is_null()) {
+    FZ_ASSIGN(options.key, ReadKey(*key, *options.schema));
   }
   if (const auto metrics = json.find("metrics"); metrics != json.end() && !metrics->is_null()) {
     if (!metrics->is_object()) return Bad("metrics", "expected an object of column: mode");

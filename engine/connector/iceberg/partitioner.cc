@@ -139,19 +139,22 @@ Grouping Group(const std::vector<std::shared_ptr<arrow::Int32Array>>& codes,
   return out;
 }
 
-// The batch with its rows ordered by group.
-Result<std::shared_ptr<arrow::RecordBatch>> Ordered(const std::shared_ptr<arrow::RecordBatch>& batch,
-                                                    const Grouping& grouping, arrow::MemoryPool* pool) {
+// The rows of a batch, by group.
+Result<std::shared_ptr<arrow::Int64Array>> OrderOf(const Grouping& grouping, arrow::MemoryPool* pool) {
+  const auto count = static_cast<int64_t>(grouping.group.size());
   std::vector<int64_t> next(grouping.rows.size(), 0);
   for (size_t i = 1; i < next.size(); ++i) next[i] = next[i - 1] + grouping.rows[i - 1];
-  FZ_ASSIGN(auto buffer,
-            arrow::AllocateBuffer(batch->num_rows() * static_cast<int64_t>(sizeof(int64_t)), pool));
+  FZ_ASSIGN(auto buffer, arrow::AllocateBuffer(count * static_cast<int64_t>(sizeof(int64_t)), pool));
   auto* indices = reinterpret_cast<int64_t*>(buffer->mutable_data());
   for (size_t i = 0; i < grouping.group.size(); ++i) {
     indices[next[static_cast<size_t>(grouping.group[i])]++] = static_cast<int64_t>(i);
   }
-  const auto order = std::make_shared<arrow::Int64Array>(batch->num_rows(),
-                                                         std::shared_ptr<arrow::Buffer>(std::move(buffer)));
+  return std::make_shared<arrow::Int64Array>(count, std::shared_ptr<arrow::Buffer>(std::move(buffer)));
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> Ordered(const std::shared_ptr<arrow::RecordBatch>& batch,
+                                                    const std::shared_ptr<arrow::Int64Array>& order,
+                                                    arrow::MemoryPool* pool) {
   arrow::compute::ExecContext context(pool);
   FZ_ASSIGN(const auto taken,
             arrow::compute::Take(batch, order, arrow::compute::TakeOptions::NoBoundsCheck(), &context));
@@ -233,7 +236,8 @@ Result<PartitionedBatch> Partitioner::Split(const std::shared_ptr<arrow::RecordB
   } else {
     grouping = Group(codes, distinct, batch->num_rows());
     if (!grouping.ordered) {
-      FZ_ASSIGN(out.rows, Ordered(batch, grouping, pool_));
+      FZ_ASSIGN(out.order, OrderOf(grouping, pool_));
+      FZ_ASSIGN(out.rows, Ordered(batch, out.order, pool_));
     }
   }
   int64_t offset = 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <arrow/array/array_primitive.h>
 #include <arrow/memory_pool.h>
 #include <arrow/record_batch.h>
 
@@ -31,6 +32,7 @@ struct PartitionSlice {
 struct PartitionedBatch {
   std::shared_ptr<arrow::RecordBatch> rows;  // the batch itself if it is in one partition
   std::vector<PartitionSlice> slices;        // in order of each partition's first row
+  std::shared_ptr<arrow::Int64Array> order;  // which row of the batch each of `rows` is; null: they are its
 };
 
 // Splits batches by partition; rows keep their order inside a partition. Used by one thread.

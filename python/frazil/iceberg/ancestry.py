@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from frazil.errors import CommitRefused
-from pyiceberg.manifest import ManifestContent, ManifestEntryStatus, read_manifest_list
+from pyiceberg.manifest import ManifestEntryStatus, read_manifest_list
 
 if TYPE_CHECKING:
     from frazil.iceberg.proof import Proof
@@ -69,7 +69,7 @@ def check_not_rolled_back(
 
 
 def _has_file_of(metadata: TableMetadata, io: FileIO, head: int, proof: Proof) -> bool:
-    """Whether a live file of the head was *added by* the proof's snapshot.
+    """Whether a live file of the head, of rows or deletes, was *added by* the proof's snapshot.
 
     Any other file of ours proves nothing: it may be from before the snapshot that was undone.
     """
@@ -77,7 +77,7 @@ def _has_file_of(metadata: TableMetadata, io: FileIO, head: int, proof: Proof) -
     if snapshot is None:
         return False
     for manifest in read_manifest_list(io.new_input(snapshot.manifest_list)):
-        if manifest.content != ManifestContent.DATA or manifest.sequence_number < proof.sequence:
+        if manifest.sequence_number < proof.sequence:
             continue
         if manifest.min_sequence_number > proof.sequence:
             continue

@@ -23,7 +23,15 @@ from frazil.errors import CommitRefused, CommitUnknown, Fenced, FrazilError
 from frazil.iceberg.ancestry import check_not_rolled_back
 from frazil.iceberg.expiry import KEEP_SNAPSHOTS, to_expire
 from frazil.iceberg.merge import MERGE_COUNT, Merged, choose, merge
-from frazil.iceberg.proof import Proof, is_of, proof_in_summary, proof_name, read_proof
+from frazil.iceberg.proof import (
+    Proof,
+    check_claim,
+    is_of,
+    proof_in_summary,
+    proof_name,
+    read_proof,
+)
+from frazil.iceberg.row_delta import LiveFiles
 from frazil.iceberg.staging import Stage, Staged
 from frazil.iceberg.sweep import Sweeper, remove_old_metadata, remove_quietly
 from frazil.iceberg.table import split_name
@@ -81,6 +89,8 @@ class TableCommitter:
         Of the table the data files were written for.
     branch
         Where to.
+    upsert
+        Whether its rows replace each other by key.
     keep_snapshots
         Snapshots of this sink that the table keeps; older ones are expired with a commit. None
         keeps all.
@@ -101,6 +111,7 @@ class TableCommitter:
         *,
         table_uuid: str,
         branch: str = MAIN_BRANCH,
+        upsert: bool = False,
         keep_snapshots: int | None = KEEP_SNAPSHOTS,
         squash_max: int = SQUASH_MAX,
         clock: Clock | None = None,
@@ -123,6 +134,7 @@ class TableCommitter:
         self._manifests: tuple[int, list[ManifestFile]] | None = None
         self._merged: Merged | None = None
         self._sweeper = Sweeper()
+        self._live = LiveFiles() if upsert else None
 
     @property
     def name(self) -> str:
@@ -294,6 +306,34 @@ class TableCommitter:
             self._check_rolled_back(seen, seen.proof, None)
         return seen.proof.landed if seen.proof else None
 
+    def check_empty(self, log: LogView) -> None:
+        """Refuse a branch with rows: of a sink that replaces rows, and has prepared none yet.
+
+        Raises
+        ------
+        CommitRefused
+            It has rows, or is another sink's.
+        CommitUnknown
+            The catalog or its files cannot be reached now.
+        """
+        try:
+            table = self._catalog.load_table(self._parts)
+            seen = self._check_table(table)
+            self._check_log(seen, (), None, log)
+            self._check_claim(seen)
+            manifests = self._head_manifests(seen)
+        except FrazilError:
+            raise
+        except Exception as error:
+            raise CommitUnknown(f"looking at {self._name}: {_first_line(error)}") from error
+        if manifests:
+            raise CommitRefused(
+                f"{self._identity}: table {self._name} has rows that this sink did not write",
+                "it could not replace them, as it does not know where they are: write to a new "
+                "table, or empty this one",
+                kind="not_empty",
+            )
+
     # -- one try ---------------------------------------------------------------------------------
 
     def _look(
@@ -309,6 +349,7 @@ class TableCommitter:
             self._hook("after_load")
             seen = self._check_table(table)
             self._check_log(seen, pending, landed, log)
+            self._check_claim(seen)
             if seen.proof is not None:
                 known = head if landed is not None and seen.proof.landed == landed else None
                 self._check_rolled_back(seen, seen.proof, known)
@@ -392,6 +433,10 @@ class TableCommitter:
             kind="log_behind" if behind else "diverged",
         )
 
+    def _check_claim(self, seen: _Seen) -> None:
+        if self._live is not None:
+            check_claim(seen.metadata, self._identity, self._branch, self._name)
+
     def _check_no_proof(self, seen: _Seen, landed: Landed | None) -> None:
         found = None
         for snapshot in seen.metadata.snapshots:
@@ -430,7 +475,10 @@ class TableCommitter:
     def _try(self, seen: _Seen, tokens: Sequence[PendingToken]) -> Staged | str:
         """Send one commit (T6). A text says why it is not known to have landed."""
         stage = Stage(
-            identity=self._identity, branch=self._branch, now_ms=int(self._clock.now() * 1000)
+            identity=self._identity,
+            branch=self._branch,
+            now_ms=int(self._clock.now() * 1000),
+            live=self._live,
         )
         staged: Staged | None = None
         try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from frazil.errors import CommitError, ConfigError
 from frazil.iceberg.audit import audit
-from frazil.iceberg.proof import proof_name, property_name
+from frazil.iceberg.proof import claim_name, is_claimed, proof_name, property_name
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table.refs import MAIN_BRANCH
 from pyiceberg.table.update import (
@@ -42,8 +42,11 @@ def forget(table: Table, pipeline: str, sink: str, branch: str = MAIN_BRANCH) ->
             AssertRefSnapshotId.model_validate({"ref": tag, "snapshot-id": ref.snapshot_id})
         )
         updates.append(RemoveSnapshotRefUpdate.model_validate({"ref-name": tag}))
-    if text in metadata.properties:
-        updates.append(RemovePropertiesUpdate(removals=[text]))
+    removals = [text] if text in metadata.properties else []
+    if is_claimed(metadata, pipeline, sink, branch):
+        removals.append(claim_name(branch))
+    if removals:
+        updates.append(RemovePropertiesUpdate(removals=removals))
     if not updates:
         known = [f"{s.pipeline!r} {s.sink!r} on {s.branch!r}" for s in audit(table).sinks]
         raise ConfigError(

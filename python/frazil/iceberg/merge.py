@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from frazil.iceberg.staging import compression_of
-from frazil.iceberg.token import schema_of
-from pyiceberg.manifest import ManifestContent, ManifestFile, write_manifest
+from frazil.iceberg.row_delta import manifest_writer
+from pyiceberg.manifest import ManifestFile
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table
@@ -47,12 +46,12 @@ class Merged:
 
 def choose(manifests: Sequence[ManifestFile], gathered: int | None = None) -> list[ManifestFile]:
     """Manifests to merge next, oldest first; none if fewer than `gathered` are alike."""
-    classes: dict[tuple[int, int], list[ManifestFile]] = defaultdict(list)
+    classes: dict[tuple[int, int, int], list[ManifestFile]] = defaultdict(list)
     for manifest in manifests:
-        if manifest.content == ManifestContent.DATA:
-            entries = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
-            if entries < ENTRIES_MAX:
-                classes[manifest.partition_spec_id, _size_class(entries)].append(manifest)
+        entries = (manifest.added_files_count or 0) + (manifest.existing_files_count or 0)
+        if entries < ENTRIES_MAX:
+            kind = manifest.content, manifest.partition_spec_id, _size_class(entries)
+            classes[kind].append(manifest)
     for _, members in sorted(classes.items()):
         if len(members) >= (gathered or MERGE_COUNT):
             members.sort(key=lambda each: each.sequence_number)
@@ -65,17 +64,10 @@ def merge(table: Table, inputs: Sequence[ManifestFile]) -> Merged:
 
     Every entry keeps the snapshot that added it and its sequence numbers.
     """
-    metadata = table.metadata
-    spec = metadata.specs()[inputs[0].partition_spec_id]
+    spec = table.metadata.specs()[inputs[0].partition_spec_id]
     path = table.location_provider().new_metadata_location(f"{uuid.uuid4()}-m0.avro")
-    with write_manifest(
-        format_version=metadata.format_version,
-        spec=spec,
-        schema=schema_of(spec, metadata),
-        output_file=table.io.new_output(path),
-        snapshot_id=0,  # not known yet, and only new entries would need it
-        avro_compression=compression_of(metadata),
-    ) as writer:
+    # The snapshot is not known yet, and only new entries would need it.
+    with manifest_writer(table, spec, inputs[0].content, path, snapshot_id=0) as writer:
         for manifest in inputs:
             for entry in manifest.fetch_manifest_entry(table.io):
                 writer.existing(entry)

@@ -8,7 +8,7 @@ and stands in for the property if somebody removes it. Proofs are per pipeline, 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote, unquote
 
@@ -28,8 +28,11 @@ TAG_AGE_MAX_MS = 90 * 24 * 3600 * 1000
 
 Refusal = Literal[
     "branch_missing",  # the branch is gone
+    "claimed",  # another sink replaces rows of the branch by key
+    "data_file_gone",  # rows are to be replaced in a data file that others removed
     "diverged",  # proof is not in the log
     "log_behind",  # the table has more than the log
+    "not_empty",  # rows of others are there, which a sink that replaces rows knows nothing of
     "other_incarnation",  # another log of the same name
     "proof_damaged",  # the carriers disagree or cannot be read
     "proof_removed",  # no proof, but tokens have landed
@@ -72,6 +75,63 @@ class Proof:
             },
             separators=(",", ":"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whose rows replace each other by key in a branch of a table: of one sink only."""
+
+    pipeline: str
+    incarnation: str
+    sink: str
+
+    @staticmethod
+    def of(identity: SinkIdentity) -> Claim:
+        """The claim of a sink."""
+        return Claim(identity.pipeline, identity.incarnation, identity.sink)
+
+    def to_json(self) -> str:
+        """The text of the property."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+
+def claim_name(branch: str) -> str:
+    """Name of the table property that says who replaces rows of a branch."""
+    return f"frazil.upsert.{_escape(branch)}"
+
+
+def is_claimed(metadata: TableMetadata, pipeline: str, sink: str, branch: str) -> bool:
+    """Whether a sink replaces rows of a branch by key."""
+    try:
+        found = json.loads(metadata.properties.get(claim_name(branch), "{}"))
+        return bool((found["pipeline"], found["sink"]) == (pipeline, sink))
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def check_claim(metadata: TableMetadata, identity: SinkIdentity, branch: str, table: str) -> None:
+    """Refuse a branch in which another sink replaces rows by key.
+
+    Raises
+    ------
+    CommitRefused
+        With whose it is.
+    """
+    text = metadata.properties.get(claim_name(branch))
+    if text is None or text == Claim.of(identity).to_json():
+        return
+    try:
+        found = json.loads(text)
+        whose = f"pipeline {found['pipeline']!r}, sink {found['sink']!r}"
+    except (ValueError, KeyError, TypeError):
+        whose = text[:80]
+    raise CommitRefused(
+        f"{identity}: rows of table {table}, branch {branch!r}, are replaced by key by another "
+        f"sink already: {whose}",
+        "each knows only the rows it wrote: write to another table or branch; if that pipeline is "
+        "gone for good: frazil forget",
+        kind="claimed",
+    )
 
 
 def proof_name(pipeline: str, sink: str, branch: str) -> str:

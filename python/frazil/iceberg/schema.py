@@ -8,7 +8,7 @@ list, map. For anything else the error names the column and what to cast it to.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -76,8 +76,15 @@ _CASTS: tuple[tuple[object, str], ...] = (
 )
 
 
-def to_iceberg(schema: pa.Schema) -> Schema:
+def to_iceberg(schema: pa.Schema, key: Sequence[str] = ()) -> Schema:
     """Make the Iceberg schema of a table that is to hold these columns.
+
+    Parameters
+    ----------
+    schema
+        Columns.
+    key
+        Columns that tell rows apart: they are required, and the table's identifier fields.
 
     Raises
     ------
@@ -87,7 +94,10 @@ def to_iceberg(schema: pa.Schema) -> Schema:
     ids = itertools.count(1)
     if not len(schema):
         raise SchemaError("a table needs at least one column, the stream has none")
-    return Schema(*_fields_to_iceberg(schema, ids, ""))
+    required = [field.with_nullable(field.nullable and field.name not in key) for field in schema]
+    fields = _fields_to_iceberg(pa.schema(required), ids, "")
+    own = [field.field_id for field in fields if field.name in key]
+    return Schema(*fields, identifier_field_ids=own)
 
 
 def _fields_to_iceberg(

@@ -12,14 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from frazil.iceberg.proof import TAG_AGE_MAX_MS, Proof, proof_name, property_name
+from frazil.errors import CommitRefused
+from frazil.iceberg.proof import (
+    TAG_AGE_MAX_MS,
+    Claim,
+    Proof,
+    claim_name,
+    proof_name,
+    property_name,
+)
+from frazil.iceberg.row_delta import LiveFiles, manifest_writer, write_deletes
 from frazil.iceberg.sweep import remove_quietly
-from frazil.iceberg.token import PendingToken, SinkIdentity, data_files, schema_of
+from frazil.iceberg.token import Contents, PendingToken, SinkIdentity, contents_of
 from pyiceberg.manifest import (
+    DataFileContent,
+    ManifestContent,
     ManifestEntry,
     ManifestEntryStatus,
     ManifestFile,
-    write_manifest,
     write_manifest_list,
 )
 from pyiceberg.table import TableProperties
@@ -71,11 +81,14 @@ class Stage:
         Whose commit, and where to.
     now_ms
         The time of the snapshot.
+    live
+        Of a sink whose rows replace each other: what is known of the table's data files.
     """
 
     identity: SinkIdentity
     branch: str
     now_ms: int
+    live: LiveFiles | None = None
 
     def build(
         self,
@@ -117,7 +130,8 @@ class Stage:
             manifests=[],
             expired=list(expired),
         )
-        files = [file for token in tokens for file in data_files(token, metadata)]
+        contents = contents_of(tokens, metadata)
+        self._check_live(table, manifests, contents)
         kept = list(manifests)
         if merged is not None:
             replaced = merged.replace(kept, staged.snapshot_id)
@@ -126,9 +140,17 @@ class Stage:
             else:
                 kept, staged.replaced = replaced, merged.inputs
                 staged.files.append(merged.manifest.manifest_path)
-        staged.manifests = [*self._write_manifests(table, staged, files), *kept]
+        deletes = self._write_deletes(table, staged, contents, tokens[-1])
+        staged.manifests = [
+            *self._write_manifests(table, staged, contents.files),
+            *self._write_manifests(table, staged, deletes, ManifestContent.DELETES),
+            *kept,
+        ]
+        files = [*contents.files, *deletes]
         summary = _summary(metadata, head.snapshot_id if head else None, files)
         summary.additional_properties.update(self._marks(tokens, proof))
+        if contents.unknown:
+            summary.additional_properties["frazil.unknown-deletes"] = str(contents.unknown)
         snapshot = self._write_list(table, staged, summary)
         last = tokens[-1]
         staged.proof = Proof(
@@ -149,26 +171,47 @@ class Stage:
             staged.requirements += (AssertRefSnapshotId(ref=tag_name, snapshot_id=staged.tag_was),)
         return staged
 
+    def _check_live(
+        self, table: Table, manifests: Sequence[ManifestFile], contents: Contents
+    ) -> None:
+        """Refuse deletes of rows in data files that are gone: they would bring the rows back."""
+        if not contents.deletes:
+            return
+        live = self.live or LiveFiles()
+        old = set(contents.deletes) - {file.file_path for file in contents.files}
+        missing = sorted(live.missing(table, manifests, old))
+        if missing:
+            raise CommitRefused(
+                f"{self.identity}: table {'.'.join(table.name())} has lost {len(missing)} data "
+                f"files of this sink in which rows are to be replaced, {missing[0]} for one",
+                "another program rewrote or removed them: a table that is written by key must not "
+                "be compacted by others; roll it back to before that, or start anew under another "
+                "name of the pipeline, into a new table",
+                kind="data_file_gone",
+            )
+
+    def _write_deletes(
+        self, table: Table, staged: Staged, contents: Contents, last: PendingToken
+    ) -> list[DataFile]:
+        name = f"{last.attempt}-{last.slot:012d}-deletes"
+        return write_deletes(table, contents.deletes.values(), name, staged.files)
+
     def _write_manifests(
-        self, table: Table, staged: Staged, files: Sequence[DataFile]
+        self,
+        table: Table,
+        staged: Staged,
+        files: Sequence[DataFile],
+        content: ManifestContent = ManifestContent.DATA,
     ) -> list[ManifestFile]:
         by_spec: dict[int, list[DataFile]] = defaultdict(list)
         for file in files:
             by_spec[file.spec_id].append(file)
-        metadata = table.metadata
         written = []
         for spec_id, members in by_spec.items():
-            spec = metadata.specs()[spec_id]
+            spec = table.metadata.specs()[spec_id]
             path = table.location_provider().new_metadata_location(f"{uuid.uuid4()}-m0.avro")
             staged.files.append(path)
-            with write_manifest(
-                format_version=metadata.format_version,
-                spec=spec,
-                schema=schema_of(spec, metadata),
-                output_file=table.io.new_output(path),
-                snapshot_id=staged.snapshot_id,
-                avro_compression=compression_of(metadata),
-            ) as writer:
+            with manifest_writer(table, spec, content, path, staged.snapshot_id) as writer:
                 for file in members:
                     writer.add(
                         ManifestEntry.from_args(
@@ -180,6 +223,8 @@ class Stage:
                         )
                     )
             written.append(writer.to_manifest_file())
+            if self.live is not None and content == ManifestContent.DATA:
+                self.live.note(written[-1], members)
         return written
 
     def _write_list(self, table: Table, staged: Staged, summary: Summary) -> Snapshot:
@@ -225,11 +270,14 @@ class Stage:
         self, metadata: TableMetadata, snapshot: Snapshot, staged: Staged
     ) -> tuple[TableUpdate, ...]:
         names = (self.identity.pipeline, self.identity.sink, self.branch)
+        properties = {property_name(*names): staged.proof.to_json()}
+        if self.live is not None:
+            properties[claim_name(self.branch)] = Claim.of(self.identity).to_json()
         updates: list[Any] = [
             AddSnapshotUpdate(snapshot=snapshot),
             set_branch(metadata, self.branch, snapshot.snapshot_id),
             set_tag(proof_name(*names), snapshot.snapshot_id),
-            SetPropertiesUpdate(updates={property_name(*names): staged.proof.to_json()}),
+            SetPropertiesUpdate(updates=properties),
         ]
         if staged.expired:
             updates.append(
@@ -319,15 +367,24 @@ def compression_of(metadata: TableMetadata) -> Any:
 
 
 def _summary(metadata: TableMetadata, parent: int | None, files: Sequence[DataFile]) -> Summary:
+    data = [file for file in files if file.content == DataFileContent.DATA]
+    deletes = [file for file in files if file.content != DataFileContent.DATA]
+    deleted = sum(file.record_count for file in deletes)
     added = {
-        "added-data-files": len(files),
-        "added-records": sum(file.record_count for file in files),
+        "added-data-files": len(data),
+        "added-records": sum(file.record_count for file in data),
+        "added-delete-files": len(deletes),
+        "added-position-delete-files": len(deletes),
+        "added-position-deletes": deleted,
         "added-files-size": sum(file.file_size_in_bytes for file in files),
         "changed-partition-count": len(
             {(file.spec_id, repr(file.partition)) for file in files if len(file.partition)}
         ),
     }
-    summary = Summary(Operation.APPEND, **{key: str(n) for key, n in added.items() if n})
+    operation = Operation.APPEND
+    if deletes:
+        operation = Operation.OVERWRITE if data else Operation.DELETE
+    summary = Summary(operation, **{key: str(n) for key, n in added.items() if n})
     return with_totals(summary, metadata.snapshot_by_id(parent) if parent is not None else None)
 
 

@@ -86,6 +86,7 @@ def prepare_table(
     branch: str = MAIN_BRANCH,
     properties: Mapping[str, str] | None = None,
     location: str | None = None,
+    key: Sequence[str] = (),
 ) -> Table:
     """Load the table of a sink and check that it takes these columns; make it if it is not there.
 
@@ -106,6 +107,8 @@ def prepare_table(
         Properties of a new table, before Frazil's own defaults.
     location
         Folder of a new table; the catalog's choice by default.
+    key
+        Columns by which rows replace each other: the identifier fields of a new table.
 
     Raises
     ------
@@ -118,7 +121,8 @@ def prepare_table(
     table = find_table(catalog, name)
     if table is None:
         try:
-            table = _create(catalog, parts, schema, partition_by, branch, properties, location)
+            iceberg = to_iceberg(schema, key)
+            table = _create(catalog, parts, iceberg, partition_by, branch, properties, location)
         except FrazilError:
             raise
         except Exception as error:  # depends on the catalog: requests, sqlalchemy, boto, ...
@@ -225,7 +229,7 @@ def s3_options(place: str, properties: Mapping[str, Any]) -> dict[str, Any] | No
 def _create(
     catalog: Catalog,
     parts: tuple[str, ...],
-    schema: pa.Schema,
+    schema: Schema,
     partition_by: Sequence[str] | None,
     branch: str,
     properties: Mapping[str, str] | None,
@@ -237,13 +241,12 @@ def _create(
             f"table {name} is not there, and a new one has no branch {branch!r}",
             "make the table and its branch first, or write to main",
         )
-    iceberg = to_iceberg(schema)
-    spec = to_spec(partition_by or (), iceberg)
+    spec = to_spec(partition_by or (), schema)
     _create_namespaces(catalog, parts[:-1])
     try:
         return catalog.create_table(
             parts,
-            iceberg,
+            schema,
             location=location,
             partition_spec=spec,
             properties={**TABLE_PROPERTIES, **(properties or {})},

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pyarrow as pa
 from frazil.errors import CommitRefused, EngineError
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.types import PrimitiveType
 
-TOKEN_VERSION = 1
+# 2 has deletes, which a reader of 1 would leave out.
+TOKEN_VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +96,82 @@ class CommitResult:
     tokens: int
 
 
-def data_files(token: PendingToken, metadata: TableMetadata) -> list[DataFile]:
-    """The data files of a token, each with its spec id set."""
-    files = []
-    for part in token.parts:
-        parsed = json.loads(part)
-        if parsed.get("v") != TOKEN_VERSION:
-            raise EngineError(
-                f"epoch {token.slot}: its token has version {parsed.get('v')!r}, this Frazil reads "
-                f"version {TOKEN_VERSION}",
-                "commit it with the version of Frazil that wrote it",
-            )
-        written_for = parsed.get("table", str(metadata.table_uuid))
-        if written_for != str(metadata.table_uuid):
-            raise CommitRefused(
-                f"epoch {token.slot}: its files were written for table {written_for}, and the "
-                f"table of that name is {metadata.table_uuid}",
-                "somebody dropped and made it anew: put the old one back, or start the pipeline "
-                "under a new name",
-                kind="table_replaced",
-            )
-        files += [_data_file(file, metadata) for file in parsed["files"]]
-    return files
+@dataclass(slots=True)
+class FileDeletes:
+    """Rows of one data file that are to be deleted, by number."""
+
+    path: str
+    spec_id: int
+    partition: Record
+    rows: pa.Int64Array  # ordered, none twice
+
+
+@dataclass(slots=True)
+class Contents:
+    """What tokens bring to a table."""
+
+    files: list[DataFile] = field(default_factory=list)  # each with its spec id set
+    deletes: dict[str, FileDeletes] = field(default_factory=dict)  # by path of the data file
+    unknown: int = 0  # deletes of keys that were not there
+
+    @property
+    def deleted_rows(self) -> int:
+        """Rows that they delete."""
+        return sum(len(each.rows) for each in self.deletes.values())
+
+
+def contents_of(tokens: Sequence[PendingToken], metadata: TableMetadata) -> Contents:
+    """What tokens bring together, if they go into one snapshot."""
+    contents = Contents()
+    for token in tokens:
+        for part in token.parts:
+            parsed = _parsed(token, part, metadata)
+            contents.files += [_data_file(file, metadata) for file in parsed["files"]]
+            contents.unknown += parsed.get("unknown", 0)
+            if "deletes" in parsed:
+                _add_deletes(parsed["deletes"], metadata, contents.deletes)
+    return contents
+
+
+def _parsed(token: PendingToken, part: str, metadata: TableMetadata) -> Mapping[str, Any]:
+    parsed: Mapping[str, Any] = json.loads(part)
+    if parsed.get("v") not in TOKEN_VERSIONS:
+        raise EngineError(
+            f"epoch {token.slot}: its token has version {parsed.get('v')!r}, this Frazil reads "
+            f"versions {', '.join(map(str, TOKEN_VERSIONS))}",
+            "commit it with the version of Frazil that wrote it",
+        )
+    written_for = parsed.get("table", str(metadata.table_uuid))
+    if written_for != str(metadata.table_uuid):
+        raise CommitRefused(
+            f"epoch {token.slot}: its files were written for table {written_for}, and the "
+            f"table of that name is {metadata.table_uuid}",
+            "somebody dropped and made it anew: put the old one back, or start the pipeline "
+            "under a new name",
+            kind="table_replaced",
+        )
+    return parsed
+
+
+def _add_deletes(
+    deletes: Mapping[str, Any], metadata: TableMetadata, found: dict[str, FileDeletes]
+) -> None:
+    """Add the rows that a token deletes; they are ordered by file and row."""
+    listed = pa.ipc.open_stream(base64.b64decode(deletes["rows"])).read_all().combine_chunks()
+    numbers = listed.column("file").combine_chunks()
+    rows = listed.column("row").combine_chunks().cast(pa.int64())
+    counts = {each["values"].as_py(): each["counts"].as_py() for each in numbers.value_counts()}
+    begin = 0
+    for number in sorted(counts):
+        file = deletes["files"][number]
+        own = rows.slice(begin, counts[number])
+        begin += counts[number]
+        if (known := found.get(file["path"])) is not None:
+            known.rows = pa.array(sorted({*known.rows.to_pylist(), *own.to_pylist()}), pa.int64())
+            continue
+        spec = metadata.specs()[file["spec_id"]]
+        partition = _partition(file["partition"], spec, metadata)
+        found[file["path"]] = FileDeletes(file["path"], file["spec_id"], partition, own)
 
 
 def _data_file(file: Mapping[str, Any], metadata: TableMetadata) -> DataFile:

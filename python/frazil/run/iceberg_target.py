@@ -88,7 +88,13 @@ class IcebergTarget:
             partition_by=fields or None,
             branch=options["branch"],
             properties=properties,
+            key=self._key,
         )
+
+    @property
+    def _key(self) -> Sequence[str]:
+        """By which rows replace each other; none if they are appended."""
+        return tuple(self._spec.options.get("key", ()))
 
     @property
     def _table(self) -> Table:
@@ -107,6 +113,7 @@ class IcebergTarget:
         """For the data writer: the table's schema, spec, place, and whose files these are."""
         return {
             **writer_options(self._table),
+            "key": list(self._key),
             "attempt": log.attempt,
             "scope": file_scope(log.incarnation, self._spec.id),
             "s3": self._spec.options.get("s3") or writer_s3(self._table),
@@ -120,8 +127,11 @@ class IcebergTarget:
             SinkIdentity(self._spec.pipeline, log.incarnation, self._spec.name),
             table_uuid=str(self._table.metadata.table_uuid),
             branch=self._spec.options["branch"],
+            upsert=bool(self._key),
             hook=self._spec.hook,
         )
+        if self._key and log.landed(self._spec.id) is None and not log.pending(self._spec.id):
+            self._committer.check_empty(log.view(self._spec.id))
         if log.attempt > 1:
             self._cleaner = threading.Thread(
                 target=self._clean, args=(log,), name="frazil-orphans", daemon=True

@@ -1,0 +1,285 @@
+#include "connector/iceberg/upsert_index.h"
+
+#include <arrow/api.h>
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace frazil::iceberg {
+namespace {
+
+constexpr const char* kWhat = "the index of a table's keys";
+
+// Columns of what is saved.
+enum Column { kHash, kKey, kFile, kRow, kPath, kSpec, kPartition };
+
+const std::shared_ptr<arrow::Schema>& SavedSchema() {
+  static const auto schema =
+      arrow::schema({arrow::field("hash", arrow::uint64()), arrow::field("key", arrow::binary()),
+                     arrow::field("file", arrow::int64()), arrow::field("row", arrow::uint32()),
+                     arrow::field("path", arrow::utf8()), arrow::field("spec_id", arrow::int32()),
+                     arrow::field("partition", arrow::utf8())});
+  return schema;
+}
+
+Status Damaged(const std::string& text) {
+  return Error(ErrorKind::kState, std::string("restoring ") + kWhat + ": " + text);
+}
+
+}  // namespace
+
+UpsertIndex::UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* pool)
+    : pool_(pool), table_(std::move(table)) {}
+
+Result<std::unique_ptr<UpsertIndex>> UpsertIndex::Make(arrow::MemoryPool* pool) {
+  const StateTableOptions options{.payload_bytes = sizeof(Entry), .track_changes = true, .tombstones = true};
+  FZ_ASSIGN(auto table, StateTable::Make(options, pool));
+  return std::unique_ptr<UpsertIndex>(new UpsertIndex(std::move(table), pool));
+}
+
+uint32_t UpsertIndex::take_number() {
+  if (free_.empty()) {
+    files_.emplace_back();
+    return static_cast<uint32_t>(files_.size() - 1);
+  }
+  const uint32_t number = free_.back();
+  free_.pop_back();
+  files_[number] = File();
+  return number;
+}
+
+Result<uint32_t> UpsertIndex::add_file(int64_t id, DeletesFile file) {
+  FZ_TRY(end_restore());
+  const uint32_t number = take_number();
+  FZ_CHECK(number < kInBatch);
+  files_[number].id = id;
+  files_[number].file = std::move(file);
+  return number;
+}
+
+void UpsertIndex::forget_files() {
+  for (size_t i = 0; i < files_.size(); ++i) {
+    if (files_[i].keys > 0 || files_[i].file.path.empty()) continue;
+    files_[i] = File();
+    free_.push_back(static_cast<uint32_t>(i));
+  }
+  count_bytes();
+}
+
+// An entry whose key has a change says which: its place is in the change meanwhile.
+Result<std::vector<UpsertIndex::Change>> UpsertIndex::fold(const EncodedKeys& keys,
+                                                           const std::vector<bool>* gone) {
+  FZ_TRY(end_restore());
+  const auto count = static_cast<size_t>(keys.size());
+  entries_.resize(count);
+  inserted_.resize(count);
+  FZ_TRY(table_->probe(keys, entries_, inserted_));
+  std::vector<Change> changes;
+  for (size_t i = 0; i < count; ++i) {
+    Entry* entry = EntryOf(entries_[i]);
+    if (inserted_[i] != 0 || entry->file != kInBatch) {
+      Change change;
+      change.entry = entries_[i];
+      change.known = inserted_[i] == 0;
+      if (change.known) {
+        change.old = {entry->file, entry->row};
+        --files_[entry->file].keys;
+      }
+      *entry = {kInBatch, static_cast<uint32_t>(changes.size())};
+      changes.push_back(change);
+    }
+    Change& change = changes[entry->row];
+    change.last = static_cast<int32_t>(i);
+    change.came |= gone == nullptr || !(*gone)[i];
+  }
+  return changes;
+}
+
+void UpsertIndex::put(const Change& change, RowPlace place) {
+  *EntryOf(change.entry) = {place.file, place.row};
+  ++files_[place.file].keys;
+}
+
+Status UpsertIndex::remove(const Change& change) {
+  FZ_TRY(table_->erase(change.entry));
+  return Status::OK();
+}
+
+void UpsertIndex::count_bytes() {
+  int64_t bytes = table_->bytes();
+  for (const File& file : files_) {
+    bytes += static_cast<int64_t>(sizeof(File) + file.file.path.capacity() + file.file.partition.capacity());
+  }
+  bytes_.store(bytes, std::memory_order_relaxed);
+}
+
+// -- checkpoints --
+
+Status UpsertIndex::freeze(bool full) {
+  FZ_TRY(end_restore());
+  FZ_ASSIGN(auto files, save_files(full));
+  if (files->num_rows() > 0) saved_.push_back(std::move(files));
+  if (full || table_->changes() > 0) {
+    FZ_TRY(
+        table_->freeze(full, [this](std::span<const StateTable::Change> rows) { return save_keys(rows); }));
+  }
+  count_bytes();
+  return Status::OK();
+}
+
+Result<bool> UpsertIndex::save(int64_t rows_max, arrow::RecordBatchVector* rows) {
+  if (table_->frozen()) FZ_TRY(table_->save_slice(&rows_max));
+  rows->insert(rows->end(), saved_.begin(), saved_.end());
+  saved_.clear();
+  return !table_->frozen();
+}
+
+// Files that no checkpoint has yet, or all. Those in which no key has its row are needed by nobody.
+Result<std::shared_ptr<arrow::RecordBatch>> UpsertIndex::save_files(bool full) {
+  arrow::Int64Builder ids(pool_);
+  arrow::Int32Builder specs(pool_);
+  arrow::StringBuilder paths(pool_), partitions(pool_);
+  for (File& each : files_) {
+    if (each.keys == 0 || (each.saved && !full)) continue;
+    each.saved = true;
+    FZ_TRY(ids.Append(each.id));
+    FZ_TRY(paths.Append(each.file.path));
+    FZ_TRY(specs.Append(each.file.spec_id));
+    FZ_TRY(partitions.Append(each.file.partition));
+  }
+  const int64_t count = ids.length();
+  arrow::ArrayVector columns(7);
+  for (const int column : {kHash, kKey, kRow}) {
+    FZ_ASSIGN(columns[static_cast<size_t>(column)],
+              arrow::MakeArrayOfNull(SavedSchema()->field(column)->type(), count, pool_));
+  }
+  FZ_TRY(ids.Finish(&columns[kFile]));
+  FZ_TRY(paths.Finish(&columns[kPath]));
+  FZ_TRY(specs.Finish(&columns[kSpec]));
+  FZ_TRY(partitions.Finish(&columns[kPartition]));
+  return arrow::RecordBatch::Make(SavedSchema(), count, std::move(columns));
+}
+
+Status UpsertIndex::save_keys(std::span<const StateTable::Change> rows) {
+  arrow::UInt64Builder hashes(pool_);
+  arrow::BinaryBuilder keys(pool_);
+  arrow::Int64Builder files(pool_);
+  arrow::UInt32Builder places(pool_);
+  for (const StateTable::Change& row : rows) {
+    FZ_TRY(hashes.Append(table_->hash(row.payload)));
+    FZ_TRY(keys.Append(table_->key(row.payload)));
+    if (row.erased) {
+      FZ_TRY(files.AppendNull());
+      FZ_TRY(places.AppendNull());
+      continue;
+    }
+    const Entry& entry = *EntryOf(row.payload);
+    FZ_CHECK(entry.file < files_.size());
+    FZ_TRY(files.Append(files_[entry.file].id));
+    FZ_TRY(places.Append(entry.row));
+  }
+  const auto count = static_cast<int64_t>(rows.size());
+  arrow::ArrayVector columns(7);
+  FZ_TRY(hashes.Finish(&columns[kHash]));
+  FZ_TRY(keys.Finish(&columns[kKey]));
+  FZ_TRY(files.Finish(&columns[kFile]));
+  FZ_TRY(places.Finish(&columns[kRow]));
+  for (const int column : {kPath, kSpec, kPartition}) {
+    FZ_ASSIGN(columns[static_cast<size_t>(column)],
+              arrow::MakeArrayOfNull(SavedSchema()->field(column)->type(), count, pool_));
+  }
+  saved_.push_back(arrow::RecordBatch::Make(SavedSchema(), count, std::move(columns)));
+  return Status::OK();
+}
+
+Status UpsertIndex::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
+  if (!rows->schema()->Equals(*SavedSchema(), /*check_metadata=*/false)) {
+    return Damaged("the state has other columns: " + rows->schema()->ToString());
+  }
+  std::vector<int64_t> files, keys, gone;
+  for (int64_t i = 0; i < rows->num_rows(); ++i) {
+    if (rows->column(kKey)->IsNull(i)) {
+      files.push_back(i);
+    } else {
+      (rows->column(kFile)->IsNull(i) ? gone : keys).push_back(i);
+    }
+  }
+  FZ_TRY(restore_files(*rows, files));
+  FZ_TRY(restore_keys(*rows, keys));
+  FZ_TRY(restore_gone(*rows, gone));
+  count_bytes();
+  return Status::OK();
+}
+
+uint32_t UpsertIndex::number_of(int64_t id) {
+  const auto found = restored_.find(id);
+  if (found != restored_.end()) return found->second;
+  const uint32_t number = take_number();
+  files_[number].id = id;
+  restored_[id] = number;
+  return number;
+}
+
+Status UpsertIndex::restore_files(const arrow::RecordBatch& rows, const std::vector<int64_t>& which) {
+  const auto& ids = static_cast<const arrow::Int64Array&>(*rows.column(kFile));
+  const auto& paths = static_cast<const arrow::StringArray&>(*rows.column(kPath));
+  const auto& specs = static_cast<const arrow::Int32Array&>(*rows.column(kSpec));
+  const auto& partitions = static_cast<const arrow::StringArray&>(*rows.column(kPartition));
+  for (const int64_t i : which) {
+    if (ids.IsNull(i) || paths.IsNull(i) || specs.IsNull(i) || partitions.IsNull(i)) {
+      return Damaged("a file without what it is");
+    }
+    files_[number_of(ids.Value(i))].file = {paths.GetString(i), specs.Value(i), partitions.GetString(i)};
+  }
+  return Status::OK();
+}
+
+Status UpsertIndex::restore_keys(const arrow::RecordBatch& rows, const std::vector<int64_t>& which) {
+  const auto& keys = static_cast<const arrow::BinaryArray&>(*rows.column(kKey));
+  const auto& files = static_cast<const arrow::Int64Array&>(*rows.column(kFile));
+  const auto& places = static_cast<const arrow::UInt32Array&>(*rows.column(kRow));
+  std::vector<std::string_view> names;
+  for (const int64_t i : which) {
+    if (places.IsNull(i)) return Damaged("a key without the place of its row");
+    names.push_back(keys.GetView(i));
+  }
+  EncodedKeys encoded(pool_);
+  FZ_TRY(encoded.assign(names));
+  std::vector<std::byte*> entries(names.size());
+  std::vector<uint8_t> inserted(names.size());
+  FZ_TRY(table_->probe(encoded, entries, inserted));
+  for (size_t n = 0; n < which.size(); ++n) {
+    Entry* entry = EntryOf(entries[n]);
+    if (inserted[n] == 0) --files_[entry->file].keys;
+    *entry = {number_of(files.Value(which[n])), places.Value(which[n])};
+    ++files_[entry->file].keys;
+  }
+  return Status::OK();
+}
+
+Status UpsertIndex::restore_gone(const arrow::RecordBatch& rows, const std::vector<int64_t>& which) {
+  const auto& keys = static_cast<const arrow::BinaryArray&>(*rows.column(kKey));
+  for (const int64_t i : which) {
+    std::byte* entry = table_->find(keys.GetView(i), HashKey(keys.GetView(i)));
+    if (entry == nullptr) continue;
+    --files_[EntryOf(entry)->file].keys;
+    FZ_TRY(table_->erase(entry));
+  }
+  return Status::OK();
+}
+
+// Every worker was told of all files: those of other workers' keys are forgotten.
+Status UpsertIndex::end_restore() {
+  if (restored_.empty()) return Status::OK();
+  restored_.clear();
+  for (const File& each : files_) {
+    if (each.keys > 0 && each.file.path.empty()) {
+      return Damaged("a key has its row in a file that no state file tells of");
+    }
+  }
+  forget_files();
+  return Status::OK();
+}
+
+}  // namespace frazil::iceberg

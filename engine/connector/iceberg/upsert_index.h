@@ -1,0 +1,104 @@
+#pragma once
+
+#include <arrow/record_batch.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/status.h"
+#include "connector/iceberg/data_writer.h"
+#include "connector/iceberg/logical_deletes.h"
+#include "connector/sink.h"
+#include "state/key_codec.h"
+#include "state/table.h"
+
+namespace frazil::iceberg {
+
+// Where the row of each key of a table is: key -> data file, row in it. A file has a number here, which is
+// short and may be given again, and an id in checkpoints, which is never the same for two files. A file is
+// forgotten when no key has its row in it.
+//
+// As a checkpoint it is rows of (hash, key, file, row, path, spec_id, partition): with a key, where its row
+// is (file null: the key is gone); without one, for every worker, what a file is. Of the keys a checkpoint
+// has what changed since the last one, and tombstones.
+//
+// One thread, but for bytes().
+class UpsertIndex {
+ public:
+  static Result<std::unique_ptr<UpsertIndex>> Make(arrow::MemoryPool* pool);
+
+  // Adds a data file; gives its number.
+  Result<uint32_t> add_file(int64_t id, DeletesFile file);
+  const DeletesFile& file(uint32_t number) const { return files_[number].file; }
+  // Forgets files in which no key has its row. Numbers of places that were given are not good any more.
+  void forget_files();
+
+  // What a batch does to a key: the last change of it counts.
+  struct Change {
+    std::byte* entry = nullptr;
+    RowPlace old;        // where its row was
+    bool known = false;  // there was one
+    bool came = false;   // a row of it is in the batch
+    int32_t last = 0;    // row of the batch
+  };
+  // The keys of a batch in the order of their first rows. `gone` has true for rows that take their key away;
+  // null: none does. Each change is to be ended by put() or by remove(), before anything else is asked.
+  Result<std::vector<Change>> fold(const EncodedKeys& keys, const std::vector<bool>* gone);
+  std::string_view key(const Change& change) const { return table_->key(change.entry); }
+  // The row of the key is here now.
+  void put(const Change& change, RowPlace place);
+  // The key is gone.
+  Status remove(const Change& change);
+
+  // As those of Sink.
+  Status freeze(bool full);
+  Result<bool> save(int64_t rows_max, arrow::RecordBatchVector* rows);
+  Status restore(const std::shared_ptr<arrow::RecordBatch>& rows);
+  int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  int64_t size() const { return table_->size(); }
+  int64_t files() const { return static_cast<int64_t>(files_.size() - free_.size()); }
+
+ private:
+  // What the table has of a key.
+  struct Entry {
+    uint32_t file;
+    uint32_t row;
+  };
+  struct File {
+    int64_t id = 0;
+    DeletesFile file;
+    int64_t keys = 0;    // whose rows are in it
+    bool saved = false;  // a checkpoint of this process has it
+  };
+  static constexpr uint32_t kInBatch = UINT32_MAX;  // file of an entry of which fold() has made a change
+
+  UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* pool);
+
+  static Entry* EntryOf(std::byte* payload) { return reinterpret_cast<Entry*>(payload); }
+  uint32_t take_number();
+  uint32_t number_of(int64_t id);
+  Status end_restore();
+  Status save_keys(std::span<const StateTable::Change> rows);
+  Result<std::shared_ptr<arrow::RecordBatch>> save_files(bool full);
+  Status restore_files(const arrow::RecordBatch& rows, const std::vector<int64_t>& which);
+  Status restore_keys(const arrow::RecordBatch& rows, const std::vector<int64_t>& which);
+  Status restore_gone(const arrow::RecordBatch& rows, const std::vector<int64_t>& which);
+  void count_bytes();
+
+  arrow::MemoryPool* pool_;
+  std::unique_ptr<StateTable> table_;
+  std::vector<File> files_;
+  std::vector<uint32_t> free_;                      // numbers of no file
+  std::unordered_map<int64_t, uint32_t> restored_;  // numbers of files by their ids, while it is restored
+  arrow::RecordBatchVector saved_;                  // made, and not yet given
+  std::vector<std::byte*> entries_;                 // of the batch at hand
+  std::vector<uint8_t> inserted_;
+  std::atomic<int64_t> bytes_{0};
+};
+
+}  // namespace frazil::iceberg

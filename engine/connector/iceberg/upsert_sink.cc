@@ -1,0 +1,205 @@
+#include "connector/iceberg/upsert_sink.h"
+
+#include <arrow/api.h>
+#include <arrow/compute/api_vector.h>
+#include <arrow/util/future.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "connector/iceberg/conform.h"
+#include "connector/iceberg/data_writer.h"
+#include "connector/iceberg/file_entry.h"
+#include "connector/iceberg/logical_deletes.h"
+#include "connector/iceberg/upsert_index.h"
+#include "operator/changes/kinds.h"
+#include "state/key_codec.h"
+
+namespace frazil::iceberg {
+namespace {
+
+// Ids of files are never given twice: epoch, worker, and number in both, in so many bits.
+constexpr int kWorkerBits = 10;
+constexpr int kNumberBits = 24;
+constexpr int kEpochBits = 63 - kWorkerBits - kNumberBits;
+
+std::string TokenText(const std::vector<std::string>& entries, const std::string& table,
+                      const std::string& deletes, int64_t unknown) {
+  std::string token = "{\"v\":2,";
+  if (!table.empty()) token += "\"table\":" + nlohmann::json(table).dump() + ",";
+  if (!deletes.empty()) token += "\"deletes\":" + deletes + ",";
+  token += "\"unknown\":" + std::to_string(unknown) + ",\"files\":[";
+  for (size_t i = 0; i < entries.size(); ++i) token += (i == 0 ? "" : ",") + entries[i];
+  return token + "]}";
+}
+
+class UpsertSink : public Sink {
+ public:
+  static Result<std::unique_ptr<Sink>> Make(WriterOptions options, const SinkContext& context) {
+    auto sink = std::make_unique<UpsertSink>(context, options);
+    FZ_ASSIGN(sink->index_, UpsertIndex::Make(context.state));
+    FZ_ASSIGN(sink->writer_,
+              DataWriter::Make(std::move(options), context,
+                               [made = sink.get()](const std::string& uri, const PartitionKey& key) {
+                                 return made->number_file(uri, key);
+                               }));
+    sink->conformer_.emplace(sink->writer_->options().schema, context.pool);
+    return sink;
+  }
+
+  UpsertSink(const SinkContext& context, const WriterOptions& options)
+      : context_(context),
+        key_(options.key),
+        spec_id_(options.spec_id),
+        keys_(context.pool),
+        deletes_(context.pool) {}
+
+  void begin(Epoch epoch) override {
+    epoch_ = epoch;
+    file_count_ = 0;
+    writer_->begin(epoch);
+  }
+
+  Status write(const Batch& batch) override {
+    if (batch.rows() == 0) return Status::OK();
+    FZ_TRY(encode_keys(batch));
+    FZ_ASSIGN(const auto kinds, KindsOf(batch));
+    std::vector<bool> gone;
+    for (int64_t i = 0; kinds != nullptr && i < kinds->length(); ++i) gone.push_back(IsGone(kinds->Value(i)));
+    FZ_ASSIGN(auto changes, index_->fold(keys_, kinds == nullptr ? nullptr : &gone));
+    std::vector<UpsertIndex::Change> stay;
+    for (const auto& change : changes) {
+      if (change.known) FZ_TRY(deletes_.add(change.old, index_->key(change)));
+      if (kinds == nullptr || !gone[static_cast<size_t>(change.last)]) {
+        stay.push_back(change);
+        continue;
+      }
+      if (!change.known && !change.came) ++unknown_;
+      FZ_TRY(index_->remove(change));
+    }
+    return put(batch, std::move(stay));
+  }
+
+  arrow::Future<Token> prepare(Epoch epoch) override {
+    auto token = token_of(epoch);
+    return token.ok() ? *token : arrow::Future<Token>::MakeFinished(token.status());
+  }
+
+  int64_t bytes() const override { return writer_->bytes() + deletes_.bytes(); }
+
+  bool stateful() const override { return true; }
+  Status freeze(bool full) override { return index_->freeze(full); }
+  Result<bool> save(int64_t rows_max, arrow::RecordBatchVector* rows) override {
+    return index_->save(rows_max, rows);
+  }
+  Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override { return index_->restore(rows); }
+  int64_t state_bytes() const override { return index_->bytes(); }
+
+ private:
+  static bool IsGone(uint8_t kind) {
+    const auto known = static_cast<RowKind>(kind);
+    return known == RowKind::kDelete || known == RowKind::kUpdateBefore;
+  }
+
+  Result<uint32_t> number_file(const std::string& uri, const PartitionKey& key) {
+    FZ_CHECK(epoch_ < (Epoch{1} << kEpochBits) && context_.worker < (1 << kWorkerBits));
+    if (file_count_ >= (int64_t{1} << kNumberBits)) {
+      return Error(ErrorKind::kUser, "more than " + std::to_string(file_count_) +
+                                         " data files in one checkpoint; partition the table less finely");
+    }
+    const int64_t id = (((epoch_ << kWorkerBits) | context_.worker) << kNumberBits) | file_count_++;
+    return index_->add_file(id, {uri, spec_id_, PartitionText(key)});
+  }
+
+  Status encode_keys(const Batch& batch) {
+    arrow::ArrayVector columns;
+    arrow::DataTypeVector types;
+    for (const std::string& name : key_) {
+      const auto column = batch.columns->GetColumnByName(name);
+      if (column == nullptr) return Error(ErrorKind::kInternal, "the rows have no key column " + name);
+      if (column->null_count() > 0) {
+        return Error(ErrorKind::kUser, "writing rows by key: " + std::to_string(column->null_count()) +
+                                           " rows of a batch have no value in key column \"" + name +
+                                           "\"; filter those rows out, or give them a key");
+      }
+      columns.push_back(column);
+      types.push_back(column->type());
+    }
+    const auto same = [](const auto& a, const auto& b) { return a->Equals(*b); };
+    if (!codec_ ||
+        !std::equal(types.begin(), types.end(), codec_->types().begin(), codec_->types().end(), same)) {
+      FZ_ASSIGN(auto codec, KeyCodec::Make(std::move(types)));
+      codec_.emplace(std::move(codec));
+    }
+    return codec_->encode(columns, batch.rows(), &keys_);
+  }
+
+  // Writes the rows that stay, in the order in which they came.
+  Status put(const Batch& batch, std::vector<UpsertIndex::Change> stay) {
+    if (stay.empty()) return Status::OK();
+    std::sort(stay.begin(), stay.end(), [](const auto& a, const auto& b) { return a.last < b.last; });
+    auto rows = VisibleColumns(batch);
+    if (static_cast<int64_t>(stay.size()) != batch.rows()) {
+      arrow::Int32Builder builder(context_.pool);
+      FZ_TRY(builder.Reserve(static_cast<int64_t>(stay.size())));
+      for (const auto& change : stay) builder.UnsafeAppend(change.last);
+      FZ_ASSIGN(const auto indices, builder.Finish());
+      arrow::compute::ExecContext context(context_.pool);
+      FZ_ASSIGN(const auto taken,
+                arrow::compute::Take(arrow::Datum(rows), arrow::Datum(indices),
+                                     arrow::compute::TakeOptions::NoBoundsCheck(), &context));
+      rows = taken.record_batch();
+    }
+    FZ_ASSIGN(rows, conformer_->Conform(rows));
+    FZ_TRY(writer_->write(rows, &places_));
+    for (size_t i = 0; i < stay.size(); ++i) index_->put(stay[i], places_[i]);
+    return Status::OK();
+  }
+
+  Result<arrow::Future<Token>> token_of(Epoch epoch) {
+    FZ_TRY(writer_->finish(epoch));
+    auto files = writer_->take_closed();
+    FZ_ASSIGN(auto deletes,
+              deletes_.take([this](uint32_t number) -> const DeletesFile& { return index_->file(number); }));
+    index_->forget_files();
+    if (files.empty() && deletes.files.empty()) return arrow::Future<Token>::MakeFinished(Token());
+    return arrow::All(std::move(files))
+        .Then([table = writer_->options().table_uuid, deletes = std::move(deletes), pool = context_.pool,
+               unknown =
+                   std::exchange(unknown_, 0)](const std::vector<Result<ClosedFile>>& all) -> Result<Token> {
+          FZ_ASSIGN(const auto entries, EntriesOf(all));
+          std::string text;
+          if (!deletes.files.empty()) {
+            FZ_ASSIGN(text, DeletesText(deletes, pool));
+          }
+          return TokenText(entries, table, text, unknown);
+        });
+  }
+
+  SinkContext context_;
+  const std::vector<std::string> key_;
+  const int32_t spec_id_;
+  std::unique_ptr<UpsertIndex> index_;
+  std::unique_ptr<DataWriter> writer_;
+  std::optional<Conformer> conformer_;
+  std::optional<KeyCodec> codec_;
+  Epoch epoch_ = 0;
+  int64_t file_count_ = 0;  // of the epoch
+  int64_t unknown_ = 0;     // deletes of keys that were not there, since the last token
+  EncodedKeys keys_;        // of the batch at hand
+  std::vector<RowPlace> places_;
+  LogicalDeletes deletes_;  // of the epoch
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Sink>> MakeUpsertSink(WriterOptions options, const SinkContext& context) {
+  return UpsertSink::Make(std::move(options), context);
+}
+
+}  // namespace frazil::iceberg

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <memory>
+
+#include "base/status.h"
+#include "connector/iceberg/options.h"
+#include "connector/sink.h"
+
+namespace frazil::iceberg {
+
+// The sink of an Iceberg table whose rows replace each other by a key. Behind an exchange by that key. Takes
+// rows with kinds (operator/changes/kinds.h): a row that came takes the place of the one with its key, one
+// that went takes it away; of rows without kinds each has come. So the last change of a key counts, whatever
+// the batches: of several in one batch only the last is written, and a row written in an epoch and replaced
+// in the same is deleted in that epoch's token.
+//
+// The token is {"v":2,"table","files","deletes","unknown"}: new data files as in an append; what it takes
+// away, see logical_deletes.h, there also for rows of its own files; how many deletes named a key that was
+// not there. The index (upsert_index.h) is its state; it is of the same barrier as the token.
+//
+// Errors of write(): a row without a value in a key column (kUser); those of the data writer.
+Result<std::unique_ptr<Sink>> MakeUpsertSink(WriterOptions options, const SinkContext& context);
+
+}  // namespace frazil::iceberg

@@ -1,0 +1,99 @@
+"""Writing by key: what a stream and its key have to be for rows to replace each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+from frazil.changes import changes_of
+from frazil.errors import ModeMismatch, PlanError, TypeMismatch
+from frazil.node import ExchangeNode, Port
+from frazil.types import type_name
+
+UPSERT_KEYS_MAX = 64
+"""Columns of a key."""
+
+
+def upsert_key(port: Port, key: str | Sequence[str], what: str) -> tuple[str, ...]:
+    """Check the key by which a stream's rows replace those of a table.
+
+    Parameters
+    ----------
+    port
+        The stream.
+    key
+        Columns.
+    what
+        The writer, for messages.
+
+    Raises
+    ------
+    PlanError
+        The key is none, or not one of the stream.
+    """
+    from frazil.stream import column_not_found
+
+    names = (key,) if isinstance(key, str) else tuple(key)
+    if not 1 <= len(names) <= UPSERT_KEYS_MAX:
+        raise PlanError(
+            f'{what}: mode="upsert" with a key of {len(names)} columns',
+            'say what tells rows apart: key=["id"]',
+        )
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeMismatch(f"{what}: key={name!r}", "names of columns are texts")
+        if name not in port.schema.names:
+            raise column_not_found(name, port.schema, what)
+        if names.count(name) > 1:
+            raise PlanError(f"{what}: key= names column {name!r} twice", "once is enough")
+        _require_key_type(name, port.schema.field(name).type, what)
+    _check_changes(port, names, what)
+    return names
+
+
+def by_key(port: Port, key: tuple[str, ...]) -> Port:
+    """Bring rows with one key to one worker."""
+    return Port(ExchangeNode(port.schema, port, key, (("identity", 0),) * len(key)))
+
+
+def upsert_state(schema: pa.Schema, key: tuple[str, ...]) -> dict[str, str]:
+    """What the sink keeps, in words: a checkpoint fits only a sink that says the same."""
+    return {"key": ", ".join(f"{name}: {_kept(schema.field(name).type)}" for name in key)}
+
+
+def _kept(type_: pa.DataType) -> str:
+    """The name of a type; integers of all widths are the same key."""
+    return "integer" if pa.types.is_integer(type_) else type_name(type_)
+
+
+def _require_key_type(name: str, type_: pa.DataType, what: str) -> None:
+    t = pa.types
+    if t.is_floating(type_):
+        raise TypeMismatch(
+            f"{what}: key column {name!r} is {type_name(type_)}",
+            "numbers with fractions are no keys in Iceberg: cast it to a decimal, or to text",
+        )
+    if t.is_nested(type_) or t.is_null(type_) or isinstance(type_, pa.BaseExtensionType):
+        raise TypeMismatch(
+            f"{what}: key column {name!r} is {type_name(type_)}",
+            "a key is an integer, a decimal, text, bytes, a time or a boolean",
+        )
+
+
+def _check_changes(port: Port, key: tuple[str, ...], what: str) -> None:
+    """Rows that the stream says are one have to be one for the table too."""
+    found = changes_of(port)
+    if found is None:
+        return
+    if found.key is None:
+        raise ModeMismatch(
+            f"{what}: the stream's changes have no key any more ({found.why})",
+            "keep the key's columns",
+        )
+    missing = [name for name in found.key if name not in key]
+    if missing:
+        raise PlanError(
+            f"{what}: key={list(key)} lacks {', '.join(map(repr, missing))}: the stream has "
+            f"{found} ({found.why})",
+            f"write key={list(found.key)}: with fewer columns several rows would be one",
+        )

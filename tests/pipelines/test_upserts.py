@@ -1,0 +1,195 @@
+"""Tables by key: whatever the order, the workers and the crashes, every reader finds the model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import frazil as fz
+import pytest
+from frazil import col
+from frazil.checkpoint.memory_store import MemoryStore
+from frazil.errors import CommitRefused, PlanChanged, PlanError
+
+from tests.pipelines.events import Event, events_at
+from tests.pipelines.harness import Crash, CrashAt
+from tests.pipelines.ordered import draw_apart
+from tests.pipelines.upserts import Kept, Mirrors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.services.duckdb_reader import DuckdbReader
+
+# FRAZIL_SEEDS=500 draws more of them.
+SEEDS = range(int(os.environ.get("FRAZIL_SEEDS", "6")))
+
+
+def streams(events: fz.Stream) -> Mapping[str, Kept]:
+    """Totals of users; those of them that have some numbers of rows, which come and go; and in a
+    table that is partitioned by what changes.
+    """
+    known = events.filter(col("user").is_not_null())
+    totals = known.group_by("user").agg(rows=fz.count(), total=col("n").sum())
+    some = totals.filter(col("rows") % 3 != 0)
+    moving = totals.with_columns(odd=col("rows") % 2)
+    return {
+        "totals": Kept(totals, ["user"]),
+        "some": Kept(some, ["user"]),
+        "moving": Kept(moving, ["user"], ["odd"]),
+    }
+
+
+def expected(partitions: Sequence[Sequence[Event]]) -> dict[str, list[dict[str, Any]]]:
+    """What the tables of `streams` have to have."""
+    totals: dict[str, dict[str, Any]] = {}
+    for event in (event for part in partitions for event in part):
+        if (user := event["user"]) is None:
+            continue
+        row = totals.setdefault(user, {"user": user, "rows": 0, "total": None})
+        row["rows"] += 1
+        if event["n"] is not None:
+            row["total"] = (row["total"] or 0) + event["n"]
+    rows = list(totals.values())
+    return {
+        "totals": rows,
+        "some": [row for row in rows if row["rows"] % 3 != 0],
+        "moving": [{**row, "odd": row["rows"] % 2} for row in rows],
+    }
+
+
+def check(mirrors: Mirrors, reader: DuckdbReader) -> None:
+    """All tables are as expected."""
+    for name, rows in expected(mirrors.partitions).items():
+        mirrors.check(name, rows, reader)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_any_order_and_crashes(seed: int, tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+    """Processes end at drawn steps, each with its own number of workers; then one lives."""
+    rng = Random(seed)
+    mirrors = Mirrors(draw_apart(rng), streams, tmp_path)
+    crashes = 0
+    for step in (6, *rng.sample(range(3, 60), 4)):
+        try:
+            hook = CrashAt(step)
+            mirrors.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
+        except Crash:
+            crashes += 1
+    mirrors.run_drawn(rng)
+    check(mirrors, duckdb_reader)
+    assert crashes > 0
+
+
+@pytest.mark.slow
+def test_crashed_at_every_step(tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+    """Each step of one run, at each checkpoint; then with another number of workers."""
+    partitions = draw_apart(Random(5), most=2, rows=12, whole=True)
+    counter = CrashAt()
+    whole = Mirrors(partitions, streams, tmp_path)
+    whole.run(seed=3, workers=2, batch_rows=2, every_s=0.012, hook=counter)
+    check(whole, duckdb_reader)
+    assert counter.steps > 30
+    for step in range(1, counter.steps + 1):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        mirrors = Mirrors(partitions, streams, folder)
+        with pytest.raises(Crash):
+            mirrors.run(seed=3, workers=2, batch_rows=2, every_s=0.012, hook=CrashAt(step))
+        mirrors.run(seed=step, workers=1 + step % 3)
+        check(mirrors, duckdb_reader)
+
+
+def test_rows_without_kinds_replace_those_before(
+    tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
+    """Of a partition the last row of each key is left."""
+    rng = Random(1)
+    partitions = draw_apart(rng, most=1, rows=60, whole=True)
+    newest = {event["id"] % 5: event for event in partitions[0]}
+
+    def build(events: fz.Stream) -> Mapping[str, Kept]:
+        return {"newest": Kept(events.with_columns(k=col("id") % 5), ["k"])}
+
+    mirrors = Mirrors(partitions, build, tmp_path)
+    for step in (9, 21):
+        with pytest.raises(Crash):
+            mirrors.run_drawn(rng, hook=CrashAt(step), every_s=0.01, batch_rows=3)
+    mirrors.run_drawn(rng)
+    mirrors.check("newest", [{**event, "k": k} for k, event in newest.items()], duckdb_reader)
+
+
+def one_table(events: fz.Stream) -> Mapping[str, Kept]:
+    """Totals only."""
+    return {"totals": streams(events)["totals"]}
+
+
+def test_row_without_key_is_refused(tmp_path: Path) -> None:
+    def build(events: fz.Stream) -> Mapping[str, Kept]:
+        return {"users": Kept(events, ["user"])}
+
+    events = [{**event, "user": None} for event in events_at(1, 2)]
+    with pytest.raises(PlanError, match='2 rows of a batch have no value in key column "user"'):
+        Mirrors([events], build, tmp_path).run()
+
+
+def test_table_with_rows_of_others_is_refused(tmp_path: Path) -> None:
+    mirrors = Mirrors([events_at(1, 2, 3)], one_table, tmp_path)
+    mirrors.run()
+    mirrors.store = MemoryStore()
+    with pytest.raises(CommitRefused, match="another log"):
+        mirrors.run()
+    table = mirrors.iceberg("totals")
+    rows = table.scan().to_arrow()
+    mirrors.catalog.drop_table("t.totals")
+    made = mirrors.catalog.create_table("t.totals", table.schema())
+    made.append(rows)
+    with pytest.raises(CommitRefused, match="has rows that this sink did not write") as refused:
+        mirrors.run()
+    assert refused.value.kind == "not_empty"
+
+
+def test_compacted_by_others_is_refused(tmp_path: Path) -> None:
+    """The rows that were to be replaced are elsewhere: nothing is committed any more."""
+    mirrors = Mirrors([events_at(*range(20))], one_table, tmp_path)
+    with pytest.raises(Crash):
+        mirrors.run(batch_rows=1, every_s=0.01, hook=CrashAt(30))
+    table = mirrors.iceberg("totals")
+    before = table.scan().to_arrow()
+    assert before.num_rows > 0
+    table.overwrite(before)
+    with pytest.raises(CommitRefused, match="must not be compacted by others") as refused:
+        mirrors.run()
+    assert refused.value.kind == "data_file_gone"
+    assert mirrors.iceberg("totals").scan().to_arrow().equals(before)
+
+
+def test_second_writer_is_refused(tmp_path: Path) -> None:
+    mirrors = Mirrors([events_at(1, 2, 3)], one_table, tmp_path)
+    mirrors.run()
+    stream = fz.read_memory([{"user": "ada", "rows": 1, "total": 2}], name="others")
+    sink = stream.write_iceberg(
+        "t.totals", catalog=mirrors.properties, mode="upsert", key=["user"], name="second"
+    )
+    pipeline = fz.Pipeline("others", sink, checkpoint=str(tmp_path / "others"))
+    with pytest.raises(CommitRefused, match="are replaced by key by another sink already") as found:
+        pipeline.run(until="now", quiet=True)
+    assert found.value.kind == "claimed"
+
+
+def test_other_key_on_the_state(tmp_path: Path) -> None:
+    def by(*key: str) -> Any:
+        def build(events: fz.Stream) -> Mapping[str, Kept]:
+            return {"users": Kept(events.select("id", "n"), key)}
+
+        return build
+
+    mirrors = Mirrors([events_at(1, 2)], by("id"), tmp_path)
+    mirrors.run()
+    other = Mirrors([events_at(1, 2)], by("id", "n"), tmp_path)
+    other.store = mirrors.store
+    with pytest.raises(PlanChanged, match="key: was id: integer, is now id: integer, n: integer"):
+        other.run()
