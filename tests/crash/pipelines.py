@@ -169,6 +169,30 @@ def changing(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("changing", folder, *sinks)
 
 
+def by_key_streams(rate: float | None) -> dict[str, tuple[fz.Stream, list[str]]]:
+    """Totals that change, some of them, and rows that replace each other; each with its key."""
+    rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
+    spent = {"rows": fz.count(), "total": fz.col("amount").sum()}
+    totals = rows.group_by(k=fz.col("id") % 300).agg(spent)
+    return {
+        "t.totals": (totals, ["k"]),
+        "t.range": (totals.filter(fz.col("rows") % 4 != 0), ["k"]),
+        "t.rows": (rows.select("id", "country", "amount"), ["id"]),
+    }
+
+
+def by_key(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A table for each of them; in one of them rows move between partitions."""
+    partition_by = {"t.totals": ["bucket(3, rows)"]}
+    sinks = [
+        stream.write_iceberg(
+            name, catalog=catalog, mode="upsert", key=key, partition_by=partition_by.get(name, ())
+        )
+        for name, (stream, key) in by_key_streams(rate).items()
+    ]
+    return _pipeline("by_key", folder, *sinks)
+
+
 def joined_streams(rate: float | None) -> dict[str, fz.Stream]:
     """Two streams side by side, of two readers: by time, by window, and as of a time."""
 
@@ -219,6 +243,7 @@ PIPELINES: Mapping[str, Build] = {
         windowed,
         ordered,
         changing,
+        by_key,
         joined,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

@@ -14,7 +14,7 @@ from frazil import col
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import CommitRefused, PlanChanged, PlanError
 
-from tests.pipelines.events import Event, events_at
+from tests.pipelines.events import Event, counted, events_at
 from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import draw_apart
 from tests.pipelines.upserts import Kept, Mirrors
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tests.services.duckdb_reader import DuckdbReader
+    from tests.services.java_reader import JavaReader
 
 # FRAZIL_SEEDS=500 draws more of them.
 SEEDS = range(int(os.environ.get("FRAZIL_SEEDS", "6")))
@@ -101,6 +102,23 @@ def test_crashed_at_every_step(tmp_path: Path, duckdb_reader: DuckdbReader) -> N
             mirrors.run(seed=3, workers=2, batch_rows=2, every_s=0.012, hook=CrashAt(step))
         mirrors.run(seed=step, workers=1 + step % 3)
         check(mirrors, duckdb_reader)
+
+
+@pytest.mark.service
+def test_java_reads_the_same(tmp_path: Path, java_reader: JavaReader) -> None:
+    """Iceberg's own library finds the rows, in every snapshot."""
+    rng = Random(3)
+    mirrors = Mirrors(draw_apart(rng, whole=True), streams, tmp_path)
+    mirrors.run(seed=2, workers=2, batch_rows=2, every_s=0.01)
+    for name in mirrors.sinks:
+        table = mirrors.iceberg(name)
+        assert len(table.metadata.snapshots) > 2
+        for snapshot in table.metadata.snapshots:
+            number = snapshot.snapshot_id
+            found = java_reader.read(table.metadata_location, snapshot=number)
+            # Where there are deletes, the reader gives the row's number too.
+            rows = [{k: v for k, v in row.items() if k != "_pos"} for row in found]
+            assert counted(rows) == counted(table.scan(snapshot_id=number).to_arrow().to_pylist())
 
 
 def test_rows_without_kinds_replace_those_before(

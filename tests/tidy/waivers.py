@@ -24,6 +24,7 @@ SLEEPS: dict[str, str] = {
     "tests/crash/test_nexmark.py": "a random moment to kill at",
     "tests/crash/test_ordered.py": "a random moment to kill at",
     "tests/crash/test_others.py": "a random moment to kill at",
+    "tests/crash/test_upserts.py": "a random moment to kill at",
     "tests/crash/test_windows.py": "a random moment to kill at",
     "tests/e2e/test_kafka_pipeline.py": "polls what a broker and a table have; with a deadline",
     "tests/e2e/test_process_ends.py": "a random moment to kill at",
