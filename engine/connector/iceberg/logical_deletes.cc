@@ -67,15 +67,13 @@ Result<std::string> DeletesText(const LogicalDeletes::Taken& deletes, arrow::Mem
   FZ_TRY(writer->WriteRecordBatch(*sorted.record_batch()));
   FZ_TRY(writer->Close());
   FZ_ASSIGN(const auto bytes, sink->Finish());
-  auto files = nlohmann::json::array();
+  std::string text = "{\"files\":[";
   for (const DeletesFile& each : deletes.files) {
-    files.push_back({{"path", each.path},
-                     {"spec_id", each.spec_id},
-                     {"partition", nlohmann::json::parse(each.partition)}});
+    if (&each != &deletes.files.front()) text += ",";
+    text += "{\"path\":" + nlohmann::json(each.path).dump() + ",\"spec_id\":" + std::to_string(each.spec_id) +
+            ",\"partition\":" + each.partition + "}";
   }
-  return nlohmann::json{{"files", std::move(files)},
-                        {"rows", arrow::util::base64_encode(std::string_view(*bytes))}}
-      .dump();
+  return text + "],\"rows\":\"" + arrow::util::base64_encode(std::string_view(*bytes)) + "\"}";
 }
 
 }  // namespace frazil::iceberg

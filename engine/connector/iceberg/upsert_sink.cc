@@ -17,7 +17,6 @@
 #include "connector/iceberg/file_entry.h"
 #include "connector/iceberg/logical_deletes.h"
 #include "connector/iceberg/upsert_index.h"
-#include "operator/changes/kinds.h"
 #include "state/key_codec.h"
 
 namespace frazil::iceberg {
@@ -68,14 +67,12 @@ class UpsertSink : public Sink {
   Status write(const Batch& batch) override {
     if (batch.rows() == 0) return Status::OK();
     FZ_TRY(encode_keys(batch));
-    FZ_ASSIGN(const auto kinds, KindsOf(batch));
-    std::vector<bool> gone;
-    for (int64_t i = 0; kinds != nullptr && i < kinds->length(); ++i) gone.push_back(IsGone(kinds->Value(i)));
-    FZ_ASSIGN(auto changes, index_->fold(keys_, kinds == nullptr ? nullptr : &gone));
+    const auto gone = GoneOf(batch);
+    FZ_ASSIGN(auto changes, index_->fold(keys_, gone ? &*gone : nullptr));
     std::vector<UpsertIndex::Change> stay;
     for (const auto& change : changes) {
       if (change.known) FZ_TRY(deletes_.add(change.old, index_->key(change)));
-      if (kinds == nullptr || !gone[static_cast<size_t>(change.last)]) {
+      if (!gone || !(*gone)[static_cast<size_t>(change.last)]) {
         stay.push_back(change);
         continue;
       }
@@ -101,9 +98,18 @@ class UpsertSink : public Sink {
   int64_t state_bytes() const override { return index_->bytes(); }
 
  private:
-  static bool IsGone(uint8_t kind) {
-    const auto known = static_cast<RowKind>(kind);
-    return known == RowKind::kDelete || known == RowKind::kUpdateBefore;
+  // Which rows take their key away; of rows without kinds none does.
+  static std::optional<std::vector<bool>> GoneOf(const Batch& batch) {
+    const auto column = batch.columns->GetColumnByName(std::string(kKindColumn));
+    if (column == nullptr) return std::nullopt;
+    const auto& kinds = static_cast<const arrow::UInt8Array&>(*column);
+    std::vector<bool> gone;
+    gone.reserve(static_cast<size_t>(kinds.length()));
+    for (int64_t i = 0; i < kinds.length(); ++i) {
+      const auto kind = static_cast<RowKind>(kinds.Value(i));
+      gone.push_back(kind == RowKind::kDelete || kind == RowKind::kUpdateBefore);
+    }
+    return gone;
   }
 
   Result<uint32_t> number_file(const std::string& uri, const PartitionKey& key) {

@@ -9,7 +9,7 @@
 namespace frazil::iceberg {
 
 // The sink of an Iceberg table whose rows replace each other by a key. Behind an exchange by that key. Takes
-// rows with kinds (operator/changes/kinds.h): a row that came takes the place of the one with its key, one
+// rows with kinds (kKindColumn): a row that came takes the place of the one with its key, one
 // that went takes it away; of rows without kinds each has come. So the last change of a key counts, whatever
 // the batches: of several in one batch only the last is written, and a row written in an epoch and replaced
 // in the same is deleted in that epoch's token.
