@@ -1,12 +1,15 @@
+#include <arrow/array/builder_binary.h>
 #include <nanobind/stl/string.h>
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "connector/iceberg/transforms.h"
 #include "python/capsule.h"
 #include "python/error.h"
 #include "python/module.h"
+#include "state/key_codec.h"
 
 namespace frazil::python {
 namespace {
@@ -20,10 +23,29 @@ BatchCarrier IcebergTransform(const std::string& name, int64_t param, nb::handle
   return {arrow::RecordBatch::Make(schema, batch->num_rows(), {values})};
 }
 
+// The encoded keys of rows, whose columns are the key's, as a batch of one binary column.
+BatchCarrier EncodeIcebergKeys(nb::handle data) {
+  const auto batch = ImportBatch(data);
+  const auto encode = [&]() -> Result<std::shared_ptr<arrow::Array>> {
+    arrow::DataTypeVector types;
+    for (const auto& column : batch->columns()) types.push_back(column->type());
+    FZ_ASSIGN(const auto codec, KeyCodec::Make(std::move(types)));
+    EncodedKeys keys;
+    FZ_TRY(codec.encode(batch->columns(), batch->num_rows(), &keys));
+    arrow::BinaryBuilder builder;
+    for (int64_t i = 0; i < keys.size(); ++i) FZ_TRY(builder.Append(keys.key(i)));
+    return builder.Finish();
+  };
+  auto keys = ValueOrThrow(encode());
+  const auto schema = arrow::schema({arrow::field("key", arrow::binary())});
+  return {arrow::RecordBatch::Make(schema, batch->num_rows(), {std::move(keys)})};
+}
+
 }  // namespace
 
 void init_iceberg(nb::module_& m) {
   m.def("iceberg_transform", &IcebergTransform, nb::arg("name"), nb::arg("param"), nb::arg("data"));
+  m.def("iceberg_keys", &EncodeIcebergKeys, nb::arg("data"));
 }
 
 }  // namespace frazil::python

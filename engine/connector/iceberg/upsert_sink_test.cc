@@ -195,7 +195,8 @@ class UpsertSinkTest : public ::testing::TestWithParam<int> {
       const auto [first, last] = GroupsOf(worker, workers);
       for (const auto& rows : state_) {
         const auto own = RowsOfGroups(rows, first, last, arrow::default_memory_pool()).ValueOrDie();
-        if (own->num_rows() > 0) ASSERT_TRUE(sinks_.back()->restore(own).ok());
+        if (own->num_rows() == 0) continue;
+        ASSERT_TRUE(sinks_.back()->restore(own).ok());
       }
     }
     full_ = true;

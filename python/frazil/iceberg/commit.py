@@ -22,6 +22,7 @@ from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CommitRefused, CommitUnknown, Fenced, FrazilError
 from frazil.iceberg.ancestry import check_not_rolled_back
 from frazil.iceberg.expiry import KEEP_SNAPSHOTS, to_expire
+from frazil.iceberg.live_files import LiveFiles
 from frazil.iceberg.merge import MERGE_COUNT, Merged, choose, merge
 from frazil.iceberg.proof import (
     Proof,
@@ -31,7 +32,6 @@ from frazil.iceberg.proof import (
     proof_name,
     read_proof,
 )
-from frazil.iceberg.row_delta import LiveFiles
 from frazil.iceberg.staging import Stage, Staged
 from frazil.iceberg.sweep import Sweeper, remove_old_metadata, remove_quietly
 from frazil.iceberg.table import split_name
@@ -89,8 +89,8 @@ class TableCommitter:
         Of the table the data files were written for.
     branch
         Where to.
-    upsert
-        Whether its rows replace each other by key.
+    key
+        Columns by which its rows replace each other; none: they are appended.
     keep_snapshots
         Snapshots of this sink that the table keeps; older ones are expired with a commit. None
         keeps all.
@@ -111,7 +111,7 @@ class TableCommitter:
         *,
         table_uuid: str,
         branch: str = MAIN_BRANCH,
-        upsert: bool = False,
+        key: Sequence[str] = (),
         keep_snapshots: int | None = KEEP_SNAPSHOTS,
         squash_max: int = SQUASH_MAX,
         clock: Clock | None = None,
@@ -134,7 +134,7 @@ class TableCommitter:
         self._manifests: tuple[int, list[ManifestFile]] | None = None
         self._merged: Merged | None = None
         self._sweeper = Sweeper()
-        self._live = LiveFiles() if upsert else None
+        self._live = LiveFiles(key) if key else None
 
     @property
     def name(self) -> str:

@@ -29,7 +29,6 @@ TAG_AGE_MAX_MS = 90 * 24 * 3600 * 1000
 Refusal = Literal[
     "branch_missing",  # the branch is gone
     "claimed",  # another sink replaces rows of the branch by key
-    "data_file_gone",  # rows are to be replaced in a data file that others removed
     "diverged",  # proof is not in the log
     "log_behind",  # the table has more than the log
     "not_empty",  # rows of others are there, which a sink that replaces rows knows nothing of

@@ -1,15 +1,14 @@
-"""Deleting rows of data files: delete files, their manifests, and whether data files are live.
+"""Deleting rows of data files: files of deletes, and their manifests.
 
 A token says which rows go, by data file and row. The files that say so to readers are made for each
 try of a commit, against the table as it was loaded: one file of positional deletes for each data
-file (format version 2). A delete that names a data file which is not live would be read by nobody,
-and the old row would be back: that is never committed.
+file (format version 2). Which data files are live in that table: `frazil.iceberg.live_files`.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -21,8 +20,6 @@ from pyiceberg.manifest import (
     DataFileContent,
     FileFormat,
     ManifestContent,
-    ManifestEntryStatus,
-    ManifestFile,
     ManifestWriter,
     ManifestWriterV2,
     write_manifest,
@@ -46,54 +43,6 @@ _DELETES_SCHEMA = pa.schema(
         )
     ]
 )
-
-
-class LiveFiles:
-    """Which data files a branch has. Manifests never change, so each is read once.
-
-    One thread at a time.
-    """
-
-    def __init__(self) -> None:
-        self._paths: dict[str, frozenset[str]] = {}  # live data files by manifest
-
-    def missing(
-        self, table: Table, manifests: Sequence[ManifestFile], paths: Iterable[str]
-    ) -> set[str]:
-        """Those of some data files that are in none of these manifests.
-
-        Parameters
-        ----------
-        table
-            Whose manifests.
-        manifests
-            Of a snapshot. The newest are read first, and only until all are found.
-        paths
-            Data files.
-        """
-        left = set(paths)
-        data = [each for each in manifests if each.content == ManifestContent.DATA]
-        here = {each.manifest_path for each in data}
-        self._paths = {path: live for path, live in self._paths.items() if path in here}
-        for manifest in sorted(data, key=lambda each: -each.sequence_number):
-            if not left:
-                break
-            left -= self._live(table, manifest)
-        return left
-
-    def note(self, manifest: ManifestFile, files: Sequence[DataFile]) -> None:
-        """Remember a manifest of new files that was just written."""
-        self._paths[manifest.manifest_path] = frozenset(file.file_path for file in files)
-
-    def _live(self, table: Table, manifest: ManifestFile) -> frozenset[str]:
-        found = self._paths.get(manifest.manifest_path)
-        if found is None:
-            found = self._paths[manifest.manifest_path] = frozenset(
-                entry.data_file.file_path
-                for entry in manifest.fetch_manifest_entry(table.io)
-                if entry.status != ManifestEntryStatus.DELETED
-            )
-        return found
 
 
 def write_deletes(

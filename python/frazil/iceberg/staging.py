@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from frazil.errors import CommitRefused
+from frazil.iceberg.live_files import LiveFiles, Relocated
 from frazil.iceberg.proof import (
     TAG_AGE_MAX_MS,
     Claim,
@@ -21,7 +21,7 @@ from frazil.iceberg.proof import (
     proof_name,
     property_name,
 )
-from frazil.iceberg.row_delta import LiveFiles, manifest_writer, write_deletes
+from frazil.iceberg.row_delta import manifest_writer, write_deletes
 from frazil.iceberg.sweep import remove_quietly
 from frazil.iceberg.token import Contents, PendingToken, SinkIdentity, contents_of
 from pyiceberg.manifest import (
@@ -131,7 +131,7 @@ class Stage:
             expired=list(expired),
         )
         contents = contents_of(tokens, metadata)
-        self._check_live(table, manifests, contents)
+        relocated = self._relocated(table, manifests, contents)
         kept = list(manifests)
         if merged is not None:
             replaced = merged.replace(kept, staged.snapshot_id)
@@ -140,7 +140,7 @@ class Stage:
             else:
                 kept, staged.replaced = replaced, merged.inputs
                 staged.files.append(merged.manifest.manifest_path)
-        deletes = self._write_deletes(table, staged, contents, tokens[-1])
+        deletes = self._write_deletes(table, staged, relocated, tokens[-1])
         staged.manifests = [
             *self._write_manifests(table, staged, contents.files),
             *self._write_manifests(table, staged, deletes, ManifestContent.DELETES),
@@ -149,8 +149,13 @@ class Stage:
         files = [*contents.files, *deletes]
         summary = _summary(metadata, head.snapshot_id if head else None, files)
         summary.additional_properties.update(self._marks(tokens, proof))
-        if contents.unknown:
-            summary.additional_properties["frazil.unknown-deletes"] = str(contents.unknown)
+        for mark, count in (
+            ("frazil.unknown-deletes", contents.unknown),
+            ("frazil.relocated-deletes", relocated.rows),
+            ("frazil.deleted-by-others", relocated.gone),
+        ):
+            if count:
+                summary.additional_properties[mark] = str(count)
         snapshot = self._write_list(table, staged, summary)
         last = tokens[-1]
         staged.proof = Proof(
@@ -171,30 +176,21 @@ class Stage:
             staged.requirements += (AssertRefSnapshotId(ref=tag_name, snapshot_id=staged.tag_was),)
         return staged
 
-    def _check_live(
+    def _relocated(
         self, table: Table, manifests: Sequence[ManifestFile], contents: Contents
-    ) -> None:
-        """Refuse deletes of rows in data files that are gone: they would bring the rows back."""
+    ) -> Relocated:
+        """The deletes, each of a row in a data file that is live."""
         if not contents.deletes:
-            return
-        live = self.live or LiveFiles()
-        old = set(contents.deletes) - {file.file_path for file in contents.files}
-        missing = sorted(live.missing(table, manifests, old))
-        if missing:
-            raise CommitRefused(
-                f"{self.identity}: table {'.'.join(table.name())} has lost {len(missing)} data "
-                f"files of this sink in which rows are to be replaced, {missing[0]} for one",
-                "another program rewrote or removed them: a table that is written by key must not "
-                "be compacted by others; roll it back to before that, or start anew under another "
-                "name of the pipeline, into a new table",
-                kind="data_file_gone",
-            )
+            return Relocated({})
+        assert self.live is not None  # only sinks by key make deletes
+        new = [file.file_path for file in contents.files]
+        return self.live.relocate(table, manifests, contents.deletes, new)
 
     def _write_deletes(
-        self, table: Table, staged: Staged, contents: Contents, last: PendingToken
+        self, table: Table, staged: Staged, relocated: Relocated, last: PendingToken
     ) -> list[DataFile]:
         name = f"{last.attempt}-{last.slot:012d}-deletes"
-        return write_deletes(table, contents.deletes.values(), name, staged.files)
+        return write_deletes(table, relocated.deletes.values(), name, staged.files)
 
     def _write_manifests(
         self,

@@ -98,12 +98,13 @@ class CommitResult:
 
 @dataclass(slots=True)
 class FileDeletes:
-    """Rows of one data file that are to be deleted, by number."""
+    """Rows of one data file that are to be deleted."""
 
     path: str
     spec_id: int
     partition: Record
-    rows: pa.Int64Array  # ordered, none twice
+    rows: pa.Int64Array  # their numbers; ordered, none twice
+    keys: pa.BinaryArray  # their keys, as the engine encodes them
 
 
 @dataclass(slots=True)
@@ -157,21 +158,27 @@ def _add_deletes(
     deletes: Mapping[str, Any], metadata: TableMetadata, found: dict[str, FileDeletes]
 ) -> None:
     """Add the rows that a token deletes; they are ordered by file and row."""
+    import pyarrow.compute as pc  # only here: it takes time and memory
+
     listed = pa.ipc.open_stream(base64.b64decode(deletes["rows"])).read_all().combine_chunks()
     numbers = listed.column("file").combine_chunks()
     rows = listed.column("row").combine_chunks().cast(pa.int64())
+    keys = listed.column("key").combine_chunks()
     counts = {each["values"].as_py(): each["counts"].as_py() for each in numbers.value_counts()}
     begin = 0
     for number in sorted(counts):
         file = deletes["files"][number]
-        own = rows.slice(begin, counts[number])
+        own = rows.slice(begin, counts[number]), keys.slice(begin, counts[number])
         begin += counts[number]
-        if (known := found.get(file["path"])) is not None:
-            known.rows = pa.array(sorted({*known.rows.to_pylist(), *own.to_pylist()}), pa.int64())
+        if (known := found.get(file["path"])) is not None:  # by an earlier epoch
+            all_rows = pa.concat_arrays([known.rows, own[0]])
+            order = pc.array_sort_indices(all_rows)
+            known.rows = all_rows.take(order)
+            known.keys = pa.concat_arrays([known.keys, own[1]]).take(order)
             continue
         spec = metadata.specs()[file["spec_id"]]
         partition = _partition(file["partition"], spec, metadata)
-        found[file["path"]] = FileDeletes(file["path"], file["spec_id"], partition, own)
+        found[file["path"]] = FileDeletes(file["path"], file["spec_id"], partition, *own)
 
 
 def _data_file(file: Mapping[str, Any], metadata: TableMetadata) -> DataFile:

@@ -127,7 +127,7 @@ class IcebergTarget:
             SinkIdentity(self._spec.pipeline, log.incarnation, self._spec.name),
             table_uuid=str(self._table.metadata.table_uuid),
             branch=self._spec.options["branch"],
-            upsert=bool(self._key),
+            key=self._key,
             hook=self._spec.hook,
         )
         if self._key and log.landed(self._spec.id) is None and not log.pending(self._spec.id):

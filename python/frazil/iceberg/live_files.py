@@ -1,0 +1,191 @@
+"""Which data files a table has, and where rows went whose data file it has no more (rule U2).
+
+A token says of a row that is to be deleted in which data file it is, and what its key is. Others
+may have rewritten that file since: a delete that names a data file which is not live is read by
+nobody, and the old row would be back. So each try of a commit looks, in the very snapshot that it
+builds on, whether the files are there. Rows of those that are not are looked for by their keys in
+data files that this sink did not write.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from frazil import _engine
+from frazil.checkpoint.orphan import parse_file_name
+from frazil.iceberg.schema import FIELD_ID
+from frazil.iceberg.token import FileDeletes
+from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
+
+if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile, ManifestFile
+    from pyiceberg.table import Table
+    from pyiceberg.typedef import Record
+
+# Bytes of keys of data files by others that are kept between commits.
+KEYS_BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Spec and partition of a data file."""
+
+    spec_id: int
+    partition: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Relocated:
+    """Deletes of rows where these are now.
+
+    Attributes
+    ----------
+    deletes
+        By path of the data file.
+    rows
+        How many of them are elsewhere than their token says.
+    gone
+        How many rows are nowhere: others have deleted them.
+    """
+
+    deletes: Mapping[str, FileDeletes]
+    rows: int = 0
+    gone: int = 0
+
+
+class _Found(NamedTuple):
+    """Rows of a file, and their keys."""
+
+    rows: pa.Int64Array
+    keys: pa.BinaryArray
+
+
+class LiveFiles:
+    """The data files of a branch. Manifests never change, so each is read once.
+
+    One thread at a time.
+
+    Parameters
+    ----------
+    key
+        Columns of the key.
+    """
+
+    def __init__(self, key: Sequence[str]) -> None:
+        self._key = tuple(key)
+        self._places: dict[str, dict[str, Place]] = {}  # of live data files, by manifest
+        self._keys: OrderedDict[str, pa.BinaryArray] = OrderedDict()  # of files of others
+
+    def note(self, manifest: ManifestFile, files: Sequence[DataFile]) -> None:
+        """Remember a manifest of new files that was just written."""
+        self._places[manifest.manifest_path] = {
+            file.file_path: Place(file.spec_id, file.partition) for file in files
+        }
+
+    def relocate(
+        self,
+        table: Table,
+        manifests: Sequence[ManifestFile],
+        deletes: Mapping[str, FileDeletes],
+        new: Iterable[str],
+    ) -> Relocated:
+        """Say where rows are that are to be deleted.
+
+        Parameters
+        ----------
+        table
+            As just loaded.
+        manifests
+            Of the head on which the commit builds.
+        deletes
+            As tokens have them.
+        new
+            Data files that the commit adds.
+        """
+        missing = self._missing(table, manifests, set(deletes) - set(new))
+        if not missing:
+            return Relocated(deletes)
+        lost = [deletes[path] for path in sorted(missing)]
+        keys = pa.concat_arrays([each.keys for each in lost])
+        made = {path: each for path, each in deletes.items() if path not in missing}
+        rows, seen = 0, set()
+        for path, place in self._others(manifests):
+            found = self._find(table, path, keys)
+            if len(found.rows):
+                made[path] = FileDeletes(path, place.spec_id, place.partition, *found)
+                rows += len(found.rows)
+                seen.update(found.keys.to_pylist())
+        return Relocated(made, rows, len(keys) - len(seen))
+
+    def _missing(
+        self, table: Table, manifests: Sequence[ManifestFile], paths: set[str]
+    ) -> set[str]:
+        """Those of some data files that are not live. New manifests are read first."""
+        data = [each for each in manifests if each.content == ManifestContent.DATA]
+        here = {each.manifest_path for each in data}
+        self._places = {path: live for path, live in self._places.items() if path in here}
+        for manifest in sorted(data, key=lambda each: -each.sequence_number):
+            if not paths:
+                break
+            paths = paths - self._live(table, manifest).keys()
+        return paths
+
+    def _live(self, table: Table, manifest: ManifestFile) -> dict[str, Place]:
+        found = self._places.get(manifest.manifest_path)
+        if found is None:
+            spec_id = manifest.partition_spec_id
+            found = self._places[manifest.manifest_path] = {
+                entry.data_file.file_path: Place(spec_id, entry.data_file.partition)
+                for entry in manifest.fetch_manifest_entry(table.io)
+                if entry.status != ManifestEntryStatus.DELETED
+            }
+        return found
+
+    def _others(self, manifests: Sequence[ManifestFile]) -> Iterator[tuple[str, Place]]:
+        """Live data files that no sink of Frazil's wrote; all manifests have been read."""
+        for manifest in manifests:
+            for path, place in self._places.get(manifest.manifest_path, {}).items():
+                if parse_file_name(path) is None:
+                    yield path, place
+
+    def _find(self, table: Table, path: str, keys: pa.BinaryArray) -> _Found:
+        """The rows of a file that have one of these keys."""
+        import pyarrow.compute as pc
+
+        own = self._keys_of(table, path)
+        rows = pc.indices_nonzero(pc.is_in(own, value_set=keys)).cast(pa.int64())
+        return _Found(rows, own.take(rows))
+
+    def _keys_of(self, table: Table, path: str) -> pa.BinaryArray:
+        """The encoded keys of all rows of a file."""
+        found = self._keys.pop(path, None)
+        if found is None:
+            found = self._read_keys(table, path)
+        self._keys[path] = found  # the newest stands last
+        while len(self._keys) > 1 and sum(each.nbytes for each in self._keys.values()) > (
+            KEYS_BYTES_MAX
+        ):
+            self._keys.popitem(last=False)
+        return found
+
+    def _read_keys(self, table: Table, path: str) -> pa.BinaryArray:
+        ids = {str(table.schema().find_field(name).field_id).encode(): name for name in self._key}
+        with table.io.new_input(path).open() as file:
+            parquet = pq.ParquetFile(file)
+            names = {
+                ids[field_id]: field.name
+                for field in parquet.schema_arrow
+                if (field_id := (field.metadata or {}).get(FIELD_ID)) in ids
+            }
+            count = parquet.metadata.num_rows
+            if len(names) < len(ids):  # written before the table had the column: no row has a key
+                return pa.nulls(count, pa.binary())
+            columns = parquet.read([names[name] for name in self._key])
+        batches = columns.select([names[name] for name in self._key]).to_batches()
+        encoded = [pa.record_batch(_engine.iceberg_keys(each)).column(0) for each in batches]
+        return pa.concat_arrays(encoded) if encoded else pa.array([], pa.binary())
