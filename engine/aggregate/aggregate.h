@@ -68,6 +68,11 @@ class Aggregate {
   virtual Status add(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
                      const AggregateRows& rows, AggregateEffects* effects) const = 0;
 
+  // Takes row i of the inputs away from accs[i] again, which was added to it: the result is that of the rows
+  // that are left. Only of aggregates made for changes. Errors: a value that is not there.
+  virtual Status retract(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
+                         AggregateEffects* effects) const;
+
   // Accumulators as a column, for the exchange and for checkpoints: fixed_size_binary or binary, no nulls.
   // Each value begins with a version byte.
   virtual std::shared_ptr<arrow::DataType> saved_type() const = 0;
@@ -90,8 +95,11 @@ class Aggregate {
 struct AggregateFunction;
 
 // The aggregate of that name on arguments of these types. Options are an object; an unknown one is an error.
-// Errors are the plan's: TypeMismatch, or kUser for an unknown function, number of arguments, or option.
+// `changes` makes one that can retract; its state has another form.
+// Errors are the plan's: TypeMismatch, or kUser for an unknown function, number of arguments, or option, or
+// one that cannot retract.
 Result<std::unique_ptr<Aggregate>> MakeAggregate(std::string_view name, const arrow::DataTypeVector& inputs,
-                                                 const nlohmann::json& options = nlohmann::json::object());
+                                                 const nlohmann::json& options = nlohmann::json::object(),
+                                                 bool changes = false);
 
 }  // namespace frazil

@@ -21,6 +21,16 @@ class Count : public PlainAggregate<Count, CountState> {
     return Status::OK();
   }
 
+  Status retract(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
+                 AggregateEffects* effects) const override {
+    if (!inputs.empty() && inputs[0]->type_id() == arrow::Type::NA) return Status::OK();
+    const arrow::Array* array = inputs.empty() ? nullptr : inputs[0].get();
+    return TryEachRow(accs, array, effects, [&](int64_t i) {
+      int64_t& count = At<CountState>(accs[static_cast<size_t>(i)], offset).count;
+      return count-- > 0 ? Status::OK() : absent();
+    });
+  }
+
   bool valid(const CountState& state) const { return state.count >= 0; }
 
   Status combine(CountState& into, const CountState& from) const {

@@ -3,6 +3,8 @@
 #include <arrow/util/decimal.h>
 
 #include <array>
+#include <concepts>
+#include <type_traits>
 
 #include "aggregate/wide.h"
 
@@ -24,6 +26,8 @@ struct IntegerSum {
     sum = Wide::Of(total);
     return true;
   }
+  // Takes a value away again; the sum is not empty.
+  void subtract(Int128 value) { sum = Wide::Of(sum.value() - value); }
   Int128 value() const { return sum.value(); }
 };
 static_assert(sizeof(IntegerSum) == 16);
@@ -36,6 +40,11 @@ struct DecimalSum {
 
   bool empty() const { return high == INT64_MIN; }
   void add(Wide value) { add_bits(value.low, static_cast<uint64_t>(value.high), value.high < 0 ? -1 : 0); }
+  // Takes a value away again; the sum is not empty.
+  void subtract(Wide value) {
+    add_bits(~value.low, ~static_cast<uint64_t>(value.high), value.high < 0 ? 0 : -1);  // -value - 1
+    add_bits(1, 0, 0);
+  }
   // False if it would overflow.
   bool add(const DecimalSum& other) { return other.empty() || add_bits(other.low, other.middle, other.high); }
   arrow::Decimal256 value() const {
@@ -64,5 +73,54 @@ struct DecimalSum {
   }
 };
 static_assert(sizeof(DecimalSum) == 24);
+
+// A sum and of how many values, so that it is known when none is left.
+template <typename Sum>
+struct Counted {
+  static constexpr int64_t kValuesMax = int64_t{1} << 56;  // no more can come; damaged states may say so
+
+  Sum sum;
+  int64_t values = 0;
+
+  bool empty() const { return values == 0; }
+  int64_t count() const { return values; }
+  template <typename T>
+  void add(T value) {
+    sum.add(value);
+    ++values;
+  }
+  // Takes a value away again; false if there is none.
+  template <typename T>
+  requires requires(Sum& sum, T value) { sum.subtract(value); }
+  bool take(T value) {
+    if (values <= 0) return false;
+    sum.subtract(value);
+    if (--values == 0) sum = Sum();
+    return true;
+  }
+  // False if it would overflow.
+  bool add(const Counted& other) {
+    if (other.empty()) return true;
+    values += other.values;
+    if constexpr (requires {
+                    { sum.add(other.sum) } -> std::same_as<bool>;
+                  }) {
+      if (!sum.add(other.sum)) return false;
+    } else {
+      sum.add(other.sum);
+    }
+    return values <= kValuesMax;
+  }
+  // False for what add and take cannot have made.
+  bool valid() const {
+    if (values < 0 || values > kValuesMax || sum.empty() != (values == 0)) return false;
+    if constexpr (requires { sum.valid(); }) return sum.valid();
+    if constexpr (std::is_same_v<Sum, IntegerSum>) {
+      const Int128 most = static_cast<Int128>(values) << 64;
+      return values == 0 || (sum.value() >= -most && sum.value() <= most);
+    }
+    return true;
+  }
+};
 
 }  // namespace frazil

@@ -25,12 +25,15 @@ constexpr const char* kAnyValueExpected = "a number, bool, string, binary, date,
 // the registry has checked the number of arguments and refuses what was not taken.
 class AggregateCall {
  public:
-  AggregateCall(std::string_view name, const arrow::DataTypeVector& inputs, nlohmann::json options)
-      : name_(name), inputs_(inputs), options_(std::move(options)) {}
+  AggregateCall(std::string_view name, const arrow::DataTypeVector& inputs, nlohmann::json options,
+                bool changes)
+      : name_(name), inputs_(inputs), options_(std::move(options)), changes_(changes) {}
 
   const std::string& name() const { return name_; }
   size_t args() const { return inputs_.size(); }
   const std::shared_ptr<arrow::DataType>& type(size_t index = 0) const { return inputs_[index]; }
+  // Whether it has to retract.
+  bool changes() const { return changes_; }
   // "sum(float64)"; what runtime errors begin with.
   std::string text() const;
 
@@ -51,6 +54,7 @@ class AggregateCall {
   std::string name_;
   const arrow::DataTypeVector& inputs_;
   nlohmann::json options_;
+  bool changes_;
 };
 
 struct AggregateFunction {
@@ -58,6 +62,7 @@ struct AggregateFunction {
   int args_min;
   int args_max;
   Result<AggregatePtr> (*make)(AggregateCall& call);
+  bool retracts;          // can be made for changes
   const char* signature;  // argument types and result, for the documentation
   const char* options;    // names with defaults, or ""
   const char* doc;        // one line

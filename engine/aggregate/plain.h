@@ -60,6 +60,23 @@ class PlainAggregate : public Aggregate {
   }
 
  protected:
+  // Retracts values that lie as T from states that have bool take(T): false if it is not there.
+  template <typename T>
+  Status take_each(std::span<std::byte* const> accs, int32_t offset, const arrow::Array& input,
+                   AggregateEffects* effects) const {
+    const Reader<T> values(input);
+    return TryEachRow(accs, &input, effects, [&](int64_t i) {
+      auto& state = At<State>(accs[static_cast<size_t>(i)], offset);
+      return state.take(values[i]) ? Status::OK() : absent();
+    });
+  }
+
+  Status absent() const {
+    return Error(ErrorKind::kUser, text_ +
+                                       ": a row takes back a value that is not there; the steps before it "
+                                       "gave other values for the same row");
+  }
+
   Status damaged(const std::string& what) const {
     return Error(ErrorKind::kState, "reading the state of " + text_ + ": " + what +
                                         "; the state is damaged or of another version");

@@ -8,51 +8,52 @@ namespace frazil {
 namespace {
 
 const AggregateFunction kFunctions[] = {
-    {"count", 0, 1, MakeCount, "() or (any) -> int64 not null", "",
+    {"count", 0, 1, MakeCount, true, "() or (any) -> int64 not null", "",
      "Rows, or rows where the argument is not null."},
-    {"sum", 1, 1, MakeSum,
+    {"sum", 1, 1, MakeSum, true,
      "(integer or bool) -> int64; (float) -> float64; (decimal(p, s)) -> decimal(38, s); (duration) -> "
      "duration",
      "", "Sum; integers and decimals that overflow are an error."},
-    {"mean", 1, 1, MakeMean,
+    {"mean", 1, 1, MakeMean, true,
      "(integer, bool or float) -> float64; (decimal(p, s)) -> decimal(38, min(s + 4, 38)); (duration) -> "
      "duration",
      "", "Arithmetic mean; decimals and durations are rounded, a half to the even neighbour."},
-    {"min", 1, 1, MakeMin, "(value) -> same", "", "Smallest value; NaN is larger than every number."},
-    {"max", 1, 1, MakeMax, "(value) -> same", "", "Largest value; NaN is larger than every number."},
-    {"any_value", 1, 1, MakeMin, "(value) -> same", "", "Some value, the same one in every run."},
-    {"any", 1, 1, MakeAny, "(bool) -> bool", "", "True if any value is; null without values."},
-    {"all", 1, 1, MakeAll, "(bool) -> bool", "", "True if all values are; null without values."},
-    {"variance", 1, 1, MakeVariance, "(number) -> float64", "ddof = 1",
+    {"min", 1, 1, MakeMin, false, "(value) -> same", "", "Smallest value; NaN is larger than every number."},
+    {"max", 1, 1, MakeMax, false, "(value) -> same", "", "Largest value; NaN is larger than every number."},
+    {"any_value", 1, 1, MakeMin, false, "(value) -> same", "", "Some value, the same one in every run."},
+    {"any", 1, 1, MakeAny, false, "(bool) -> bool", "", "True if any value is; null without values."},
+    {"all", 1, 1, MakeAll, false, "(bool) -> bool", "", "True if all values are; null without values."},
+    {"variance", 1, 1, MakeVariance, true, "(number) -> float64", "ddof = 1",
      "Variance, of a sample (ddof = 1; null below two values) or of a population (ddof = 0)."},
-    {"stddev", 1, 1, MakeStddev, "(number) -> float64", "ddof = 1",
+    {"stddev", 1, 1, MakeStddev, true, "(number) -> float64", "ddof = 1",
      "Standard deviation, of a sample (ddof = 1; null below two values) or of a population (ddof = 0)."},
-    {"first", 1, 1, MakeFirst, "(value) -> same", "ignore_nulls = true",
+    {"first", 1, 1, MakeFirst, false, "(value) -> same", "ignore_nulls = true",
      "Value of the first row by event time, partition, position."},
-    {"last", 1, 1, MakeLast, "(value) -> same", "ignore_nulls = true",
+    {"last", 1, 1, MakeLast, false, "(value) -> same", "ignore_nulls = true",
      "Value of the last row by event time, partition, position."},
-    {"arg_min", 2, 2, MakeArgMin, "(value, value) -> same as the first", "ignore_nulls = true",
+    {"arg_min", 2, 2, MakeArgMin, false, "(value, value) -> same as the first", "ignore_nulls = true",
      "First argument where the second is smallest; among equals of the first row."},
-    {"arg_max", 2, 2, MakeArgMax, "(value, value) -> same as the first", "ignore_nulls = true",
+    {"arg_max", 2, 2, MakeArgMax, false, "(value, value) -> same as the first", "ignore_nulls = true",
      "First argument where the second is largest; among equals of the last row."},
-    {"count_distinct", 1, 1, MakeCountDistinct, "(value) -> int64 not null", "max_bytes = 16 MiB",
+    {"count_distinct", 1, 1, MakeCountDistinct, false, "(value) -> int64 not null", "max_bytes = 16 MiB",
      "Number of different values, exactly."},
-    {"approx_count_distinct", 1, 1, MakeApproxCountDistinct, "(value) -> int64 not null", "bits = 12",
+    {"approx_count_distinct", 1, 1, MakeApproxCountDistinct, false, "(value) -> int64 not null", "bits = 12",
      "Number of different values by HyperLogLog of 2^bits bytes; standard error 1.04 / 2^(bits / 2)."},
-    {"quantile", 1, 1, MakeQuantile,
+    {"quantile", 1, 1, MakeQuantile, false,
      "(number) -> float64; (duration) -> same; lists of these for a list of q",
      "q (from 0 to 1, or a list), accuracy = 0.01, max_bins = 2048",
      "Value of rank floor(q * (n - 1)) from 0, within a relative accuracy (DDSketch); the ends are exact."},
-    {"top_k", 1, 2, MakeTopK, "(value) or (value, value) -> list of the first", "k = 10, smallest = false",
+    {"top_k", 1, 2, MakeTopK, false, "(value) or (value, value) -> list of the first",
+     "k = 10, smallest = false",
      "Largest or smallest values, best first; with a second argument the values where that is largest or "
      "smallest, "
      "among equals of the first rows."},
-    {"most_common", 1, 1, MakeMostCommon, "(value) -> list of struct {value, count}",
+    {"most_common", 1, 1, MakeMostCommon, false, "(value) -> list of struct {value, count}",
      "k = 10, max_bytes = 16 MiB",
      "Values that occur most often, and how often; among equals the smaller value first."},
-    {"collect_list", 1, 1, MakeCollectList, "(value) -> list", "ignore_nulls = true, max_bytes = 16 MiB",
-     "All values in the order of rows."},
-    {"collect_set", 1, 1, MakeCollectSet, "(value) -> list", "max_bytes = 16 MiB",
+    {"collect_list", 1, 1, MakeCollectList, false, "(value) -> list",
+     "ignore_nulls = true, max_bytes = 16 MiB", "All values in the order of rows."},
+    {"collect_set", 1, 1, MakeCollectSet, false, "(value) -> list", "max_bytes = 16 MiB",
      "Different values, sorted."},
 };
 
@@ -60,6 +61,14 @@ std::string Names() {
   std::string names;
   for (const AggregateFunction& function : kFunctions) {
     names += (names.empty() ? "" : ", ") + std::string(function.name);
+  }
+  return names;
+}
+
+std::string RetractingNames() {
+  std::string names;
+  for (const AggregateFunction& function : kFunctions) {
+    if (function.retracts) names += (names.empty() ? "" : ", ") + std::string(function.name);
   }
   return names;
 }
@@ -138,10 +147,15 @@ Result<std::string> AggregateCall::take_choice(const char* option, const char* o
   return refused(option, "expected one of " + known + ", got " + value.dump());
 }
 
+Status Aggregate::retract(std::span<std::byte* const>, int32_t, const arrow::ArrayVector&,
+                          AggregateEffects*) const {
+  return Error(ErrorKind::kInternal, "an aggregate that is not made for changes is asked to retract");
+}
+
 std::span<const AggregateFunction> AggregateFunctions() { return kFunctions; }
 
 Result<std::unique_ptr<Aggregate>> MakeAggregate(std::string_view name, const arrow::DataTypeVector& inputs,
-                                                 const nlohmann::json& options) {
+                                                 const nlohmann::json& options, bool changes) {
   const auto* found = std::ranges::find(kFunctions, name, [](const AggregateFunction& f) { return f.name; });
   if (found == std::end(kFunctions)) {
     return Error(ErrorKind::kUser,
@@ -155,7 +169,14 @@ Result<std::unique_ptr<Aggregate>> MakeAggregate(std::string_view name, const ar
   if (!options.is_object() && !options.is_null()) {
     return Error(ErrorKind::kUser, std::string(name) + ": options must be an object, got " + options.dump());
   }
-  AggregateCall call(name, inputs, options.is_null() ? nlohmann::json::object() : options);
+  if (changes && !found->retracts) {
+    return Error(ErrorKind::kUser,
+                 std::string(name) +
+                     " of rows that change: a row that is taken back would have to be taken "
+                     "out of it, which can be done with " +
+                     RetractingNames());
+  }
+  AggregateCall call(name, inputs, options.is_null() ? nlohmann::json::object() : options, changes);
   FZ_ASSIGN(auto aggregate, found->make(call));
   if (!call.left().empty()) {
     const std::string known =

@@ -1,42 +1,80 @@
-// sum: of integers in 128 bits, of decimals in 192, of floats as a double-double.
+// sum: of integers in 128 bits, of decimals in 192, of floats as a double-double. If values are taken away
+// again, also how many there are: without any left it is null.
 #include "aggregate/double_double.h"
 #include "aggregate/exact_sum.h"
+#include "aggregate/float_changes.h"
 #include "aggregate/plain.h"
 #include "expr/types.h"
 
 namespace frazil {
 namespace {
 
-// T: how the values lie. The result is int64 or a duration.
-template <typename T>
-class SumOfIntegers : public PlainAggregate<SumOfIntegers<T>, IntegerSum> {
+// The sum in a state.
+template <typename Sum>
+const Sum& SumIn(const Sum& state) {
+  return state;
+}
+template <typename Sum>
+const Sum& SumIn(const Counted<Sum>& state) {
+  return state.sum;
+}
+
+// What every sum does. T: how values lie, Number: as what they are added.
+template <typename Function, typename T, typename Number, typename State>
+class Sum : public PlainAggregate<Function, State> {
  public:
-  using PlainAggregate<SumOfIntegers<T>, IntegerSum>::PlainAggregate;
+  using PlainAggregate<Function, State>::PlainAggregate;
 
   Status add(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
              const AggregateRows&, AggregateEffects*) const override {
     const Reader<T> values(*inputs[0]);
-    ForEachRow(accs, inputs[0].get(),
-               [&](int64_t i) { At<IntegerSum>(accs[static_cast<size_t>(i)], offset).add(values[i]); });
+    ForEachRow(accs, inputs[0].get(), [&](int64_t i) {
+      At<State>(accs[static_cast<size_t>(i)], offset).add(static_cast<Number>(values[i]));
+    });
     return Status::OK();
   }
 
-  bool valid(const IntegerSum&) const { return true; }
+  Status retract(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
+                 AggregateEffects* effects) const override {
+    if constexpr (requires(State & state, Number value) { state.take(value); }) {
+      return this->template take_each<T>(accs, offset, *inputs[0], effects);
+    } else {
+      return Aggregate::retract(accs, offset, inputs, effects);
+    }
+  }
 
-  Status combine(IntegerSum& into, const IntegerSum& from) const {
-    return into.add(from) ? Status::OK() : this->damaged("a sum that is too large");
+  Status combine(State& into, const State& from) const {
+    if constexpr (std::is_same_v<State, DoubleDouble>) {
+      if (!from.empty()) into.add(from);
+      return Status::OK();
+    } else {
+      return into.add(from) ? Status::OK() : this->damaged("a sum that is too large");
+    }
+  }
+};
+
+// The result is int64 or a duration.
+template <typename T, typename State>
+class SumOfIntegers : public Sum<SumOfIntegers<T, State>, T, Int128, State> {
+ public:
+  using Sum<SumOfIntegers<T, State>, T, Int128, State>::Sum;
+
+  bool valid(const State& state) const {
+    if constexpr (requires { state.valid(); }) return state.valid();
+    return true;
   }
 
   Result<std::shared_ptr<arrow::Array>> finish(std::span<const std::byte* const> accs, int32_t offset,
                                                arrow::MemoryPool* pool,
                                                AggregateEffects* effects) const override {
     return this->template finish_fixed<int64_t>(accs, offset, pool, effects,
-                                                [&](const IntegerSum& state, auto& column) -> Status {
+                                                [&](const State& state, auto& column) -> Status {
                                                   if (state.empty())
                                                     return column.append_null(), Status::OK();
-                                                  if (state.value() < INT64_MIN || state.value() > INT64_MAX)
-                                                    return overflow(state);
-                                                  column.append(static_cast<int64_t>(state.value()));
+                                                  const Int128 sum = SumIn(state).value();
+                                                  if (sum < INT64_MIN || sum > INT64_MAX)
+                                                    return overflow(SumIn(state));
+                                                  column.append(static_cast<int64_t>(sum));
                                                   return Status::OK();
                                                 });
   }
@@ -50,72 +88,51 @@ class SumOfIntegers : public PlainAggregate<SumOfIntegers<T>, IntegerSum> {
   }
 };
 
-class SumOfDecimals : public PlainAggregate<SumOfDecimals, DecimalSum> {
+template <typename State>
+class SumOfDecimals : public Sum<SumOfDecimals<State>, Wide, Wide, State> {
  public:
-  using PlainAggregate::PlainAggregate;
+  using Sum<SumOfDecimals<State>, Wide, Wide, State>::Sum;
 
-  Status add(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
-             const AggregateRows&, AggregateEffects*) const override {
-    const Reader<Wide> values(*inputs[0]);
-    ForEachRow(accs, inputs[0].get(),
-               [&](int64_t i) { At<DecimalSum>(accs[static_cast<size_t>(i)], offset).add(values[i]); });
-    return Status::OK();
-  }
-
-  bool valid(const DecimalSum& state) const {
-    return !state.empty() || (state.low == 0 && state.middle == 0);
-  }
-
-  Status combine(DecimalSum& into, const DecimalSum& from) const {
-    return into.add(from) ? Status::OK() : damaged("a sum that is too large");
+  bool valid(const State& state) const {
+    if constexpr (requires { state.valid(); }) {
+      if (!state.valid()) return false;
+    }
+    const DecimalSum& sum = SumIn(state);
+    return !sum.empty() || (sum.low == 0 && sum.middle == 0);
   }
 
   Result<std::shared_ptr<arrow::Array>> finish(std::span<const std::byte* const> accs, int32_t offset,
                                                arrow::MemoryPool* pool,
                                                AggregateEffects* effects) const override {
-    const int32_t scale = static_cast<const arrow::Decimal128Type&>(*result_type()).scale();
-    return finish_fixed<Wide>(
-        accs, offset, pool, effects, [&](const DecimalSum& state, auto& column) -> Status {
+    const int32_t scale = static_cast<const arrow::Decimal128Type&>(*this->result_type()).scale();
+    return this->template finish_fixed<Wide>(
+        accs, offset, pool, effects, [&](const State& state, auto& column) -> Status {
           if (state.empty()) return column.append_null(), Status::OK();
-          const arrow::Decimal256 sum = state.value();
+          const arrow::Decimal256 sum = SumIn(state).value();
           if (!sum.FitsInPrecision(arrow::Decimal128Type::kMaxPrecision)) {
-            return Error(ErrorKind::kUser, text() + ": the result " + sum.ToString(scale) + " is outside " +
-                                               expr::TypeName(*result_type()) +
+            return Error(ErrorKind::kUser, this->text() + ": the result " + sum.ToString(scale) +
+                                               " is outside " + expr::TypeName(*this->result_type()) +
                                                "; cast the argument to a smaller scale or to float64");
           }
-          column.append({state.low, static_cast<int64_t>(state.middle)});
+          column.append({SumIn(state).low, static_cast<int64_t>(SumIn(state).middle)});
           return Status::OK();
         });
   }
 };
 
 // T: float or double.
-template <typename T>
-class SumOfFloats : public PlainAggregate<SumOfFloats<T>, DoubleDouble> {
+template <typename T, typename State>
+class SumOfFloats : public Sum<SumOfFloats<T, State>, T, double, State> {
  public:
-  using PlainAggregate<SumOfFloats<T>, DoubleDouble>::PlainAggregate;
+  using Sum<SumOfFloats<T, State>, T, double, State>::Sum;
 
-  Status add(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
-             const AggregateRows&, AggregateEffects*) const override {
-    const Reader<T> values(*inputs[0]);
-    ForEachRow(accs, inputs[0].get(), [&](int64_t i) {
-      At<DoubleDouble>(accs[static_cast<size_t>(i)], offset).add(static_cast<double>(values[i]));
-    });
-    return Status::OK();
-  }
-
-  bool valid(const DoubleDouble& state) const { return state.valid(); }
-
-  Status combine(DoubleDouble& into, const DoubleDouble& from) const {
-    if (!from.empty()) into.add(from);
-    return Status::OK();
-  }
+  bool valid(const State& state) const { return state.valid(); }
 
   Result<std::shared_ptr<arrow::Array>> finish(std::span<const std::byte* const> accs, int32_t offset,
                                                arrow::MemoryPool* pool,
                                                AggregateEffects* effects) const override {
     return this->template finish_fixed<double>(accs, offset, pool, effects,
-                                               [](const DoubleDouble& state, auto& column) {
+                                               [](const State& state, auto& column) {
                                                  if (state.empty()) {
                                                    column.append_null();
                                                  } else {
@@ -132,8 +149,9 @@ Result<AggregatePtr> MakeSum(AggregateCall& call) {
   const arrow::DataType& type = *call.type();
   if (type.id() == arrow::Type::DECIMAL128) {
     const int32_t scale = static_cast<const arrow::Decimal128Type&>(type).scale();
-    return std::make_unique<SumOfDecimals>(call,
-                                           arrow::decimal128(arrow::Decimal128Type::kMaxPrecision, scale));
+    const auto result = arrow::decimal128(arrow::Decimal128Type::kMaxPrecision, scale);
+    if (call.changes()) return std::make_unique<SumOfDecimals<Counted<DecimalSum>>>(call, result);
+    return std::make_unique<SumOfDecimals<DecimalSum>>(call, result);
   }
   const auto refused = [&]() -> Result<AggregatePtr> {
     return call.mismatch("an integer, a float, a decimal of up to 38 digits, a bool or a duration");
@@ -147,10 +165,14 @@ Result<AggregatePtr> MakeSum(AggregateCall& call) {
         if constexpr (std::is_same_v<T, Wide>) {
           return refused();
         } else if constexpr (std::is_floating_point_v<T>) {
-          return std::make_unique<SumOfFloats<T>>(call, arrow::float64());
+          if (call.changes()) {
+            return std::make_unique<SumOfFloats<T, FloatChanges>>(call, arrow::float64());
+          }
+          return std::make_unique<SumOfFloats<T, DoubleDouble>>(call, arrow::float64());
         } else {
-          return std::make_unique<SumOfIntegers<T>>(call,
-                                                    expr::IsDuration(type) ? call.type() : arrow::int64());
+          const auto result = expr::IsDuration(type) ? call.type() : arrow::int64();
+          if (call.changes()) return std::make_unique<SumOfIntegers<T, Counted<IntegerSum>>>(call, result);
+          return std::make_unique<SumOfIntegers<T, IntegerSum>>(call, result);
         }
       },
       refused);

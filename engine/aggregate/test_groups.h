@@ -41,6 +41,9 @@ class Groups {
              std::span<const OrderKey> order = {}) {
     return aggregate_.add(rows(group_of), kOffset, inputs, {order}, &effects);
   }
+  Status retract(const std::vector<int>& group_of, const arrow::ArrayVector& inputs) {
+    return aggregate_.retract(rows(group_of), kOffset, inputs, &effects);
+  }
   Status merge(const std::vector<int>& group_of, const arrow::Array& saved) {
     return aggregate_.merge(rows(group_of), kOffset, saved, &effects);
   }
@@ -82,8 +85,9 @@ inline arrow::DataTypeVector TypesOf(const arrow::ArrayVector& arrays) {
 }
 
 inline std::unique_ptr<Aggregate> Make(std::string_view name, const arrow::DataTypeVector& types,
-                                       const nlohmann::json& options = nlohmann::json::object()) {
-  auto made = MakeAggregate(name, types, options);
+                                       const nlohmann::json& options = nlohmann::json::object(),
+                                       bool changes = false) {
+  auto made = MakeAggregate(name, types, options, changes);
   EXPECT_TRUE(made.ok()) << made.status().ToString();
   return std::move(made).ValueOrDie();
 }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "aggregate/double_double.h"
+#include "aggregate/float_changes.h"
 #include "aggregate/plain.h"
 #include "expr/types.h"
 
@@ -12,12 +13,17 @@ namespace {
 
 constexpr int64_t kRowsMax = int64_t{1} << 53;  // counts that a double holds; damaged states may have more
 
+// Sum: DoubleDouble, or FloatChanges if values are taken away again.
+template <typename Sum>
 struct VarianceState {
   int64_t count = 0;
-  DoubleDouble sum;
-  DoubleDouble squares;  // of the squares, rounded
-  DoubleDouble rests;    // of what rounding them cut off
+  Sum sum;
+  Sum squares;  // of the squares, rounded
+  Sum rests;    // of what rounding them cut off
 };
+
+DoubleDouble Total(const DoubleDouble& sum) { return sum; }
+DoubleDouble Total(const FloatChanges& sum) { return sum.total(); }
 
 // A sum of doubles kept exactly as doubles that do not overlap, smallest first. Source: Shewchuk, "Adaptive
 // precision floating-point arithmetic" (1997), GROW-EXPANSION.
@@ -44,7 +50,7 @@ class Expansion {
 };
 
 // n * sum of x^2 - (sum of x)^2.
-double ScaledVariance(const VarianceState& state) {
+double ScaledVariance(const VarianceState<DoubleDouble>& state) {
   Expansion exact;
   const auto n = static_cast<double>(state.count);
   for (const double part : {state.squares.hi, state.squares.lo, state.rests.hi, state.rests.lo}) {
@@ -63,11 +69,24 @@ double AsDouble(T value, double) {
 }
 double AsDouble(Wide value, double scale) { return static_cast<double>(value.value()) / scale; }
 
-template <typename T>
-class Variance : public PlainAggregate<Variance<T>, VarianceState> {
+// What is added up of a value.
+struct Parts {
+  double x, square, rest;
+};
+
+Parts PartsOf(double x) {
+  const double square = x * x;
+  const double rest = std::fma(x, x, -square);
+  return {x, square, std::isfinite(square) ? rest : 0};
+}
+
+template <typename T, typename Sum>
+class Variance : public PlainAggregate<Variance<T, Sum>, VarianceState<Sum>> {
  public:
+  using State = VarianceState<Sum>;
+
   Variance(const AggregateCall& call, int64_t ddof, bool root, double scale)
-      : PlainAggregate<Variance<T>, VarianceState>(call, arrow::float64()),
+      : PlainAggregate<Variance<T, Sum>, State>(call, arrow::float64()),
         ddof_(ddof),
         root_(root),
         scale_(scale) {}
@@ -76,27 +95,45 @@ class Variance : public PlainAggregate<Variance<T>, VarianceState> {
              const AggregateRows&, AggregateEffects*) const override {
     const Reader<T> values(*inputs[0]);
     ForEachRow(accs, inputs[0].get(), [&](int64_t i) {
-      auto& state = At<VarianceState>(accs[static_cast<size_t>(i)], offset);
-      const double x = AsDouble(values[i], scale_);
-      const double square = x * x;
-      const double rest = std::fma(x, x, -square);
+      auto& state = At<State>(accs[static_cast<size_t>(i)], offset);
+      const Parts parts = PartsOf(AsDouble(values[i], scale_));
       ++state.count;
-      state.sum.add(x);
-      state.squares.add(square);
-      state.rests.add(std::isfinite(square) ? rest : 0);
+      state.sum.add(parts.x);
+      state.squares.add(parts.square);
+      state.rests.add(parts.rest);
     });
     return Status::OK();
   }
 
-  bool valid(const VarianceState& state) const {
+  Status retract(std::span<std::byte* const> accs, int32_t offset, const arrow::ArrayVector& inputs,
+                 AggregateEffects* effects) const override {
+    if constexpr (std::is_same_v<Sum, FloatChanges>) {
+      const Reader<T> values(*inputs[0]);
+      return TryEachRow(accs, inputs[0].get(), effects, [&](int64_t i) {
+        auto& state = At<State>(accs[static_cast<size_t>(i)], offset);
+        const Parts parts = PartsOf(AsDouble(values[i], scale_));
+        const bool there =
+            state.sum.take(parts.x) && state.squares.take(parts.square) && state.rests.take(parts.rest);
+        --state.count;
+        return there ? Status::OK() : this->absent();
+      });
+    } else {
+      return Aggregate::retract(accs, offset, inputs, effects);
+    }
+  }
+
+  bool valid(const State& state) const {
     if (state.count < 0 || state.count > kRowsMax) return false;
-    for (const DoubleDouble& sum : {state.sum, state.squares, state.rests}) {
+    for (const Sum& sum : {state.sum, state.squares, state.rests}) {
       if (!sum.valid() || sum.empty() != (state.count == 0)) return false;
+      if constexpr (std::is_same_v<Sum, FloatChanges>) {
+        if (sum.count() != state.count) return false;
+      }
     }
     return true;
   }
 
-  Status combine(VarianceState& into, const VarianceState& from) const {
+  Status combine(State& into, const State& from) const {
     if (from.count == 0) return Status::OK();
     into.count += from.count;
     into.sum.add(from.sum);
@@ -109,18 +146,20 @@ class Variance : public PlainAggregate<Variance<T>, VarianceState> {
                                                arrow::MemoryPool* pool,
                                                AggregateEffects* effects) const override {
     return this->template finish_fixed<double>(
-        accs, offset, pool, effects, [&](const VarianceState& state, auto& column) {
+        accs, offset, pool, effects, [&](const State& state, auto& column) {
           if (state.count <= ddof_) {
             column.append_null();
           } else {
-            column.append(root_ ? std::sqrt(variance(state)) : variance(state));
+            const double found =
+                variance({state.count, Total(state.sum), Total(state.squares), Total(state.rests)});
+            column.append(root_ ? std::sqrt(found) : found);
           }
           return Status::OK();
         });
   }
 
  private:
-  double variance(const VarianceState& state) const {
+  double variance(const VarianceState<DoubleDouble>& state) const {
     const auto n = static_cast<double>(state.count);
     if (!std::isfinite(state.sum.hi)) return std::numeric_limits<double>::quiet_NaN();
     if (!std::isfinite(state.squares.hi)) return std::numeric_limits<double>::infinity();
@@ -149,7 +188,8 @@ Result<AggregatePtr> Make(AggregateCall& call, bool root) {
         if constexpr (std::is_same_v<T, Wide>) {
           scale = std::pow(10.0, static_cast<const arrow::Decimal128Type&>(type).scale());
         }
-        return std::make_unique<Variance<T>>(call, ddof, root, scale);
+        if (call.changes()) return std::make_unique<Variance<T, FloatChanges>>(call, ddof, root, scale);
+        return std::make_unique<Variance<T, DoubleDouble>>(call, ddof, root, scale);
       },
       refused);
 }

@@ -21,12 +21,12 @@ nb::tuple AggregateType(const std::string& function, nb::handle arguments, const
   return nb::make_tuple(SchemaCarrier{arrow::schema({made})}, aggregate->needs_order());
 }
 
-// (name, least arguments, most arguments, signature, options, doc) of each function.
+// (name, least arguments, most arguments, signature, options, doc, whether it can retract) of each function.
 nb::list AggregateTable() {
   nb::list table;
   for (const AggregateFunction& function : AggregateFunctions()) {
     table.append(nb::make_tuple(function.name, function.args_min, function.args_max, function.signature,
-                                function.options, function.doc));
+                                function.options, function.doc, function.retracts));
   }
   return table;
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/calendar.h"
+#include "base/check.h"
 #include "base/limits.h"
 #include "operator/changes/kinds.h"
 #include "operator/changes/row_pairs.h"
@@ -21,7 +22,8 @@ constexpr Timestamp kNoWindow = kWatermarkMax;
 }  // namespace
 
 Result<std::shared_ptr<arrow::Schema>> GroupSchema(const nlohmann::json& spec, const arrow::Schema& input) {
-  FZ_ASSIGN(const Accumulators accumulators, Accumulators::OfRows(spec.at("aggregates"), input));
+  FZ_ASSIGN(const Accumulators accumulators,
+            Accumulators::OfRows(spec.at("aggregates"), input, HasKinds(input)));
   arrow::FieldVector fields;
   for (const auto& key : spec.at("keys")) {
     auto field = input.GetFieldByName(key.get<std::string>());
@@ -37,9 +39,9 @@ Result<std::unique_ptr<GroupAggregate>> GroupAggregate::Make(const nlohmann::jso
                                                              const arrow::Schema& input,
                                                              const OperatorContext& context) {
   FZ_ASSIGN(KeyColumns keys, KeyColumns::Make(spec, input));
-  FZ_ASSIGN(Accumulators accumulators, Accumulators::OfRows(spec.at("aggregates"), input));
-  auto made =
-      std::unique_ptr<GroupAggregate>(new GroupAggregate(std::move(keys), std::move(accumulators), context));
+  FZ_ASSIGN(Accumulators accumulators, Accumulators::OfRows(spec.at("aggregates"), input, HasKinds(input)));
+  auto made = std::unique_ptr<GroupAggregate>(
+      new GroupAggregate(std::move(keys), std::move(accumulators), HasKinds(input), context));
   if (made->accumulators_.needs_order()) {
     FZ_ASSIGN(made->time_, RowTime::Make(spec, input));
   }
@@ -55,10 +57,15 @@ Result<std::unique_ptr<GroupAggregate>> GroupAggregate::Make(const nlohmann::jso
   if (made->lateness_ < 0 || (made->early_.has_value() && *made->early_ <= 0)) {
     return Error(ErrorKind::kConfig, "reading the plan: lateness and early of an aggregate");
   }
+  if (made->changing_ && (made->end_column_ >= 0 || made->early_.has_value() || made->time_.has_value())) {
+    return Error(ErrorKind::kConfig,
+                 "reading the plan: an aggregate of changes in windows or by their order");
+  }
   FZ_ASSIGN(made->output_, GroupSchema(spec, input));
   arrow::FieldVector saved = {arrow::field("what", arrow::int8(), false),
                               arrow::field("end", arrow::int64(), false),
                               arrow::field("state", arrow::int8(), false)};
+  if (made->changing_) saved.push_back(arrow::field("rows", arrow::int64()));
   for (auto& field : made->accumulators_.saved_fields()) saved.push_back(std::move(field));
   if (made->early_.has_value()) {
     for (auto& field : made->accumulators_.saved_fields()) {
@@ -77,12 +84,13 @@ GroupAggregate::~GroupAggregate() {
 }
 
 void GroupAggregate::create(std::byte* payload) {
-  accumulators_.create(AccumulatorsOf(payload));
+  if (changing_) RowsOf(payload) = 0;
+  accumulators_.create(accumulators_of(payload));
   if (early_.has_value()) accumulators_.create(given_of(payload));
 }
 
 void GroupAggregate::destroy(std::byte* payload) {
-  accumulators_.destroy(AccumulatorsOf(payload));
+  accumulators_.destroy(accumulators_of(payload));
   if (early_.has_value()) accumulators_.destroy(given_of(payload));
 }
 
@@ -107,8 +115,10 @@ void GroupAggregate::count_bytes() {
 Result<GroupAggregate::Groups*> GroupAggregate::groups(Timestamp end) {
   Groups& groups = groups_[end];
   if (groups.table == nullptr) {
-    const int32_t width = kHeaderBytes + accumulators_.width() * (early_.has_value() ? 2 : 1);
-    FZ_ASSIGN(groups.table, StateTable::Make({.payload_bytes = width, .track_changes = true}, pool_));
+    const int32_t width = header_bytes() + accumulators_.width() * (early_.has_value() ? 2 : 1);
+    FZ_ASSIGN(
+        groups.table,
+        StateTable::Make({.payload_bytes = width, .track_changes = true, .tombstones = changing_}, pool_));
   }
   return &groups;
 }
@@ -117,7 +127,7 @@ GroupAggregate::Payloads GroupAggregate::all(const Payloads& groups, bool given)
   Payloads accumulators;
   accumulators.reserve(groups.size());
   for (std::byte* payload : groups) {
-    accumulators.push_back(given ? given_of(payload) : AccumulatorsOf(payload));
+    accumulators.push_back(given ? given_of(payload) : accumulators_of(payload));
   }
   return accumulators;
 }
@@ -172,6 +182,41 @@ Status GroupAggregate::add(const Batch& batch) {
   return accumulators_.add(batch, all(payloads_, /*given=*/false), order, pool_);
 }
 
+// Adds and takes away; all that is added comes first, so what the order of rows within the batch is does not
+// matter.
+Status GroupAggregate::change(const Batch& batch) {
+  FZ_ASSIGN(const auto kinds, KindsOf(batch));
+  FZ_CHECK(kinds != nullptr);
+  Payloads added(payloads_.size()), taken(payloads_.size());
+  for (size_t i = 0; i < payloads_.size(); ++i) {
+    const auto kind = static_cast<RowKind>(kinds->Value(static_cast<int64_t>(i)));
+    const bool adds = kind == RowKind::kInsert || kind == RowKind::kUpdateAfter;
+    (adds ? added : taken)[i] = accumulators_of(payloads_[i]);
+    RowsOf(payloads_[i]) += adds ? 1 : -1;
+  }
+  for (std::byte* payload : payloads_) {
+    if (RowsOf(payload) >= 0) continue;
+    FZ_ASSIGN(const std::string where, this->where(payload));
+    return NamedError("DataError", where +
+                                       ": a row is taken back that is not there; the steps before it gave "
+                                       "other values for the same row");
+  }
+  const Status done = accumulators_.change(batch, added, taken, pool_);
+  const int64_t failed = accumulators_.failed_row();
+  if (done.ok() || failed < 0) return done;
+  FZ_ASSIGN(const std::string where, this->where(payloads_[static_cast<size_t>(failed)]));
+  return NamedError("DataError", MessageOf(Prefixed(done, where)));
+}
+
+Status GroupAggregate::bury(const Payloads& groups) {
+  for (std::byte* payload : groups) {
+    if (!dead(payload)) continue;
+    destroy(payload);
+    FZ_TRY(groups_.at(kNoWindow).table->erase(payload));
+  }
+  return Status::OK();
+}
+
 // The groups of the batch at hand, each once, and their keys.
 GroupAggregate::Payloads GroupAggregate::touched() const {
   Payloads touched;
@@ -198,10 +243,11 @@ Result<Progress> GroupAggregate::process(Batch batch, Output& out) {
     if (HeaderOf(payload)->given != 0) known.push_back(payload);
   }
   FZ_ASSIGN(const arrow::ArrayVector before, finish(known, all(known, /*given=*/false)));
-  FZ_TRY(add(batch));
+  FZ_TRY(changing_ ? change(batch) : add(batch));
   FZ_ASSIGN(const arrow::ArrayVector after, finish(groups, all(groups, /*given=*/false)));
   FZ_ASSIGN(Batch made, changes(groups, before, after));
   FZ_TRY(note_given(groups));
+  FZ_TRY(bury(groups));
   count_bytes();
   if (made.rows() > 0) FZ_TRY(out.push(std::move(made)));
   return Progress::kDone;
@@ -211,14 +257,19 @@ Result<arrow::ArrayVector> GroupAggregate::finish(const Payloads& groups, const 
   int64_t failed = -1;
   auto finished = accumulators_.finish(accumulators, pool_, &failed);
   if (finished.ok() || failed < 0) return finished;
-  const std::string_view key = groups_.begin()->second.table->key(groups[static_cast<size_t>(failed)]);
+  FZ_ASSIGN(const std::string where, this->where(groups[static_cast<size_t>(failed)]));
+  return NamedError("DataError", MessageOf(Prefixed(finished.status(), where)));
+}
+
+Result<std::string> GroupAggregate::where(std::byte* payload) const {
+  const std::string_view key = groups_.begin()->second.table->key(payload);
   FZ_ASSIGN(const arrow::ArrayVector columns, keys_.codec().decode({&key, 1}, pool_));
   std::string where = "aggregating";
   for (size_t i = 0; i < columns.size(); ++i) {
     FZ_ASSIGN(const auto value, columns[i]->GetScalar(0));
     where += (i == 0 ? " " : ", ") + output_->field(static_cast<int>(i))->name() + "=" + value->ToString();
   }
-  return NamedError("DataError", MessageOf(Prefixed(finished.status(), where)));
+  return where;
 }
 
 Result<Batch> GroupAggregate::changes(const Payloads& groups, const arrow::ArrayVector& before,
@@ -227,8 +278,11 @@ Result<Batch> GroupAggregate::changes(const Payloads& groups, const arrow::Array
   names_.clear();
   int64_t next = 0;  // of those that are given
   for (size_t i = 0; i < groups.size(); ++i) {
+    const bool gone = dead(groups[i]);
     if (HeaderOf(groups[i])->given == 0) {
-      pairs.insert(static_cast<int64_t>(i));
+      if (!gone) pairs.insert(static_cast<int64_t>(i));
+    } else if (gone) {
+      pairs.remove(next++);
     } else {
       pairs.update(next++, static_cast<int64_t>(i));
     }

@@ -34,8 +34,14 @@ Result<std::shared_ptr<arrow::Schema>> GroupSchema(const nlohmann::json& spec, c
 // the end of its window by the lateness: the gate lets no row of it through then. Groups without a window are
 // kept for ever.
 //
-// As a checkpoint the state is rows of (hash, key, what, end, state, accumulators, accumulators as given):
-// what is 0 a group, 1 a window's end up to which groups are forgotten. The last ones only with `early`.
+// Of rows that change (their input has kinds), those that are taken back are taken out of the aggregates
+// again, which must be able to; what comes last is the same as of the rows that are left. A group without any
+// is given as a delete and forgotten. Such an input has both rows of an update, in any place; a row is taken
+// back behind the one that gave it. It has no windows and no `early`.
+//
+// As a checkpoint the state is rows of (hash, key, what, end, state, rows, accumulators, accumulators as
+// given): what is 0 a group, 1 a window's end up to which groups are forgotten, 2 a group that is gone. How
+// many rows there are only of rows that change, the last ones only with `early`.
 class GroupAggregate : public Operator {
  public:
   // Reads {"keys","aggregates","time": {"column","minus_us"} | null,"window_end": column |
@@ -56,7 +62,8 @@ class GroupAggregate : public Operator {
   int64_t state_bytes() const override { return bytes_.load(std::memory_order_relaxed); }
 
  private:
-  // Payload of a table: this, the accumulators, and with `early` the accumulators as they were given last.
+  // Payload of a table: this, of rows that change how many there are (int64), the accumulators, and with
+  // `early` the accumulators as they were given last.
   struct Header {
     uint8_t given;    // consumers know the key
     uint8_t waiting;  // has changes that are not given: it is among those of its table
@@ -78,15 +85,18 @@ class GroupAggregate : public Operator {
   };
   using Payloads = std::vector<std::byte*>;
 
-  GroupAggregate(KeyColumns keys, Accumulators accumulators, const OperatorContext& context)
+  GroupAggregate(KeyColumns keys, Accumulators accumulators, bool changing, const OperatorContext& context)
       : keys_(std::move(keys)),
         accumulators_(std::move(accumulators)),
+        changing_(changing),
         pool_(context.pool),
         encoded_(context.pool) {}
 
   static Header* HeaderOf(std::byte* payload) { return reinterpret_cast<Header*>(payload); }
-  static std::byte* AccumulatorsOf(std::byte* payload) { return payload + kHeaderBytes; }
-  std::byte* given_of(std::byte* payload) const { return payload + kHeaderBytes + accumulators_.width(); }
+  static int64_t& RowsOf(std::byte* payload) { return *reinterpret_cast<int64_t*>(payload + kHeaderBytes); }
+  int32_t header_bytes() const { return kHeaderBytes + (changing_ ? 8 : 0); }
+  std::byte* accumulators_of(std::byte* payload) const { return payload + header_bytes(); }
+  std::byte* given_of(std::byte* payload) const { return accumulators_of(payload) + accumulators_.width(); }
   Payloads all(const Payloads& groups, bool given) const;
 
   Result<Groups*> groups(Timestamp end);
@@ -96,6 +106,12 @@ class GroupAggregate : public Operator {
   Status find(const Batch& batch);
   Status find_some(Timestamp end, const std::vector<int32_t>& rows);
   Status add(const Batch& batch);
+  Status change(const Batch& batch);
+  // Takes groups without rows away, once consumers know it.
+  Status bury(const Payloads& groups);
+  bool dead(std::byte* payload) const { return changing_ && RowsOf(payload) == 0; }
+  // "aggregating user=ada"
+  Result<std::string> where(std::byte* payload) const;
   Payloads touched() const;
   Result<arrow::ArrayVector> finish(const Payloads& groups, const Payloads& accumulators);
   // The changes of groups from the results they had (those that are given, in their order) to those they
@@ -108,11 +124,17 @@ class GroupAggregate : public Operator {
   void forget();
   void count_bytes();
   Status save_groups(const StateTable& table, Timestamp end, const Payloads& groups);
+  Status save_gone(const StateTable& table, const Payloads& groups);
   Result<std::shared_ptr<arrow::RecordBatch>> note() const;
+  // Columns of the state before the accumulators.
+  int saved_columns() const { return changing_ ? 6 : 5; }
   Status restore_groups(const arrow::RecordBatch& rows, Timestamp end);
+  Status restore_gone(const arrow::RecordBatch& rows);
+  Status restore_keys(const arrow::RecordBatch& rows);
 
   const KeyColumns keys_;
   Accumulators accumulators_;
+  const bool changing_;  // rows may be taken back
   std::optional<RowTime> time_;
   int end_column_ = -1;
   int64_t lateness_ = 0;          // us

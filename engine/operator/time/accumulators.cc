@@ -27,10 +27,10 @@ Result<std::string> TypesText(const arrow::DataTypeVector& types) {
 
 }  // namespace
 
-Status Accumulators::append(const nlohmann::json& spec, Each each) {
+Status Accumulators::append(const nlohmann::json& spec, Each each, bool changes) {
   each.name = spec.at("name").get<std::string>();
   FZ_ASSIGN(each.aggregate, MakeAggregate(spec.at("fn").get<std::string>(), each.types,
-                                          spec.value("options", nlohmann::json::object())));
+                                          spec.value("options", nlohmann::json::object()), changes));
   each.offset = width_;
   width_ += each.aggregate->width();
   needs_order_ = needs_order_ || each.aggregate->needs_order();
@@ -38,7 +38,8 @@ Status Accumulators::append(const nlohmann::json& spec, Each each) {
   return Status::OK();
 }
 
-Result<Accumulators> Accumulators::OfRows(const nlohmann::json& aggregates, const arrow::Schema& input) {
+Result<Accumulators> Accumulators::OfRows(const nlohmann::json& aggregates, const arrow::Schema& input,
+                                          bool changes) {
   Accumulators made;
   for (const auto& spec : aggregates) {
     Each each;
@@ -53,7 +54,7 @@ Result<Accumulators> Accumulators::OfRows(const nlohmann::json& aggregates, cons
         return Error(ErrorKind::kConfig, "reading the plan: the filter of an aggregate is not boolean");
       }
     }
-    FZ_TRY(made.append(spec, std::move(each)));
+    FZ_TRY(made.append(spec, std::move(each), changes));
   }
   return made;
 }
@@ -67,7 +68,7 @@ Result<Accumulators> Accumulators::OfSaved(const nlohmann::json& aggregates, con
     FZ_ASSIGN(const auto schema, ParseSchema(text));
     Each each;
     for (const auto& argument : schema->fields()) each.types.push_back(argument->type());
-    FZ_TRY(made.append(spec, std::move(each)));
+    FZ_TRY(made.append(spec, std::move(each), /*changes=*/false));
   }
   return made;
 }
@@ -98,9 +99,19 @@ Status Accumulators::add(const Batch& batch, std::span<std::byte* const> payload
   return Status::OK();
 }
 
+Status Accumulators::change(const Batch& batch, std::span<std::byte* const> added,
+                            std::span<std::byte* const> taken, arrow::MemoryPool* pool) {
+  FZ_ASSIGN(const Inputs inputs, evaluate(batch, pool));
+  for (size_t i = 0; i < all_.size(); ++i) {
+    FZ_TRY(add_to(all_[i], inputs.arguments[i], inputs.kept[i].get(), added, {}));
+    FZ_TRY(add_to(all_[i], inputs.arguments[i], inputs.kept[i].get(), taken, {}, /*retract=*/true));
+  }
+  return Status::OK();
+}
+
 Status Accumulators::add_to(const Each& each, const arrow::ArrayVector& inputs,
                             const arrow::BooleanArray* kept, std::span<std::byte* const> payloads,
-                            std::span<const OrderKey> order) {
+                            std::span<const OrderKey> order, bool retract) {
   std::vector<std::byte*> some;
   if (kept != nullptr) {
     some.assign(payloads.begin(), payloads.end());
@@ -110,7 +121,9 @@ Status Accumulators::add_to(const Each& each, const arrow::ArrayVector& inputs,
     payloads = some;
   }
   AggregateEffects effects;
-  return done(each.aggregate->add(payloads, each.offset, inputs, {order}, &effects), each, effects);
+  Status status = retract ? each.aggregate->retract(payloads, each.offset, inputs, &effects)
+                          : each.aggregate->add(payloads, each.offset, inputs, {order}, &effects);
+  return done(std::move(status), each, effects);
 }
 
 Result<Accumulators::Inputs> Accumulators::evaluate(const Batch& batch, arrow::MemoryPool* pool) const {

@@ -20,7 +20,9 @@ namespace frazil {
 class Accumulators {
  public:
   // Reads the node's "aggregates": [{"name","fn","args":[EXPR],"filter":EXPR|null,"options"}], bound to rows.
-  static Result<Accumulators> OfRows(const nlohmann::json& aggregates, const arrow::Schema& input);
+  // `changes`: they can retract.
+  static Result<Accumulators> OfRows(const nlohmann::json& aggregates, const arrow::Schema& input,
+                                     bool changes = false);
   // The same aggregates over what save() of the former gave: fields of its saved_fields().
   static Result<Accumulators> OfSaved(const nlohmann::json& aggregates, const arrow::Schema& saved);
 
@@ -35,7 +37,10 @@ class Accumulators {
   // Adds row i of the batch to payloads[i]; null leaves the row out.
   Status add(const Batch& batch, std::span<std::byte* const> payloads, std::span<const OrderKey> order,
              arrow::MemoryPool* pool);
-  // The same piece by piece: what is added of the rows, computed once; then some rows of it, payloads and
+  // Adds row i to added[i] and takes it away again from taken[i], all rows that are added first.
+  Status change(const Batch& batch, std::span<std::byte* const> added, std::span<std::byte* const> taken,
+                arrow::MemoryPool* pool);
+  // add, piece by piece: what is added of the rows, computed once; then some rows of it, payloads and
   // order having one for each of these.
   struct Inputs {
     std::vector<arrow::ArrayVector> arguments;               // of each aggregate
@@ -71,10 +76,10 @@ class Accumulators {
     int32_t offset = 0;
   };
 
-  Status append(const nlohmann::json& spec, Each each);
+  Status append(const nlohmann::json& spec, Each each, bool changes);
   Status done(Status status, const Each& each, const AggregateEffects& effects);
   Status add_to(const Each& each, const arrow::ArrayVector& inputs, const arrow::BooleanArray* kept,
-                std::span<std::byte* const> payloads, std::span<const OrderKey> order);
+                std::span<std::byte* const> payloads, std::span<const OrderKey> order, bool retract = false);
 
   std::vector<Each> all_;
   int32_t width_ = 0;
