@@ -63,24 +63,25 @@ PlanError: agg got amount=amount, which is not aggregated
 TABLE = """
 ## All aggregates
 
-`a` is an expression; "value" is of any type that has an order.
+`a` is an expression; "value" is of any type that has an order. "Of changes" are those that can take
+a row back, and so can be had of a [stream of changes](concepts/changes.md#aggregates-of-changes).
 
-| written | of | |
-|---|---|---|
+| written | of | | of changes |
+|---|---|---|---|
 """
 
 
 def page() -> str:
     """The text of the page."""
     rows = []
-    for name, least, most, types, _, what in _engine.aggregates():
+    for name, least, most, types, _, what, retracts in _engine.aggregates():
         parts = []
         if least == 0:
             parts.append(f"`fz.{name}()`")
         if most > 0:
             parts.append(f"`{spelling(name)}`")
         kinds = types.replace("; ", "<br>")
-        cells = [", ".join(parts), kinds, what]
+        cells = [", ".join(parts), kinds, what, "yes" if retracts else ""]
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n")
     return HEAD + TABLE + "".join(rows)
 

@@ -101,6 +101,34 @@ def refuse_changes(port: Port, what: str, advice: str = "") -> None:
         )
 
 
+def what_may_differ(port: Port) -> str | None:
+    """Find a step between those that make changes and a stream which may not give the row before.
+
+    That is, of which the row before an update may not be what it gave as the row after the last.
+    """
+    node = port.node
+    if changes_of(port) is None:
+        return None
+    match node:
+        case UdfNode() if not node.function.pure:
+            return f"{node.function.reference} with pure=False ({node.line})"
+        case LookupNode() if node.dimension.inexact:
+            return f"{node.dimension.name}, a lookup table that is read anew ({node.line})"
+        case (
+            FilterNode()
+            | UdfNode()
+            | ExchangeNode()
+            | LookupNode()
+            | EventTimeNode()
+            | ProjectNode()
+        ):
+            return what_may_differ(node.input)
+        case UnionNode():
+            each = map(what_may_differ, node.streams)
+            return next((found for found in each if found is not None), None)
+    return None
+
+
 def make_log(stream: Any) -> Any:
     """The stream with each change as a row, for a reader that goes by the last of each key."""
     return type(stream)(Port(make_as_log(stream._port, folded=True)))

@@ -142,6 +142,11 @@ def aggregates_in(expression: Expr) -> Iterator[Aggregate]:
     return (node for node in expression._walk() if isinstance(node, Aggregate))
 
 
+def retracting() -> list[str]:
+    """The functions that can take a row back, and so be had of a stream of changes."""
+    return [name for name, *_, retracts in _engine.aggregates() if retracts]
+
+
 def split(
     named: Mapping[str, Expr], computed: Mapping[int, Aggregate]
 ) -> tuple[dict[str, Aggregate], dict[str, Expr]]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
-from frazil.changes import Changes, no_event_time, refuse_changes
+from frazil.changes import Changes, changes_of, no_event_time, refuse_changes, what_may_differ
 from frazil.duration import duration_text
-from frazil.errors import ColumnExists, PlanError
+from frazil.errors import ColumnExists, ModeMismatch, PlanError
 from frazil.event_time import require_event_time
 from frazil.expr import col
-from frazil.expr_aggregate import COLUMN_PREFIX, Aggregate, split
+from frazil.expr_aggregate import COLUMN_PREFIX, Aggregate, retracting, split
 from frazil.gate import GateNode, columns_text
 from frazil.node import WINDOW_COLUMNS, ExchangeNode, Json, Port, Step
 from frazil.schema import checked
@@ -96,6 +96,8 @@ class GroupAggregateNode(Step):
             "keys": columns_text(self.schema, self.keys),
             "aggregates": ", ".join(aggregates),
         }
+        if self._of_changes:
+            said["rows"] = "changes"
         if self.emit is not None:
             said["window"] = str(self.emit)
             said["lateness"] = duration_text(self.emit.lateness_ms)
@@ -107,7 +109,8 @@ class GroupAggregateNode(Step):
         by = ", ".join(self._own_keys)
         if self.emit is None:
             text = f"group_aggregate by {by}" if by else "group_aggregate"
-            return text, f"state: {number} per key, for ever; changes (settled)"
+            kept = "of the keys that have rows" if self._of_changes else "per key, for ever"
+            return text, f"state: {number} {kept}; changes (settled)"
         text = f"group_aggregate {self.emit}" + (f" by {by}" if by else "")
         return text, f"state: {number} per key and window; changes (settled)"
 
@@ -122,6 +125,10 @@ class GroupAggregateNode(Step):
     @property
     def _own_keys(self) -> tuple[str, ...]:
         return self.keys if self.emit is None else self.keys[: -len(WINDOW_COLUMNS)]
+
+    @property
+    def _of_changes(self) -> bool:
+        return changes_of(self.streams[0]) is not None
 
     @property
     def _what(self) -> str:
@@ -148,10 +155,12 @@ def make_group_aggregate(
                 f"there already are {', '.join((*keys, *added))}: give the aggregate another name",
             )
     checked(pa.schema([(name, pa.null()) for name in asked]))
-    refuse_changes(stream._port, "agg")
+    if emit is not None:
+        refuse_changes(stream._port, "agg in a window")
     origin = stream._origin()
     wanted = _wanted(asked)
     port, computed = compute_calls(stream._port, wanted, origin)
+    _check_retracting(port, wanted)
     made, results = split(
         asked,
         {
@@ -192,6 +201,28 @@ def make_group_aggregate(
             if name.startswith(COLUMN_PREFIX):
                 lines = [line.replace(name, as_written(repr(one), calls)) for line in lines]
         raise type(error)(*lines) from None
+
+
+def _check_retracting(port: Port, wanted: Sequence[Aggregate]) -> None:
+    """Raise if rows may be taken back, and cannot be taken out of the aggregates again."""
+    found = changes_of(port)
+    if found is None:
+        return
+    can = retracting()
+    for one in wanted:
+        if one._function not in can:
+            raise PlanError(
+                f"{one!r}: {found.why} gives updates of its rows, and {one._function} cannot take "
+                "a row back without having kept all of them",
+                f"{', '.join(can)} can; or take it of rows that stay, before that step",
+            )
+    differs = what_may_differ(port)
+    if differs is not None:
+        raise ModeMismatch(
+            f"agg takes back what a row gave before, and {differs} may answer otherwise for the "
+            "same row later",
+            "do it before the step that gives changes, or behind agg",
+        )
 
 
 def _before(

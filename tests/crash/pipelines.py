@@ -155,8 +155,11 @@ def changing_streams(rate: float | None) -> dict[str, fz.Stream]:
     spent = {"rows": fz.count(), "total": fz.col("amount").sum(), "last": fz.col("id").last()}
     totals = timed.group_by("user").agg(spent)
     windows = timed.group_by("country").window(fz.hopping("500ms", every="250ms"), early="100ms")
+    per_size = {"users": fz.count(), "total": fz.col("total").sum()}
+    sizes = totals.group_by(size=fz.col("rows") % 37).agg(per_size)
     return {
         "t.totals": totals.as_log(),
+        "t.sizes": sizes.as_log(),
         "t.range": totals.filter(fz.col("rows").is_between(3, 8)).as_log(),
         "t.early": windows.agg(spent).as_log(),
     }

@@ -56,7 +56,8 @@ def test_which_streams_are_changes() -> None:
 @pytest.mark.parametrize(
     "take",
     [
-        lambda s: s.group_by("n").agg(k=fz.count()),
+        lambda s: s.group_by("n").agg(k=col("most").max()),
+        lambda s: s.group_by("n").agg(k=fz.count(), l=1 + col("most").first()),
         lambda s: s.group_by("user").window(fz.tumbling("1m")),
         lambda s: s.deduplicate("user", within="1m"),
         lambda s: s.map_batches(lambda batch: batch, schema=s.schema),
@@ -75,7 +76,7 @@ def test_what_refuses_them_says_why(
     monkeypatch.chdir(tmp_path)
     pq.write_table(pa.table({"user": ["a"], "city": ["Rome"]}), "gone.parquet")
     why = r"group_by\(user\).agg without a window \(test_changes.py:\d+\)"
-    with pytest.raises((ModeMismatch, fz.errors.SchemaMismatch), match=why):
+    with pytest.raises(PlanError, match=why):
         take(totals().with_columns(n=col("n") + 0))
 
 
@@ -118,6 +119,51 @@ def test_what_follows_keeps_kinds_right(tmp_path: Path) -> None:
     every = totals()
     one, others = every.filter(col("user") == "a"), every.filter(col("user") != "a")
     assert left_of(one.union(others), tmp_path / "4") == [("a", 3, 4), ("b", 2, 5), ("c", 1, 3)]
+
+
+def test_aggregates_of_changes(tmp_path: Path) -> None:
+    """Of the rows that are left: two users have two rows, or were among those that had."""
+    sizes = totals().group_by("n").agg(users=fz.count(), most=col("most").sum())
+    assert str(changes_of(sizes._port)) == "changes by n"
+    assert left_of(sizes, tmp_path / "1") == [(1, 1, 3), (2, 1, 5), (3, 1, 4)]
+    shares = totals().group_by().agg(of=col("most").sum() / fz.count())
+    assert left_of(shares, tmp_path / "2") == [(4.0,)]
+    explained = fz.Pipeline("p", sizes.write_memory()).explain()
+    assert "2 accumulators of the keys that have rows; changes (settled)" in explained
+
+
+def test_what_cannot_retract_says_what_can() -> None:
+    with pytest.raises(PlanError) as refused:
+        totals().group_by("n").agg(k=col("most").max())
+    assert "max cannot take a row back" in str(refused.value)
+    assert "count, sum, mean, variance, stddev can" in str(refused.value)
+
+
+def test_what_may_answer_otherwise_is_not_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "users.parquet"
+    pq.write_table(pa.table({"id": ["a", "c"], "city": ["Rome", "Oslo"]}), path)
+    steady = fz.lookup_parquet(str(path))
+    refreshed = fz.lookup_parquet(str(path), refresh="1m")
+
+    @fz.udf(pure=False)
+    def drawn(n: int | None) -> int:
+        return n or 0
+
+    joined = totals().join_lookup(steady, on={"user": "id"}).filter(col("n") > 0)
+    joined.group_by("city").agg(n=fz.count())
+    anew = totals().join_lookup(refreshed, on={"user": "id"}).filter(col("n") > 0)
+    with pytest.raises(ModeMismatch, match="read anew"):
+        anew.group_by("city").agg(n=fz.count())
+    for made in (
+        lambda s: s.with_columns(d=drawn(col("n"))).select("d").group_by("d").agg(n=fz.count()),
+        lambda s: s.group_by("user").agg(n=drawn(col("n")).sum()),
+        lambda s: s.union(s.with_columns(n=drawn(col("n")))).group_by("n").agg(k=fz.count()),
+    ):
+        with pytest.raises(ModeMismatch, match="pure=False"):
+            made(totals())
+    # Before the rows change it does no harm.
+    before = events().with_columns(d=drawn(col("n"))).group_by("d").agg(n=fz.count())
+    before.group_by("n").agg(k=fz.count())
 
 
 def test_a_look_shows_changes(capsys: pytest.CaptureFixture[str]) -> None:
