@@ -68,16 +68,17 @@ Result<Batch> KeepRows(const Batch& batch, const std::shared_ptr<arrow::BooleanA
   return kept;
 }
 
-Result<Batch> FilterRows(const BoundExpr& predicate, const Batch& batch, arrow::MemoryPool* pool) {
+Result<Batch> FilterRows(const BoundExpr& predicate, const Batch& batch, arrow::MemoryPool* pool,
+                         bool whole) {
   FZ_ASSIGN(auto values, predicate.Evaluate(*batch.columns, pool));
   FZ_CHECK(values->type_id() == arrow::Type::BOOL);
   FZ_ASSIGN(auto mask, WithoutNulls(std::static_pointer_cast<arrow::BooleanArray>(values), pool));
-  return KeepChanges(batch, mask, pool);
+  return KeepChanges(batch, mask, pool, whole);
 }
 
 Result<Progress> Filter::process(Batch batch, Output& out) {
   if (batch.rows() == 0) return Progress::kDone;
-  auto kept = FilterRows(predicate_, batch, pool_);
+  auto kept = FilterRows(predicate_, batch, pool_, whole_);
   if (!kept.ok()) return Prefixed(kept.status(), "filter" + PlaceOf(batch.origin));
   if (kept->rows() == 0) return Progress::kDone;
   FZ_TRY(out.push(std::move(*kept)));

@@ -12,21 +12,26 @@ namespace frazil {
 Result<Batch> KeepRows(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
                        arrow::MemoryPool* pool);
 
-// The rows for which the predicate is true (not false, not null), as KeepRows gives them.
-Result<Batch> FilterRows(const BoundExpr& predicate, const Batch& batch, arrow::MemoryPool* pool);
+// The rows for which the predicate is true (not false, not null), as KeepRows gives them; of changes as
+// KeepChanges does.
+Result<Batch> FilterRows(const BoundExpr& predicate, const Batch& batch, arrow::MemoryPool* pool,
+                         bool whole = true);
 
 // Keeps the rows for which a predicate is true; hidden columns stay, and the origin of the batch. A batch of
 // which nothing is left is not passed on.
 class Filter : public Operator {
  public:
-  // The predicate is bound to the input's schema and gives bool. The pool outlives the operator.
-  Filter(BoundExpr predicate, arrow::MemoryPool* pool) : predicate_(std::move(predicate)), pool_(pool) {}
+  // The predicate is bound to the input's schema and gives bool. The pool outlives the operator. `whole`: of
+  // changes, see KeepChanges.
+  Filter(BoundExpr predicate, arrow::MemoryPool* pool, bool whole = true)
+      : predicate_(std::move(predicate)), pool_(pool), whole_(whole) {}
 
   Result<Progress> process(Batch batch, Output& out) override;
 
  private:
   BoundExpr predicate_;
   arrow::MemoryPool* pool_;
+  const bool whole_;
 };
 
 // Binds a predicate; a TypeMismatch if it is not bool.

@@ -4,6 +4,7 @@
 
 #include "expr/expr.h"
 #include "operator/call_function.h"
+#include "operator/changes/as_changes.h"
 #include "operator/changes/as_log.h"
 #include "operator/changes/group_aggregate.h"
 #include "operator/changes/kinds.h"
@@ -94,6 +95,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return GroupSchema(node.spec, *input);
     case NodeKind::kAsLog:
       return LogSchema(*input);
+    case NodeKind::kAsChanges:
+      return ChangesSchema(node.spec, *input);
     case NodeKind::kTopN:
       return TopNSchema(node.spec, *input);
     case NodeKind::kFillGaps:
@@ -157,7 +160,7 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
   switch (node.kind) {
     case NodeKind::kFilter: {
       FZ_ASSIGN(BoundExpr predicate, BindPredicate(node.spec.at("predicate"), *input));
-      return std::make_unique<Filter>(std::move(predicate), context.pool);
+      return std::make_unique<Filter>(std::move(predicate), context.pool, node.spec.value("whole", true));
     }
     case NodeKind::kProject: {
       FZ_ASSIGN(Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
@@ -198,6 +201,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       FZ_ASSIGN(auto schema, LogSchema(*input));
       return std::make_unique<AsLog>(std::move(schema), context.pool);
     }
+    case NodeKind::kAsChanges:
+      return AsChanges::Make(node.spec, *input, context.pool);
     case NodeKind::kAsofJoin:
       return AsofJoin::Make(node.spec, inputs, context);
     case NodeKind::kWindowPartial:

@@ -35,7 +35,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"interval_join", NodeKind::kIntervalJoin},
       {"asof_join", NodeKind::kAsofJoin},
       {"group_aggregate", NodeKind::kGroupAggregate},
-      {"as_log", NodeKind::kAsLog}};
+      {"as_log", NodeKind::kAsLog},
+      {"as_changes", NodeKind::kAsChanges}};
   return kinds;
 }
 

@@ -37,6 +37,7 @@ enum class NodeKind {
   kAsofJoin,
   kGroupAggregate,
   kAsLog,
+  kAsChanges,
   kSink
 };
 

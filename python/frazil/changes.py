@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -42,10 +42,14 @@ class Changes:
         out.
     why
         The step that made it so, for messages.
+    whole
+        Whether an update also has the row before it. If not, only what goes by the key knows what
+        it changes.
     """
 
     key: tuple[str, ...] | None
     why: str
+    whole: bool = True
 
     def __str__(self) -> str:
         """Say it to people: ``changes by user``."""
@@ -62,11 +66,14 @@ def changes_of(port: Port) -> Changes | None:
             return changes_of(node.input)
         case ProjectNode():
             found = changes_of(node.input)
-            return None if found is None else Changes(_renamed(node, found.key), found.why)
+            return None if found is None else replace(found, key=_renamed(node, found.key))
         case UnionNode():
             each = [found for stream in node.streams if (found := changes_of(stream))]
+            if not each:
+                return None
             keys = {found.key for found in each}
-            return Changes(keys.pop() if len(keys) == 1 else None, each[0].why) if each else None
+            whole = all(found.whole for found in each)
+            return Changes(keys.pop() if len(keys) == 1 else None, each[0].why, whole)
         case WindowAggregateNode() if node.on_change:
             key = (*node.partial.keys, WINDOW_COLUMNS[0].name)
             return Changes(key, changing_window(node))
@@ -127,6 +134,22 @@ def what_may_differ(port: Port) -> str | None:
             each = map(what_may_differ, node.streams)
             return next((found for found in each if found is not None), None)
     return None
+
+
+def require_whole(port: Port, what: str, advice: str) -> None:
+    """Raise if of changes that a stream has the row before is not known.
+
+    Raises
+    ------
+    ModeMismatch
+        With the step that makes them so.
+    """
+    found = changes_of(port)
+    if found is not None and not found.whole:
+        raise ModeMismatch(
+            f"{what} has to know the row before each update and delete, which {found.why} has not",
+            advice,
+        )
 
 
 def make_log(stream: Any) -> Any:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
-from frazil.changes import Changes, changes_of, no_event_time, refuse_changes, what_may_differ
+from frazil.changes import (
+    Changes,
+    changes_of,
+    no_event_time,
+    refuse_changes,
+    require_whole,
+    what_may_differ,
+)
 from frazil.duration import duration_text
 from frazil.errors import ColumnExists, ModeMismatch, PlanError
 from frazil.event_time import require_event_time
@@ -208,6 +215,7 @@ def _check_retracting(port: Port, wanted: Sequence[Aggregate]) -> None:
     found = changes_of(port)
     if found is None:
         return
+    require_whole(port, "agg", "aggregate behind a source that gives the row before, or its table")
     can = retracting()
     for one in wanted:
         if one._function not in can:

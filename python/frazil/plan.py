@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+from frazil.changes import changes_of
 from frazil.concat import orders
 from frazil.errors import PlanError
 from frazil.expr import Column
@@ -336,6 +337,8 @@ class _Compiler:
                 self.emit_source(node_id, node, made)
             case FilterNode():
                 made["predicate"] = node.predicate._to_json()
+                if (found := changes_of(node.input)) is not None and not found.whole:
+                    made["whole"] = False
             case ProjectNode():
                 names = self.kept(node_id, node.schema)
                 self.emitted[node_id] = names

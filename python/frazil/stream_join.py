@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil import _engine
-from frazil.changes import refuse_changes
+from frazil.changes import refuse_changes, require_whole
 from frazil.errors import ColumnExists, PlanError, TypeMismatch, on_user_line
 from frazil.lookup import Lookup
 from frazil.node import LookupNode, Port
@@ -93,6 +93,8 @@ class JoinMethods:
                 'give fz.lookup_parquet("users.parquet"), lookup_iceberg or lookup_sql',
             )
         _one_of("how", how, ("inner", "left", "semi", "anti"))
+        if how != "left":
+            require_whole(self._port, f"join_lookup with how={how!r}", 'take how="left"')
         _one_of("duplicates", duplicates, ("fail", "all"))
         if not isinstance(suffix, str):
             raise TypeMismatch(f"suffix={suffix!r}", 'a text: suffix="_b"')

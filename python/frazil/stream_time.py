@@ -12,6 +12,8 @@ from frazil.group_aggregate import GroupAggregateNode
 from frazil.node import Port, ProjectNode, Step, WindowAggregateNode, WindowPartialNode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from frazil.duration import Duration
     from frazil.grouped import Grouped
     from frazil.stream import Stream
@@ -150,6 +152,41 @@ class TimeMethods:
         from frazil.stream import Stream
 
         return Stream(Port(make_as_log(self._port)))
+
+    @on_user_line
+    def as_changes(self: Any, op: str, *, key: str | Sequence[str]) -> Stream:
+        """Take rows for changes: a column says what each does to the row of its key.
+
+        Parameters
+        ----------
+        op
+            Column of text: "c" (created) or "r" (read) an insert, "u" an update, "d" a delete. It
+            is gone afterwards; a row with anything else ends the run with an error.
+        key
+            Columns that tell which row is changed. Of a delete only these need be filled.
+
+        Returns
+        -------
+        Stream
+            Of changes by the key. Updates have the row after only: such streams are written by
+            their key, as a log, or to memory.
+
+        Raises
+        ------
+        PlanError
+            If a column is not there, or the stream is one of changes already.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> rows = [{"id": 1, "op": "c", "n": 5}, {"id": 1, "op": "d", "n": None}]
+        >>> fz.read_memory(rows).as_changes("op", key="id").schema.names
+        ['id', 'n']
+        """
+        from frazil.as_changes import make_as_changes
+        from frazil.stream import Stream
+
+        return Stream(make_as_changes(self, op, key))
 
     @property
     @on_user_line

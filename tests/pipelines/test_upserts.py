@@ -142,6 +142,49 @@ def test_rows_without_kinds_replace_those_before(
     mirrors.check("newest", [{**event, "k": k} for k, event in newest.items()], duckdb_reader)
 
 
+def draw_operations(rng: Random) -> tuple[list[list[Event]], list[Event]]:
+    """Rows of which `user` says what they do to that of key `n`; and what is left in the end."""
+    partitions, left = [], {}
+    for p in range(rng.randint(1, 3)):
+        keys = [100 * p + k for k in range(rng.choice([1, 5, 20]))]
+        events = events_at(*range(rng.choice([1, 40, 80])))
+        for event in events:
+            n = rng.choice(keys)
+            op = rng.choice("cruddCD")
+            event |= {"n": n, "user": op, "x": rng.random()}
+            if op in "dD":
+                event["x"] = None  # of a row that goes only the key is known
+                left.pop(n, None)
+            else:
+                left[n] = {name: value for name, value in event.items() if name != "user"}
+        partitions.append(events)
+    return partitions, list(left.values())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_operations_as_a_column(seed: int, tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+    rng = Random(seed)
+    partitions, left = draw_operations(rng)
+
+    def build(events: fz.Stream) -> Mapping[str, Kept]:
+        changes = events.as_changes("user", key="n")
+        # Rows fall out of these, and go although a filter knows nothing of a row that goes.
+        some = changes.filter(col("x") < 0.6)
+        return {
+            "rows": Kept(changes, ["n"], ["bucket(2, id)"]),
+            "some": Kept(some.with_columns(y=col("x") + 1), ["n"]),
+        }
+
+    mirrors = Mirrors(partitions, build, tmp_path)
+    for step in rng.sample(range(3, 40), 3):
+        with suppress(Crash):
+            mirrors.run_drawn(rng, hook=CrashAt(step), every_s=0.01, batch_rows=rng.choice([1, 5]))
+    mirrors.run_drawn(rng)
+    mirrors.check("rows", left, duckdb_reader)
+    some = [{**row, "y": row["x"] + 1} for row in left if row["x"] < 0.6]
+    mirrors.check("some", some, duckdb_reader)
+
+
 def one_table(events: fz.Stream) -> Mapping[str, Kept]:
     """Totals only."""
     return {"totals": streams(events)["totals"]}

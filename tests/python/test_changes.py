@@ -183,3 +183,59 @@ def test_half_of_a_key_that_changes() -> None:
     )
     assert current(log, ["user"]).to_pylist() == [{"user": "a", "n": 2}, {"user": "b", "n": 1}]
     assert current(log.slice(0, 0), ["user"]).num_rows == 0
+
+
+OPERATIONS = [
+    {"id": 1, "op": "c", "n": 5},
+    {"id": 2, "op": "r", "n": 6},
+    {"id": 1, "op": "U", "n": 7},
+    {"id": 2, "op": "d", "n": None},
+    {"id": 3, "op": "u", "n": 8},
+]
+
+
+def operations() -> fz.Stream:
+    return fz.read_memory(OPERATIONS, name="operations").as_changes("op", key="id")
+
+
+def test_operations_as_a_column(tmp_path: Path) -> None:
+    assert repr(operations()).startswith("Stream(changes by id)")
+    assert left_of(operations(), tmp_path / "all") == [(1, 7), (3, 8)]
+    assert left_of(operations().filter(col("n") > 7), tmp_path / "some") == [(3, 8)]
+    sink = operations().as_log().write_memory()
+    fz.Pipeline("log", sink, checkpoint=str(tmp_path / "log")).run(until="now", quiet=True)
+    kinds = [row["_kind"] for row in sink.table().to_pylist()]
+    assert kinds == ["insert", "insert", "update_after", "delete", "update_after"]
+
+
+def test_what_has_no_row_before(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": [1]}), tmp_path / "ids.parquet")
+    ids = fz.lookup_parquet(str(tmp_path / "ids.parquet"))
+    operations().join_lookup(ids, on="id", how="left")
+    with pytest.raises(ModeMismatch, match="has to know the row before"):
+        operations().join_lookup(ids, on="id", how="semi")
+    with pytest.raises(ModeMismatch):
+        operations().group_by("n").agg(rows=fz.count())
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        (lambda s: s.as_changes("opp", key="id"), "did you mean 'op'"),
+        (lambda s: s.as_changes("n", key="id"), "has to be text"),
+        (lambda s: s.as_changes("op", key=[]), "which columns tell rows apart"),
+        (lambda s: s.as_changes("op", key=["id", "id"]), "which columns tell rows apart"),
+        (lambda s: s.as_changes("op", key="op"), "which columns tell rows apart"),
+        (lambda s: s.group_by("op").agg(n=fz.count()).as_changes("op", key="n"), "changes already"),
+    ],
+)
+def test_mistakes_with_operations(mistake: Callable[[fz.Stream], Any], said: str) -> None:
+    with pytest.raises(PlanError, match=said):
+        mistake(fz.read_memory(OPERATIONS))
+
+
+@pytest.mark.parametrize(("op", "said"), [("t", 'got "t"'), (None, "got null")])
+def test_operation_that_is_none(op: str | None, said: str, tmp_path: Path) -> None:
+    stream = fz.read_memory([{"id": 1, "op": "c"}, {"id": 1, "op": op}])
+    with pytest.raises(PlanError, match=f"expected c, r, u or d, {said}"):
+        left_of(stream.as_changes("op", key="id"), tmp_path)

@@ -43,6 +43,19 @@ Kept Judge(const arrow::UInt8Array& kinds, const arrow::BooleanArray& mask) {
   return kept;
 }
 
+// Where a row that is not selected may have been there before, whatever is known of it.
+Kept JudgeAlone(const arrow::UInt8Array& kinds, const arrow::BooleanArray& mask) {
+  const auto count = static_cast<size_t>(kinds.length());
+  Kept kept{std::vector<uint8_t>(kinds.raw_values(), kinds.raw_values() + count),
+            std::vector<bool>(count, true)};
+  for (size_t i = 0; i < count; ++i) {
+    if (mask.Value(static_cast<int64_t>(i)) || kept.kinds[i] == kDelete) continue;
+    kept.kinds[i] = kDelete;
+    kept.changed = true;
+  }
+  return kept;
+}
+
 }  // namespace
 
 std::shared_ptr<arrow::Field> KindField() {
@@ -74,10 +87,10 @@ Result<Batch> WithKinds(const Batch& batch, const std::vector<uint8_t>& kinds, a
 }
 
 Result<Batch> KeepChanges(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
-                          arrow::MemoryPool* pool) {
+                          arrow::MemoryPool* pool, bool whole) {
   FZ_ASSIGN(const auto kinds, KindsOf(batch));
   if (kinds == nullptr) return KeepRows(batch, mask, pool);
-  const Kept kept = Judge(*kinds, *mask);
+  const Kept kept = whole ? Judge(*kinds, *mask) : JudgeAlone(*kinds, *mask);
   arrow::BooleanBuilder builder(pool);
   FZ_TRY(builder.AppendValues(kept.rows));
   std::shared_ptr<arrow::BooleanArray> rows;

@@ -26,8 +26,10 @@ Result<Batch> WithKinds(const Batch& batch, const std::vector<uint8_t>& kinds, a
 
 // The rows of a batch that the mask (without nulls) selects, with all columns and marks. In a stream of
 // changes an update of which only the row before is selected becomes a delete, and one of which only the row
-// after is, an insert; an update_after that stands alone and is not selected becomes a delete.
+// after is, an insert; an update_after that stands alone and is not selected becomes a delete. In a stream
+// that is not `whole` (updates without the row before, deletes of which only the key is known, rows that come
+// again) each row that is not selected is, or becomes, a delete.
 Result<Batch> KeepChanges(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
-                          arrow::MemoryPool* pool);
+                          arrow::MemoryPool* pool, bool whole = true);
 
 }  // namespace frazil

@@ -56,6 +56,18 @@ TEST(Kinds, HalfAnUpdateBecomesADeleteOrAnInsert) {
   EXPECT_EQ(Keep(update, {false, false, false, false}), Rows());
 }
 
+TEST(Kinds, WhereOnlyTheKeyIsKnownWhatIsNotSelectedIsADelete) {
+  const Rows changes = {{kInsert, 1}, {kInsert, 2}, {kAfter, 3}, {kAfter, 4}, {kDelete, 5}, {kDelete, 6}};
+  arrow::BooleanBuilder builder;
+  ASSERT_TRUE(builder.AppendValues(std::vector<bool>{true, false, true, false, true, false}).ok());
+  std::shared_ptr<arrow::BooleanArray> mask;
+  ASSERT_TRUE(builder.Finish(&mask).ok());
+  const auto kept = KeepChanges(BatchOf(changes), mask, arrow::default_memory_pool(), /*whole=*/false);
+  ASSERT_TRUE(kept.ok());
+  EXPECT_EQ(RowsOf(*kept),
+            (Rows{{kInsert, 1}, {kDelete, 2}, {kAfter, 3}, {kDelete, 4}, {kDelete, 5}, {kDelete, 6}}));
+}
+
 TEST(Kinds, AnUpdateWithoutTheRowBeforeTakesItAwayIfItIsNotSelected) {
   EXPECT_EQ(Keep({{kAfter, 1}, {kAfter, 2}}, {true, false}), (Rows{{kAfter, 1}, {kDelete, 2}}));
   EXPECT_EQ(Keep({{kAfter, 1}}, {false}), (Rows{{kDelete, 1}}));
