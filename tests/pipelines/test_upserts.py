@@ -14,7 +14,9 @@ import pytest
 from frazil import col
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import CommitRefused, PlanChanged, PlanError
+from frazil.iceberg.merge import choose, merge
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.manifest import DataFileContent, ManifestContent
 
 from tests.pipelines.events import Event, counted, events_at
 from tests.pipelines.harness import Crash, CrashAt
@@ -62,6 +64,12 @@ def expected(partitions: Sequence[Sequence[Event]]) -> dict[str, list[dict[str, 
         "some": [row for row in rows if row["rows"] % 3 != 0],
         "moving": [{**row, "odd": row["rows"] % 2} for row in rows],
     }
+
+
+@pytest.fixture(autouse=True)
+def _few_files_of_deletes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few a data file may have that they are put into one again and again."""
+    monkeypatch.setattr("frazil.iceberg.delete_files.FILES_MAX", 2)
 
 
 def check(mirrors: Mirrors, reader: DuckdbReader) -> None:
@@ -183,6 +191,37 @@ def test_operations_as_a_column(seed: int, tmp_path: Path, duckdb_reader: Duckdb
     mirrors.check("rows", left, duckdb_reader)
     some = [{**row, "y": row["x"] + 1} for row in left if row["x"] < 0.6]
     mirrors.check("some", some, duckdb_reader)
+
+
+def test_files_of_deletes_stay_few(
+    tmp_path: Path, duckdb_reader: DuckdbReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one data file, in which a row is replaced by each run; and manifests are merged."""
+    monkeypatch.setattr("frazil.iceberg.delete_files.FILES_MAX", 40)
+    users = [f"u{i}" for i in range(36)]
+    events = [{**event, "user": u} for event, u in zip(events_at(*range(36)), users, strict=True)]
+    mirrors = Mirrors([[*events, *events]], one_table, tmp_path)
+    for count in range(36, 72):
+        mirrors.partitions = [[*events, *events][:count]]
+        mirrors.run()
+    table = mirrors.iceberg("totals")
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    manifests = [m for m in snapshot.manifests(table.io) if m.content == ManifestContent.DELETES]
+    assert len(manifests) == 35
+    merged = merge(table, choose(manifests)).manifest
+    assert merged.content == ManifestContent.DELETES
+    entries = merged.fetch_manifest_entry(table.io)
+    assert len(entries) == 32
+    assert {entry.data_file.content for entry in entries} == {DataFileContent.POSITION_DELETES}
+    mirrors.check("totals", expected(mirrors.partitions)["totals"], duckdb_reader)
+    monkeypatch.setattr("frazil.iceberg.delete_files.FILES_MAX", 8)
+    mirrors.partitions = [[*events, *events]]
+    mirrors.run()
+    mirrors.check("totals", expected(mirrors.partitions)["totals"], duckdb_reader)
+    summary: Any = mirrors.iceberg("totals").current_snapshot().summary  # type: ignore[union-attr]
+    assert (summary["total-delete-files"], summary["total-position-deletes"]) == ("1", "36")
+    assert summary["removed-delete-files"] == "35"
 
 
 def one_table(events: fz.Stream) -> Mapping[str, Kept]:

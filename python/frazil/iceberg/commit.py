@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CommitRefused, CommitUnknown, Fenced, FrazilError
 from frazil.iceberg.ancestry import check_not_rolled_back
+from frazil.iceberg.delete_files import DeleteFiles
 from frazil.iceberg.expiry import KEEP_SNAPSHOTS, to_expire
 from frazil.iceberg.live_files import LiveFiles
 from frazil.iceberg.merge import MERGE_COUNT, Merged, choose, merge
@@ -135,6 +136,7 @@ class TableCommitter:
         self._merged: Merged | None = None
         self._sweeper = Sweeper()
         self._live = LiveFiles(key) if key else None
+        self._gone = DeleteFiles() if key else None
 
     @property
     def name(self) -> str:
@@ -479,6 +481,7 @@ class TableCommitter:
             branch=self._branch,
             now_ms=int(self._clock.now() * 1000),
             live=self._live,
+            gone=self._gone,
         )
         staged: Staged | None = None
         try:
@@ -503,6 +506,7 @@ class TableCommitter:
         remove_old_metadata(seen.table, answer.metadata)
         self._sweeper.expired(staged.expired, self._clock.now())
         self._sweeper.replaced(staged.replaced, self._clock.now())
+        self._sweeper.superseded(staged.superseded, staged.proof.sequence, self._clock.now())
         self._manifests = (staged.snapshot_id, staged.manifests)
         self._verified = (staged.proof.landed, staged.snapshot_id)
         return staged

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,6 +30,9 @@ from pyiceberg.types import LongType, StringType
 if TYPE_CHECKING:
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.table import Table
+
+# Files of deletes that are written at a time: each is small, and its store is what takes time.
+FILES_AT_ONCE = 8
 
 # Field ids that the format reserves for files of positional deletes.
 PATH_ID = 2147483546
@@ -61,7 +65,8 @@ def write_deletes(
     written
         Gets the path of each file before it is written.
     """
-    return [_write_deletes(table, each, name, written) for each in deletes]
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        return list(pool.map(lambda each: _write_deletes(table, each, name, written), deletes))
 
 
 def _write_deletes(table: Table, deletes: FileDeletes, name: str, written: list[str]) -> DataFile:

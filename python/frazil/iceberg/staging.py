@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from frazil.iceberg.delete_files import DeleteFiles, Gathered
 from frazil.iceberg.live_files import LiveFiles, Relocated
 from frazil.iceberg.proof import (
     TAG_AGE_MAX_MS,
@@ -69,6 +70,7 @@ class Staged:
     expired: list[Snapshot]
     files: list[str] = field(default_factory=list)  # written for it; nothing else names them
     replaced: tuple[str, ...] = ()  # manifests that a merged one stands for
+    superseded: tuple[str, ...] = ()  # files of deletes that others stand for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +83,16 @@ class Stage:
         Whose commit, and where to.
     now_ms
         The time of the snapshot.
-    live
-        Of a sink whose rows replace each other: what is known of the table's data files.
+    live, gone
+        Of a sink whose rows replace each other: what is known of the table's data files, and of
+        its files of deletes.
     """
 
     identity: SinkIdentity
     branch: str
     now_ms: int
     live: LiveFiles | None = None
+    gone: DeleteFiles | None = None
 
     def build(
         self,
@@ -140,22 +144,19 @@ class Stage:
             else:
                 kept, staged.replaced = replaced, merged.inputs
                 staged.files.append(merged.manifest.manifest_path)
-        deletes = self._write_deletes(table, staged, relocated, tokens[-1])
+        gathered = self._gathered(table, staged, kept, relocated)
+        kept = gathered.manifests
+        deletes = self._write_deletes(table, staged, gathered, tokens[-1])
         staged.manifests = [
             *self._write_manifests(table, staged, contents.files),
             *self._write_manifests(table, staged, deletes, ManifestContent.DELETES),
             *kept,
         ]
         files = [*contents.files, *deletes]
-        summary = _summary(metadata, head.snapshot_id if head else None, files)
+        parent = head.snapshot_id if head else None
+        summary = _summary(metadata, parent, files, gathered.replaced)
         summary.additional_properties.update(self._marks(tokens, proof))
-        for mark, count in (
-            ("frazil.unknown-deletes", contents.unknown),
-            ("frazil.relocated-deletes", relocated.rows),
-            ("frazil.deleted-by-others", relocated.gone),
-        ):
-            if count:
-                summary.additional_properties[mark] = str(count)
+        summary.additional_properties.update(_delete_marks(contents, relocated))
         snapshot = self._write_list(table, staged, summary)
         last = tokens[-1]
         staged.proof = Proof(
@@ -186,11 +187,24 @@ class Stage:
         new = [file.file_path for file in contents.files]
         return self.live.relocate(table, manifests, contents.deletes, new)
 
+    def _gathered(
+        self, table: Table, staged: Staged, kept: list[ManifestFile], relocated: Relocated
+    ) -> Gathered:
+        """The deletes with older ones of their data files, where these are in many files."""
+        # A merged manifest is not in the table yet, and it has nothing that is needed now.
+        fresh = [each for each in kept if each.manifest_path in staged.files]
+        old = [each for each in kept if each.manifest_path not in staged.files]
+        finder = self.gone or DeleteFiles()
+        found = finder.gather(table, old, relocated.deletes, staged.snapshot_id, staged.files)
+        staged.superseded = tuple(file.file_path for file in found.replaced)
+        found.manifests += fresh
+        return found
+
     def _write_deletes(
-        self, table: Table, staged: Staged, relocated: Relocated, last: PendingToken
+        self, table: Table, staged: Staged, gathered: Gathered, last: PendingToken
     ) -> list[DataFile]:
         name = f"{last.attempt}-{last.slot:012d}-deletes"
-        return write_deletes(table, relocated.deletes.values(), name, staged.files)
+        return write_deletes(table, gathered.deletes.values(), name, staged.files)
 
     def _write_manifests(
         self,
@@ -219,14 +233,15 @@ class Stage:
                         )
                     )
             written.append(writer.to_manifest_file())
-            if self.live is not None and content == ManifestContent.DATA:
-                self.live.note(written[-1], members)
+            known = self.live if content == ManifestContent.DATA else self.gone
+            if known is not None:
+                known.note(written[-1], members)
         return written
 
     def _write_list(self, table: Table, staged: Staged, summary: Summary) -> Snapshot:
         metadata = table.metadata
         head = metadata.refs.get(self.branch)
-        snapshot, staged.manifests = write_snapshot(
+        snapshot, listed = write_snapshot(
             table,
             snapshot_id=staged.snapshot_id,
             parent=head.snapshot_id if head else None,
@@ -235,6 +250,10 @@ class Stage:
             now_ms=self.now_ms,
             files=staged.files,
         )
+        # What only says that files are gone is not needed by the next snapshot.
+        staged.manifests = [
+            each for each in listed if each.has_added_files() or each.has_existing_files()
+        ]
         return snapshot
 
     def _marks(self, tokens: Sequence[PendingToken], proof: Proof | None) -> dict[str, str]:
@@ -362,7 +381,22 @@ def compression_of(metadata: TableMetadata) -> Any:
     )
 
 
-def _summary(metadata: TableMetadata, parent: int | None, files: Sequence[DataFile]) -> Summary:
+def _delete_marks(contents: Contents, relocated: Relocated) -> dict[str, str]:
+    """What is to be said of deletes that were not of a row where its token says."""
+    counts = {
+        "frazil.unknown-deletes": contents.unknown,
+        "frazil.relocated-deletes": relocated.rows,
+        "frazil.deleted-by-others": relocated.gone,
+    }
+    return {mark: str(count) for mark, count in counts.items() if count}
+
+
+def _summary(
+    metadata: TableMetadata,
+    parent: int | None,
+    files: Sequence[DataFile],
+    replaced: Sequence[DataFile],
+) -> Summary:
     data = [file for file in files if file.content == DataFileContent.DATA]
     deletes = [file for file in files if file.content != DataFileContent.DATA]
     deleted = sum(file.record_count for file in deletes)
@@ -372,7 +406,11 @@ def _summary(metadata: TableMetadata, parent: int | None, files: Sequence[DataFi
         "added-delete-files": len(deletes),
         "added-position-delete-files": len(deletes),
         "added-position-deletes": deleted,
+        "removed-delete-files": len(replaced),
+        "removed-position-delete-files": len(replaced),
+        "removed-position-deletes": sum(file.record_count for file in replaced),
         "added-files-size": sum(file.file_size_in_bytes for file in files),
+        "removed-files-size": sum(file.file_size_in_bytes for file in replaced),
         "changed-partition-count": len(
             {(file.spec_id, repr(file.partition)) for file in files if len(file.partition)}
         ),

@@ -33,7 +33,8 @@ SNAPSHOTS_MAX = 1000
 class _Due:
     at: float
     path: str
-    snapshot: int | None  # whose manifest list it is; None: a manifest
+    snapshot: int | None  # whose manifest list it is; None: a manifest, or a file of deletes
+    before: int | None = None  # of a file of deletes: snapshots with lower numbers need it
 
 
 class Sweeper:
@@ -53,6 +54,11 @@ class Sweeper:
         for path in manifests:
             self._due.append(_Due(now + GRACE_S, path, None))
 
+    def superseded(self, paths: Iterable[str], sequence: int, now: float) -> None:
+        """Our commit with this sequence number has files that stand for these files of deletes."""
+        for path in paths:
+            self._due.append(_Due(now + GRACE_S, path, None, sequence))
+
     def sweep(self, table: Table, now: float) -> list[str]:
         """Remove what is due; the paths that were removed."""
         due: list[_Due] = []
@@ -62,7 +68,7 @@ class Sweeper:
             return []
         there = {snapshot.snapshot_id for snapshot in table.metadata.snapshots}
         removed = [each.path for each in due if each.snapshot and each.snapshot not in there]
-        manifests = [each for each in due if each.snapshot is None]
+        manifests = [each for each in due if each.snapshot is None and each.before is None]
         if manifests and len(there) <= SNAPSHOTS_MAX:
             needed = self._needed(table)
             for each in manifests:
@@ -70,6 +76,13 @@ class Sweeper:
                     removed.append(each.path)
                 else:  # a snapshot still has it: look again later
                     self._due.append(_Due(now + GRACE_S, each.path, None))
+        for each in due:
+            if each.before is None:
+                continue
+            if _is_needed(table.metadata, each.before):
+                self._due.append(_Due(now + GRACE_S, each.path, None, each.before))
+            else:
+                removed.append(each.path)
         for path in removed:
             remove_quietly(table, path)
         return removed
@@ -85,6 +98,14 @@ class Sweeper:
             lists[snapshot.snapshot_id] = found
         self._lists = lists
         return set().union(*lists.values())
+
+
+def _is_needed(metadata: TableMetadata, before: int) -> bool:
+    """Whether a snapshot from before that number may be read, or descended from by a branch."""
+    branches = [ref for ref in metadata.refs.values() if ref.snapshot_ref_type == "branch"]
+    return len(branches) > 1 or any(
+        (snapshot.sequence_number or 0) < before for snapshot in metadata.snapshots
+    )
 
 
 def remove_old_metadata(table: Table, after: TableMetadata) -> None:
