@@ -78,9 +78,6 @@ def test_killed_at_any_time(scene: Scene, undisturbed: Mapping[str, Rows]) -> No
         process.kill()
     scene.finish("by_key", workers=3)
     check(scene, undisturbed)
-    snapshot = scene.table("t.totals").current_snapshot()
-    assert snapshot is not None
-    assert int(snapshot.summary["total-position-deletes"] or 0) > 100  # rows were replaced
 
 
 @pytest.mark.slow

@@ -224,6 +224,23 @@ def test_files_of_deletes_stay_few(
     assert summary["removed-delete-files"] == "35"
 
 
+def test_many_replaced_rows_make_no_large_token(tmp_path: Path) -> None:
+    """What an epoch deletes stands in a file beside the data files then."""
+    mirrors = Mirrors([[]], lambda events: {"none": Kept(events, ["id"])}, tmp_path)
+    rows = fz.read_generator(rows=200_000, partitions=1).select("id")
+    rows = rows.with_columns(k=(col("id") * 7919 * 104_729) % 50_021)
+    sink = rows.write_iceberg("t.many", catalog=mirrors.properties, mode="upsert", key="k")
+    fz.Pipeline("many", sink, checkpoint=str(tmp_path / "c"), checkpoint_every="1h").run(
+        until="now", quiet=True
+    )
+    found = mirrors.iceberg("many").scan().to_arrow()
+    newest = {i * 7919 * 104_729 % 50_021: i for i in range(200_000)}
+    assert dict(zip(*(found.column(c).to_pylist() for c in ("k", "id")), strict=True)) == newest
+    assert found.num_rows == 50_021
+    [written] = tmp_path.rglob("*.arrow")
+    assert written.stat().st_size > 256 * 1024
+
+
 def one_table(events: fz.Stream) -> Mapping[str, Kept]:
     """Totals only."""
     return {"totals": streams(events)["totals"]}

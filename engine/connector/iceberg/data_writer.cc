@@ -137,18 +137,18 @@ int64_t DataWriter::bytes() const {
   return total;
 }
 
-std::string DataWriter::file_name(const PartitionKey& key) const {
+std::string DataWriter::file_name(const std::string& extension) const {
   char head[80];
   std::snprintf(head, sizeof(head), "%lld-%012lld-%d-", static_cast<long long>(options_.attempt),
                 static_cast<long long>(epoch_), context_.worker);
   std::string uuid = RandomUuid();
   uuid.replace(0, options_.scope.size(), options_.scope);
-  return key.path + (key.path.empty() ? "" : "/") + head + uuid + ".parquet";
+  return head + uuid + extension;
 }
 
 Status DataWriter::begin_file(const PartitionSlice& slice, OpenPartition* partition) {
   partition->key = slice.key;
-  partition->name = file_name(slice.key);
+  partition->name = slice.key.path + (slice.key.path.empty() ? "" : "/") + file_name(".parquet");
   if (number_ == nullptr) return Status::OK();
   FZ_ASSIGN(partition->number, number_(folder_->Uri(partition->name), slice.key));
   return Status::OK();

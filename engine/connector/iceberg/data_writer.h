@@ -90,13 +90,15 @@ class DataWriter {
   std::vector<arrow::Future<ClosedFile>> take_closed() { return std::exchange(closed_, {}); }
 
   const WriterOptions& options() const { return options_; }
+  const std::shared_ptr<DataFolder>& folder() const { return folder_; }
+  // A new name in the folder that says, like those of data files, by whom and in which epoch it is made.
+  std::string file_name(const std::string& extension) const;
   int64_t bytes() const;
 
  private:
   DataWriter(const SinkContext& context, WriterOptions options, std::shared_ptr<DataFolder> folder,
              std::vector<Leaf> leaves, Partitioner partitioner, NumberFile number);
 
-  std::string file_name(const PartitionKey& key) const;
   Status begin_file(const PartitionSlice& slice, OpenPartition* partition);
   Status encode(const std::string& id, OpenPartition* partition, bool make_room);
   Status encode_waiting(OpenPartition* partition);

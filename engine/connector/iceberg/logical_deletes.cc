@@ -43,7 +43,9 @@ Result<std::vector<uint32_t>> LogicalDeletes::number(const arrow::UInt32Array& f
   return distinct;
 }
 
-Result<std::string> DeletesText(const LogicalDeletes::Taken& deletes, arrow::MemoryPool* pool) {
+namespace {
+
+Result<std::shared_ptr<arrow::Buffer>> RowsOf(const LogicalDeletes::Taken& deletes, arrow::MemoryPool* pool) {
   std::vector<int64_t> order(static_cast<size_t>(deletes.row->length()));
   std::iota(order.begin(), order.end(), 0);
   const auto* file = deletes.file->raw_values();
@@ -66,14 +68,35 @@ Result<std::string> DeletesText(const LogicalDeletes::Taken& deletes, arrow::Mem
   FZ_ASSIGN(const auto writer, arrow::ipc::MakeStreamWriter(sink, batch->schema(), options));
   FZ_TRY(writer->WriteRecordBatch(*sorted.record_batch()));
   FZ_TRY(writer->Close());
-  FZ_ASSIGN(const auto bytes, sink->Finish());
+  return sink->Finish();
+}
+
+Status WriteFile(const arrow::Buffer& bytes, DataFolder* folder, const std::string& name) {
+  const auto output = folder->Create(name);
+  Status status = output->Write(bytes.data(), bytes.size());
+  if (status.ok()) status = output->Close();
+  if (status.ok()) return status;
+  (void)output->Abort();
+  return Error(ErrorKind::kSink, "writing " + folder->Uri(name) + ": " + MessageOf(status),
+               /*retryable=*/status.IsIOError());
+}
+
+}  // namespace
+
+Result<std::string> DeletesText(const LogicalDeletes::Taken& deletes, DataFolder* folder,
+                                const std::string& name, arrow::MemoryPool* pool) {
+  FZ_ASSIGN(const auto bytes, RowsOf(deletes, pool));
   std::string text = "{\"files\":[";
   for (const DeletesFile& each : deletes.files) {
     if (&each != &deletes.files.front()) text += ",";
     text += "{\"path\":" + nlohmann::json(each.path).dump() + ",\"spec_id\":" + std::to_string(each.spec_id) +
             ",\"partition\":" + each.partition + "}";
   }
-  return text + "],\"rows\":\"" + arrow::util::base64_encode(std::string_view(*bytes)) + "\"}";
+  if (bytes->size() <= kInlineDeletesBytes) {
+    return text + "],\"rows\":\"" + arrow::util::base64_encode(std::string_view(*bytes)) + "\"}";
+  }
+  FZ_TRY(WriteFile(*bytes, folder, name));
+  return text + "],\"rows_path\":" + nlohmann::json(folder->Uri(name)).dump() + "}";
 }
 
 }  // namespace frazil::iceberg

@@ -176,12 +176,13 @@ class UpsertSink : public Sink {
     if (files.empty() && deletes.files.empty()) return arrow::Future<Token>::MakeFinished(Token());
     return arrow::All(std::move(files))
         .Then([table = writer_->options().table_uuid, deletes = std::move(deletes), pool = context_.pool,
+               folder = writer_->folder(), name = writer_->file_name(".arrow"),
                unknown =
                    std::exchange(unknown_, 0)](const std::vector<Result<ClosedFile>>& all) -> Result<Token> {
           FZ_ASSIGN(const auto entries, EntriesOf(all));
           std::string text;
           if (!deletes.files.empty()) {
-            FZ_ASSIGN(text, DeletesText(deletes, pool));
+            FZ_ASSIGN(text, DeletesText(deletes, folder.get(), name, pool));
           }
           return TokenText(entries, table, text, unknown);
         });

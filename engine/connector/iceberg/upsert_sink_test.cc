@@ -116,7 +116,7 @@ class Table {
     return left;
   }
 
-  int64_t unknown = 0, deletes = 0, files = 0;
+  int64_t unknown = 0, deletes = 0, files = 0, spilled = 0;
 
  private:
   struct File {
@@ -146,8 +146,15 @@ class Table {
   }
 
   void take_away(const nlohmann::json& deletes) {
-    const auto bytes = arrow::util::base64_decode(deletes.at("rows").get<std::string>()).ValueOrDie();
-    auto input = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(bytes));
+    std::shared_ptr<arrow::io::InputStream> input;
+    if (deletes.contains("rows_path")) {
+      const auto path = deletes["rows_path"].get<std::string>().substr(7);
+      input = arrow::io::ReadableFile::Open(path).ValueOrDie();
+      ++spilled;
+    } else {
+      const auto bytes = arrow::util::base64_decode(deletes.at("rows").get<std::string>()).ValueOrDie();
+      input = std::make_shared<arrow::io::BufferReader>(arrow::Buffer::FromString(bytes));
+    }
     const auto reader = arrow::ipc::RecordBatchStreamReader::Open(input).ValueOrDie();
     const auto table = reader->ToTable().ValueOrDie()->CombineChunks().ValueOrDie();
     const auto& file = static_cast<const arrow::UInt32Array&>(*table->column(0)->chunk(0));
@@ -370,6 +377,32 @@ TEST_P(OneUpsertSinkTest, NetEffectWithinABatch) {
   EXPECT_TRUE(table.rows().empty());
   EXPECT_EQ(table.files, 1);
   EXPECT_EQ(table.deletes, 1);
+}
+
+// Many rows replaced in one epoch do not make a large token.
+TEST_P(OneUpsertSinkTest, ManyDeletesAreAFile) {
+  options_ = Options(folder_.string(), false);
+  start(1);
+  Table table;
+  std::map<int64_t, Row> model;
+  for (int round = 0; round < 2; ++round) {
+    for (int batch = 0; batch < 12; ++batch) {
+      std::vector<Change> changes;
+      for (int64_t i = 0; i < 10'000; ++i) {
+        const int64_t id = (batch * 10'000 + i) * 7919 % 1'000'003;
+        changes.push_back({RowKind::kInsert, {id, static_cast<int64_t>(draw(1 << 20)), 0}});
+        model[id] = changes.back().row;
+      }
+      write(changes, false);
+    }
+    cut();
+    EXPECT_LT(tokens_.front().result()->size(), 10'000U);
+    commit(&table);
+  }
+  std::vector<Row> expected;
+  for (const auto& [id, row] : model) expected.push_back(row);
+  EXPECT_EQ(table.rows(), expected);
+  EXPECT_EQ(table.spilled, 1);
 }
 
 TEST_P(OneUpsertSinkTest, DamagedStateIsRefused) {

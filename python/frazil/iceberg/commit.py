@@ -505,7 +505,7 @@ class TableCommitter:
             return f"{type(error).__name__}: {_first_line(error)}"
         remove_old_metadata(seen.table, answer.metadata)
         self._sweeper.expired(staged.expired, self._clock.now())
-        self._sweeper.replaced(staged.replaced, self._clock.now())
+        self._sweeper.replaced((*staged.replaced, *staged.spent), self._clock.now())
         self._sweeper.superseded(staged.superseded, staged.proof.sequence, self._clock.now())
         self._manifests = (staged.snapshot_id, staged.manifests)
         self._verified = (staged.proof.landed, staged.snapshot_id)

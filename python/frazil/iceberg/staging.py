@@ -71,6 +71,7 @@ class Staged:
     files: list[str] = field(default_factory=list)  # written for it; nothing else names them
     replaced: tuple[str, ...] = ()  # manifests that a merged one stands for
     superseded: tuple[str, ...] = ()  # files of deletes that others stand for
+    spent: tuple[str, ...] = ()  # files that tokens name, needed until they have landed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,8 @@ class Stage:
             manifests=[],
             expired=list(expired),
         )
-        contents = contents_of(tokens, metadata)
+        contents = contents_of(tokens, table)
+        staged.spent = tuple(contents.spent)
         relocated = self._relocated(table, manifests, contents)
         kept = list(manifests)
         if merged is not None:

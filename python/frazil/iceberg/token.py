@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from frazil.checkpoint.manifest import Landed
     from pyiceberg.partitioning import PartitionSpec
     from pyiceberg.schema import Schema
+    from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
     from pyiceberg.types import PrimitiveType
 
@@ -114,6 +115,7 @@ class Contents:
     files: list[DataFile] = field(default_factory=list)  # each with its spec id set
     deletes: dict[str, FileDeletes] = field(default_factory=dict)  # by path of the data file
     unknown: int = 0  # deletes of keys that were not there
+    spent: list[str] = field(default_factory=list)  # files beside them, needed until they land
 
     @property
     def deleted_rows(self) -> int:
@@ -121,8 +123,9 @@ class Contents:
         return sum(len(each.rows) for each in self.deletes.values())
 
 
-def contents_of(tokens: Sequence[PendingToken], metadata: TableMetadata) -> Contents:
+def contents_of(tokens: Sequence[PendingToken], table: Table) -> Contents:
     """What tokens bring together, if they go into one snapshot."""
+    metadata = table.metadata
     contents = Contents()
     for token in tokens:
         for part in token.parts:
@@ -130,7 +133,7 @@ def contents_of(tokens: Sequence[PendingToken], metadata: TableMetadata) -> Cont
             contents.files += [_data_file(file, metadata) for file in parsed["files"]]
             contents.unknown += parsed.get("unknown", 0)
             if "deletes" in parsed:
-                _add_deletes(parsed["deletes"], metadata, contents.deletes)
+                _add_deletes(parsed["deletes"], table, contents)
     return contents
 
 
@@ -154,13 +157,18 @@ def _parsed(token: PendingToken, part: str, metadata: TableMetadata) -> Mapping[
     return parsed
 
 
-def _add_deletes(
-    deletes: Mapping[str, Any], metadata: TableMetadata, found: dict[str, FileDeletes]
-) -> None:
+def _add_deletes(deletes: Mapping[str, Any], table: Table, contents: Contents) -> None:
     """Add the rows that a token deletes; they are ordered by file and row."""
     import pyarrow.compute as pc  # only here: it takes time and memory
 
-    listed = pa.ipc.open_stream(base64.b64decode(deletes["rows"])).read_all().combine_chunks()
+    metadata, found = table.metadata, contents.deletes
+    if (path := deletes.get("rows_path")) is not None:
+        contents.spent.append(path)
+        with table.io.new_input(path).open() as file:
+            data = file.read()
+    else:
+        data = base64.b64decode(deletes["rows"])
+    listed = pa.ipc.open_stream(data).read_all().combine_chunks()
     numbers = listed.column("file").combine_chunks()
     rows = listed.column("row").combine_chunks().cast(pa.int64())
     keys = listed.column("key").combine_chunks()
