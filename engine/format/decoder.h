@@ -11,8 +11,11 @@ namespace frazil {
 
 struct Decoded {
   std::shared_ptr<arrow::RecordBatch> rows;  // the good rows, in order; schema as given to the decoder
-  std::vector<int32_t> kept;          // row numbers in the RawBatch of the good rows; empty = all of them
+  // Row numbers in the RawBatch of the good rows, rising; one that gave two rows stands there twice. Empty =
+  // each row gave one.
+  std::vector<int32_t> kept;
   std::vector<RejectedRow> rejected;  // one per bad row, in order
+  int64_t dropped = 0;                // rows of the RawBatch that are neither good nor bad: nothing to say
 };
 
 // Turns bytes into columns. One per worker, not thread-safe, keeps its buffers between calls. A bad row costs

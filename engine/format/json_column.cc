@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "format/debezium_column.h"
+
 namespace frazil {
 namespace {
 
@@ -103,6 +105,10 @@ Result<std::unique_ptr<JsonColumn>> MakeJsonColumn(const arrow::Field& field, co
   if (level > limits::kJsonDepth) {
     return Error(ErrorKind::kConfig,
                  "type nested deeper than " + std::to_string(limits::kJsonDepth) + " levels\n  flatten it");
+  }
+  if (field.HasMetadata()) {
+    FZ_ASSIGN(auto special, MakeDebeziumColumn(field, options, pool, level));
+    if (special != nullptr) return special;
   }
   if (field.type()->id() == arrow::Type::NA) return std::make_unique<NullColumn>(field.type(), pool);
   FZ_ASSIGN(auto made, MakeJsonNumberColumn(field, pool));

@@ -1,20 +1,14 @@
-#include <arrow/util/decimal.h>
-
 #include <limits>
 #include <type_traits>
 
 #include "format/json_column.h"
+#include "format/json_decimal_column.h"
 #include "format/json_number.h"
 
 namespace frazil {
 namespace {
 
-bool BeginsNumber(char c) { return c == '-' || static_cast<unsigned char>(c - '0') < 10; }
-
-// Scans the number here without going over it.
-bool ScanHere(const JsonCursor& cursor, JsonNumber* number) {
-  return BeginsNumber(cursor.Peek()) && ScanJsonNumber(cursor.TokenBegin(), cursor.TokenEnd(), number);
-}
+bool ScanHere(const JsonCursor& cursor, JsonNumber* number) { return ScanJsonNumberAt(cursor, number); }
 
 class BoolColumn : public JsonColumn {
  public:
@@ -126,59 +120,6 @@ class FloatColumn : public JsonFixedColumn<T> {
   }
 };
 
-// T is Decimal128 or Decimal256, whose memory is the Arrow layout on little-endian machines.
-template <typename T>
-class DecimalColumn : public JsonFixedColumn<T> {
- public:
-  DecimalColumn(const arrow::Field& field, arrow::MemoryPool* pool)
-      : JsonFixedColumn<T>(field.type(), field.nullable(), "number", pool),
-        precision_(static_cast<const arrow::DecimalType&>(*field.type()).precision()),
-        scale_(static_cast<const arrow::DecimalType&>(*field.type()).scale()) {}
-
-  bool Append(JsonCursor& cursor, JsonFailure& failure) override {
-    JsonNumber number;
-    JsonCursor behind = cursor;
-    if (cursor.Peek() == '"') {
-      const std::string_view raw = behind.TakeRawString();
-      if (raw.empty() || !BeginsNumber(raw[0]) ||
-          !ScanJsonNumber(raw.data(), raw.data() + raw.size(), &number) ||
-          number.text().size() != raw.size()) {
-        return this->Expected(cursor, failure);
-      }
-    } else {
-      if (!ScanHere(cursor, &number)) return this->Expected(cursor, failure);
-      behind.Advance();
-    }
-    T value;
-    const NumberFit fit = Convert(number, &value);
-    if (fit == NumberFit::kInexact) {
-      return failure.Because(ShownJson(number.text()) + " has more digits after the point than " +
-                             this->type_->ToString() + " holds");
-    }
-    if (fit == NumberFit::kOverflow || !value.FitsInPrecision(precision_)) {
-      return failure.Because(ShownJson(number.text()) + " is outside the range of " +
-                             this->type_->ToString());
-    }
-    cursor = behind;
-    return this->Put(value, failure);
-  }
-
- private:
-  NumberFit Convert(const JsonNumber& number, T* value) const {
-    if constexpr (std::is_same_v<T, arrow::Decimal128>) {
-      __int128 wide;
-      const NumberFit fit = NumberToInt128(number, scale_, &wide);
-      *value = arrow::Decimal128(static_cast<int64_t>(wide >> 64), static_cast<uint64_t>(wide));
-      return fit;
-    } else {
-      return NumberToDecimal256(number, scale_, value);
-    }
-  }
-
-  int32_t precision_;
-  int32_t scale_;
-};
-
 template <template <typename> class Column, typename T>
 Result<std::unique_ptr<JsonColumn>> Make(const arrow::Field& field, arrow::MemoryPool* pool) {
   return std::make_unique<Column<T>>(field, pool);
@@ -211,9 +152,9 @@ Result<std::unique_ptr<JsonColumn>> MakeJsonNumberColumn(const arrow::Field& fie
     case arrow::Type::DOUBLE:
       return Make<FloatColumn, double>(field, pool);
     case arrow::Type::DECIMAL128:
-      return Make<DecimalColumn, arrow::Decimal128>(field, pool);
+      return Make<JsonDecimalColumn, arrow::Decimal128>(field, pool);
     case arrow::Type::DECIMAL256:
-      return Make<DecimalColumn, arrow::Decimal256>(field, pool);
+      return Make<JsonDecimalColumn, arrow::Decimal256>(field, pool);
     default:
       return nullptr;
   }

@@ -1,5 +1,6 @@
 #include "format/registry.h"
 
+#include "format/debezium.h"
 #include "format/json.h"
 
 namespace frazil {
@@ -11,6 +12,10 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
   if (kind == "json") {
     FZ_ASSIGN(const JsonOptions options, ParseJsonOptions(format));
     return MakeJsonDecoder(schema, options, pool);
+  }
+  if (kind == "debezium-json") {
+    FZ_ASSIGN(DebeziumOptions options, ParseDebeziumOptions(format));
+    return MakeDebeziumDecoder(schema, std::move(options), pool);
   }
   return Error(ErrorKind::kConfig, "no format \"" + kind + "\"");
 }

@@ -14,11 +14,13 @@
 
 namespace frazil {
 
-// Rows of a source since the job started; read = good + rejected. Bytes as the connector gave them.
+// Rows of a source as the connector gave them, since the job started; read = good + rejected + dropped. A
+// good one may have given two rows of changes; a dropped one says nothing (a tombstone of Debezium).
 struct RowCounts {
   int64_t read = 0;
   int64_t good = 0;
   int64_t rejected = 0;
+  int64_t dropped = 0;
   int64_t bytes = 0;
 };
 

@@ -406,19 +406,18 @@ void Job::cut(EpochPart part) {
     for (const auto& [source, state] : part.sources) {
       auto& answer = epoch_.answer["sources"][source];
       if (answer.is_null()) {
-        answer = {{"positions", nlohmann::json::object()},
-                  {"lag", nlohmann::json::object()},
-                  {"read", 0},
-                  {"good", 0},
-                  {"rejected", 0}};
+        answer = {{"positions", nlohmann::json::object()}, {"lag", nlohmann::json::object()}};
       }
       for (const PartitionPosition& each : state.positions) {
         answer["positions"][each.name] = each.position;
         answer["lag"][each.name] = each.lag;
       }
-      answer["read"] = answer["read"].get<int64_t>() + state.counts.read;
-      answer["good"] = answer["good"].get<int64_t>() + state.counts.good;
-      answer["rejected"] = answer["rejected"].get<int64_t>() + state.counts.rejected;
+      const RowCounts& counts = state.counts;
+      for (const auto& [key, rows] :
+           {std::pair("read", counts.read), std::pair("good", counts.good),
+            std::pair("rejected", counts.rejected), std::pair("dropped", counts.dropped)}) {
+        answer[key] = answer.value(key, int64_t{0}) + rows;
+      }
     }
     for (const auto& [node, frontiers] : part.frontiers) {
       for (const auto& [partition, frontier] : frontiers)
@@ -545,7 +544,7 @@ nlohmann::json Job::metrics() const {
         }
         for (const auto& [key, value] :
              {std::pair("read", counts.read), std::pair("rejected", counts.rejected),
-              std::pair("bytes", counts.bytes)}) {
+              std::pair("dropped", counts.dropped), std::pair("bytes", counts.bytes)}) {
           entry[key] = entry.value(key, int64_t{0}) + value;
         }
       }

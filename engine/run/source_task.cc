@@ -36,6 +36,14 @@ std::shared_ptr<arrow::Schema> DecodedSchema(const PlanNode& node, const arrow::
   return arrow::schema(std::move(fields));
 }
 
+// Rows of the connector that gave rows: one that gave two counts once.
+int64_t GoodRows(const Decoded& decoded) {
+  if (decoded.kept.empty()) return decoded.rows->num_rows();
+  int64_t count = 1;
+  for (size_t i = 1; i < decoded.kept.size(); ++i) count += decoded.kept[i] != decoded.kept[i - 1] ? 1 : 0;
+  return count;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow::MemoryPool* pool,
@@ -108,7 +116,9 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
   FZ_ASSIGN(Decoded decoded, decoder_->decode(raw));
   std::vector<RejectedRow> rejected = raw.rejected;
   rejected.insert(rejected.end(), decoded.rejected.begin(), decoded.rejected.end());
-  FZ_CHECK(decoded.rows->num_rows() + static_cast<int64_t>(decoded.rejected.size()) == raw.rows());
+  FZ_CHECK(decoded.kept.empty() || static_cast<int64_t>(decoded.kept.size()) == decoded.rows->num_rows());
+  const int64_t good = GoodRows(decoded);
+  FZ_CHECK(good + static_cast<int64_t>(decoded.rejected.size()) + decoded.dropped == raw.rows());
   if (!rejected.empty() && on_bad_row_ == OnBadRow::kFail) return refuse(rejected.front());
   if (decoded.rows->num_rows() > 0) {
     FZ_ASSIGN(step.rows, assemble(decoded.rows, raw.metadata, decoded.kept));
@@ -120,7 +130,8 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
     step.rejected = Batch{std::move(columns), poll.origin, nullptr};
   }
   read_ += raw.rows() + static_cast<int64_t>(raw.rejected.size());
-  good_ += decoded.rows->num_rows();
+  good_ += good;
+  dropped_ += decoded.dropped;
   rejected_ += static_cast<int64_t>(rejected.size());
   for (const uint32_t length : raw.length) bytes_ += length == RawBatch::kNullRow ? 0 : length;
   return step;

@@ -51,7 +51,9 @@ class SourceTask {
   Status committed(const std::vector<PartitionPosition>& positions) { return source_->committed(positions); }
 
   EpochPart::SourceState state() const { return {source_->positions(), counts()}; }
-  RowCounts counts() const { return {read_.load(), good_.load(), rejected_.load(), bytes_.load()}; }
+  RowCounts counts() const {
+    return {read_.load(), good_.load(), rejected_.load(), dropped_.load(), bytes_.load()};
+  }
   // What the source said of itself when it last had no rows; any thread.
   std::string condition() const;
   const std::string& id() const { return id_; }
@@ -80,7 +82,7 @@ class SourceTask {
   bool assigned_ = false;
   mutable std::mutex condition_mutex_;
   std::string condition_;
-  std::atomic<int64_t> read_{0}, good_{0}, rejected_{0}, bytes_{0};
+  std::atomic<int64_t> read_{0}, good_{0}, rejected_{0}, dropped_{0}, bytes_{0};
 };
 
 // Rows of a `rejected` stream.

@@ -5,6 +5,7 @@ import atexit as _atexit
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
 from frazil import _engine
 from frazil.concat import concat
+from frazil.debezium import DebeziumJson
 from frazil.errors import (
     AuthError,
     CheckpointError,
@@ -91,6 +92,7 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "DataError",
+    "DebeziumJson",
     "Decimal",
     "DecodeError",
     "EngineError",

@@ -18,6 +18,7 @@ from frazil.node import (
     LookupNode,
     Port,
     ProjectNode,
+    SourceNode,
     Step,
     UdfNode,
     UnionNode,
@@ -62,6 +63,8 @@ def changes_of(port: Port) -> Changes | None:
     if port.output != "rows":
         return None
     match node:
+        case SourceNode() if node.key is not None:
+            return Changes(node.key, f"{node.name} with change events", node.whole)
         case FilterNode() | UdfNode() | ExchangeNode() | LookupNode() | EventTimeNode():
             return changes_of(node.input)
         case ProjectNode():

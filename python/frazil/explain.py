@@ -111,6 +111,9 @@ class _Tree:
             return [_row(f"{pad}<- rejected rows of {node.name}", "bytes, reason, position")]
         lines = []
         fields = f"{self.read[id(node)]} of {len(node.schema)} fields read"
+        if node.key is not None:
+            fields += f"; changes by {', '.join(node.key)}"
+            fields += "" if node.whole else " (rows before a change may be missing)"
         if node.format is not None:
             lines.append(_row(f"{pad}<- decode {node.format['kind']}", fields))
             pad += "  "

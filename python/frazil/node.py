@@ -91,7 +91,10 @@ def late_schema(rows: pa.Schema) -> pa.Schema:
 
 @dataclass(frozen=True, eq=False)
 class SourceNode(Node):
-    """Reads partitions. `name` is set always: "kafka:orders"."""
+    """Reads partitions. `name` is set always: "kafka:orders".
+
+    With a `key` its rows are changes; `whole` says whether they have the rows before them too.
+    """
 
     connector: str
     options: Json
@@ -99,6 +102,8 @@ class SourceNode(Node):
     on_bad_row: OnBadRow | None
     metadata: tuple[str, ...] = ()
     detail: str = ""
+    key: tuple[str, ...] | None = None
+    whole: bool = True
 
 
 @dataclass(frozen=True, eq=False)

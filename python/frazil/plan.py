@@ -270,6 +270,8 @@ class _Compiler:
             # Only its rejected rows are asked for: rows are bad by any of the columns declared.
             self.needed[node_id] = set(node.schema.names)
         wanted = self.needed.setdefault(node_id, set())
+        if isinstance(node, SourceNode):
+            wanted.update(node.key or ())  # tells whether an update is one of the same row
         if not wanted and isinstance(node, SourceNode | ProjectNode | UnionNode):
             wanted.add(min(node.schema, key=_width).name)  # rows have to be counted by something
         match node:
@@ -411,7 +413,8 @@ class _Compiler:
         made["connector"] = node.connector
         made["options"] = options
         made["format"] = node.format
-        made["schema"] = schema_text(pa.schema([node.schema.field(name) for name in names]))
+        kinds = () if node.key is None else (_KINDS_FIELD,)
+        made["schema"] = schema_text(pa.schema([*(node.schema.field(n) for n in names), *kinds]))
         made["on_bad_row"] = on_bad_row or "fail"
 
     def emit_sink(self, node: SinkNode, made: Json) -> None:
@@ -520,6 +523,10 @@ def _tables(dimension: Dimension) -> list[Any]:
 
 def _python(function: Function) -> Json:
     return {"call": function.kind, "pure": function.pure, "on_error": function.on_error}
+
+
+_KINDS_FIELD = pa.field("__fz_kind", pa.uint8(), nullable=False)
+"""What a source of changes gives behind its columns."""
 
 
 def _digest(defining: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,8 +9,17 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from frazil import _engine
+from frazil.debezium import (
+    DebeziumJson,
+    DebeziumMetadata,
+    checked_key,
+    debezium_format,
+    metadata_field,
+    metadata_names,
+)
 from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, on_user_line
+from frazil.memory_rows import encoded_rows, memory_table
 from frazil.node import Json, OnBadRow, Port, SourceNode
 from frazil.schema import SchemaLike, checked, resolve
 from frazil.secret import Secret, references
@@ -48,8 +56,6 @@ PATHS_MAX = 100_000
 """Paths and patterns of one reader."""
 MEMORY_PARTITIONS_MAX = 1_024
 """Partitions of an in-memory or generated source."""
-MEMORY_BYTES_MAX = 256 << 20
-"""Bytes of an in-memory source, which stands in the plan."""
 
 
 @on_user_line
@@ -57,13 +63,14 @@ def read_kafka(
     *topics: str,
     servers: str | Sequence[str],
     schema: SchemaLike,
-    format: Literal["json"] = "json",
+    format: Literal["json", "debezium-json"] | DebeziumJson = "json",
+    key: Sequence[str] | None = None,
     start: Start = "earliest",
     group: str | None = None,
     isolation: Literal["read_committed", "read_uncommitted"] = "read_committed",
-    metadata: Sequence[KafkaMetadata] = (),
+    metadata: Sequence[KafkaMetadata | DebeziumMetadata] = (),
     security: Sasl | Tls | None = None,
-    tombstones: Literal["reject", "skip"] = "reject",
+    tombstones: Literal["reject", "skip"] | None = None,
     on_truncated: Literal["fail", "earliest", "latest"] = "fail",
     give_up_after: Duration | None = None,
     on_bad_row: OnBadRow | None = None,
@@ -81,9 +88,12 @@ def read_kafka(
     servers
         Addresses of brokers: "host:port", several with commas or as a list.
     schema
-        What a message holds.
+        What a message holds; of change events, the columns of the table.
     format
-        How it is written.
+        How it is written: "json", one object; or "debezium-json" (or `DebeziumJson`), change events
+        of Debezium, which make a stream of changes.
+    key
+        Columns of the table's key, for change events.
     start
         Where a first run begins: "earliest", "latest", "group" (what `group` has committed), a
         time, or ``{topic: {partition: offset}}``. Later runs continue from the checkpoint.
@@ -93,12 +103,13 @@ def read_kafka(
         Whether messages of open and aborted transactions are read.
     metadata
         Further columns: "key", "topic", "partition", "offset", "timestamp" or "headers", each named
-        with an underscore in front (``_offset``).
+        with an underscore in front (``_offset``). Of change events also "op", "ts_ms" and, named
+        ``_source_lsn``, what "source" holds: "source.lsn".
     security
         `Tls` or `Sasl`.
     tombstones
         What to do with messages without a value: "reject" sets them aside as bad rows, "skip"
-        leaves them out.
+        leaves them out. Default "reject"; those of change events are dropped and counted.
     on_truncated
         What to do if the broker has deleted messages that were not read yet.
     give_up_after
@@ -132,9 +143,11 @@ def read_kafka(
         raise PlanError("read_kafka needs names of topics", 'write fz.read_kafka("orders", ...)')
     if len(set(topics)) != len(topics) or len(topics) > TOPICS_MAX:
         raise PlanError(f"read_kafka: {len(topics)} topics", f"up to {TOPICS_MAX}, each once")
-    _one_of("format", format, ("json",))
+    debezium = debezium_format(format)
+    if debezium is None:
+        _one_of("format", format, ("json", "debezium-json"))
     _one_of("isolation", isolation, ("read_committed", "read_uncommitted"))
-    _one_of("tombstones", tombstones, ("reject", "skip"))
+    _one_of("tombstones", tombstones, (None, "reject", "skip"))
     _one_of("on_truncated", on_truncated, ("fail", "earliest", "latest"))
     server_list = servers if isinstance(servers, str) else ",".join(servers)
     if not server_list:
@@ -144,7 +157,7 @@ def read_kafka(
         "servers": server_list,
         "start": _start_json(start, topics),
         "isolation": isolation,
-        "tombstones": tombstones,
+        "tombstones": tombstones or ("reject" if debezium is None else "null"),
         "on_truncated": on_truncated,
         "metadata": list(metadata),
         "client_options": _client_options(client_options or {}) | tls_client_options(security),
@@ -164,7 +177,9 @@ def read_kafka(
         metadata=metadata,
         allowed=("key", "topic", "partition", "offset", "timestamp", "headers"),
         options=options,
-        format={"kind": format},
+        format={"kind": "json"},
+        debezium=debezium,
+        key=key,
         on_bad_row=on_bad_row,
         detail=f"from {_start_text(start)}",
     )
@@ -173,14 +188,15 @@ def read_kafka(
 @on_user_line
 def read_files(
     *paths: str | os.PathLike[str],
-    format: Literal["json", "parquet"],
+    format: Literal["json", "parquet", "debezium-json"] | DebeziumJson,
     schema: SchemaLike | None = None,
+    key: Sequence[str] | None = None,
     lanes: Literal["one", "by_folder"] | Sequence[Sequence[str]] = "one",
     ordered: bool = True,
     compression: Literal["auto", "none", "gzip", "zstd"] = "auto",
     watch_every: Duration = "10s",
     on_removed: Literal["fail", "skip"] = "fail",
-    metadata: Sequence[FileMetadata] = (),
+    metadata: Sequence[FileMetadata | DebeziumMetadata] = (),
     s3: S3 | None = None,
     on_bad_row: OnBadRow | None = None,
     name: str | None = None,
@@ -195,9 +211,12 @@ def read_files(
     paths
         Paths, folders or patterns (``events/*.jsonl``), local or ``s3://bucket/...``.
     format
-        "json": one object a line; or "parquet".
+        "json": one object a line; "parquet"; or "debezium-json" (or `DebeziumJson`): a change event
+        of Debezium a line, which makes a stream of changes.
     schema
         What a row holds. Parquet files carry theirs: if given, it is checked.
+    key
+        Columns of the table's key, for change events.
     lanes
         "one" reads all files in one sequence, "by_folder" one sequence a folder, side by side; or
         lists of paths, each a sequence, in place of `paths`.
@@ -211,7 +230,8 @@ def read_files(
         What to do at a start if a file that was read halfway is gone, or all that a lane had left:
         "fail", or "skip" the rest of it.
     metadata
-        Further columns: "path" and "offset" (of the row in its file), named ``_path``, ``_offset``.
+        Further columns: "path" and "offset" (of the row in its file), named ``_path``, ``_offset``;
+        of change events those that `read_kafka` has.
     s3
         How to reach the object store.
     on_bad_row
@@ -240,17 +260,20 @@ def read_files(
         raise PlanError(
             f"read_files got {len(listed)} paths", f"1 to {PATHS_MAX} paths, folders or patterns"
         )
-    _one_of("format", format, ("json", "parquet"))
+    debezium = debezium_format(format)
+    if debezium is None:
+        _one_of("format", format, ("json", "parquet", "debezium-json"))
+    written = "parquet" if format == "parquet" else "json"
     _one_of("compression", compression, ("auto", "none", "gzip", "zstd"))
     _one_of("on_removed", on_removed, ("fail", "skip"))
-    if format == "json" and schema is None:
+    if written == "json" and schema is None:
         raise PlanError(
             "JSON files carry no schema, and none is given",
             f'write one, or let fz.infer("{listed[0]}") propose it',
         )
     options: Json = {
         "paths": [_absolute(path) for path in listed],
-        "format": format,
+        "format": written,
         "compression": compression,
         "lanes": _lanes_json(lanes),
         "ordered": ordered,
@@ -273,9 +296,11 @@ def read_files(
         metadata=metadata,
         allowed=("path", "offset"),
         options=options,
-        format={"kind": format} if format == "json" else None,
+        format={"kind": "json"} if written == "json" else None,
+        debezium=debezium,
+        key=key,
         on_bad_row=on_bad_row,
-        detail=f"{format}, {'in order' if ordered else 'in any order'}",
+        detail=f"{written}, {'in order' if ordered else 'in any order'}",
     )
 
 
@@ -376,7 +401,7 @@ def read_memory(
       user: string
     """
     _partitions(partitions)
-    table = _table(data, None if schema is None else resolve(schema))
+    table = memory_table(data, None if schema is None else resolve(schema))
     checked(table.schema)
     return _source(
         connector="memory",
@@ -384,7 +409,7 @@ def read_memory(
         schema=table.schema,
         metadata=(),
         allowed=(),
-        options={"partitions": _encoded(table, partitions)},
+        options={"partitions": encoded_rows(table, partitions)},
         format=None,
         on_bad_row=None,
         detail=f"{table.num_rows} rows",
@@ -402,28 +427,45 @@ def _source(
     format: Json | None,
     on_bad_row: OnBadRow | None,
     detail: str = "",
+    debezium: DebeziumJson | None = None,
+    key: Sequence[str] | None = None,
 ) -> Stream:
+    if debezium is None and key is not None:
+        raise PlanError(
+            f"{name}: key={key!r}, and its rows are no changes",
+            'a key goes with format="debezium-json"',
+        )
     if on_bad_row is not None:
         _one_of("on_bad_row", on_bad_row, ("fail", "drop", "divert"))
     if isinstance(metadata, str):
         raise PlanError(f"metadata={metadata!r} is a text", f"write metadata=[{metadata!r}]")
+    events = metadata_names(debezium)
     for item in metadata:
-        _one_of("metadata", item, allowed)
-    schema = checked(pa.schema([*schema, *(METADATA_TYPES[item] for item in metadata)]))
+        _one_of("metadata", item, (*allowed, *events))
+    if "metadata" in options:
+        options["metadata"] = [item for item in metadata if item not in events]
+    added = [metadata_field(m) if m in events else METADATA_TYPES[m] for m in metadata]
+    columns = (*schema, *added)
+    row_key = None
+    if debezium is not None:
+        row_key = checked_key(key, schema, name)
+        format = debezium._to_json(row_key)
     node = SourceNode(
-        schema,
+        checked(pa.schema(columns)),
         connector,
         options,
         format,
         on_bad_row,
-        tuple(METADATA_TYPES[item].name for item in metadata),
+        tuple(field.name for field in added),
         detail,
+        row_key,
+        debezium is None or debezium.before == "full",
         name=name,
     )
     return Stream(Port(node))
 
 
-def _one_of(option: str, value: object, allowed: Sequence[str]) -> None:
+def _one_of(option: str, value: object, allowed: Sequence[object]) -> None:
     if value not in allowed:
         raise ConfigError(
             f"{option}={value!r} is not offered", "one of " + ", ".join(map(repr, allowed))
@@ -512,64 +554,3 @@ def _absolute(path: str) -> str:
             raise PlanError(f"no files at {path!r}", "local paths and s3://bucket/... are read")
         return path
     return os.path.abspath(os.path.expanduser(path))
-
-
-def _encoded(table: pa.Table, partitions: int) -> list[str]:
-    """Arrow IPC streams in base64, one a partition; rows are dealt in turn."""
-    if table.nbytes > MEMORY_BYTES_MAX:
-        raise PlanError(
-            f"read_memory got {table.nbytes} bytes, at most {MEMORY_BYTES_MAX} go into a plan",
-            'write them to a file and use read_files(..., format="parquet")',
-        )
-    table = table.combine_chunks()
-    encoded = []
-    for number in range(partitions):
-        part = table.take(pa.array(range(number, table.num_rows, partitions), pa.int64()))
-        out = pa.BufferOutputStream()
-        with pa.ipc.new_stream(out, part.schema) as writer:
-            writer.write_table(part)
-        encoded.append(base64.b64encode(out.getvalue()).decode())
-    return encoded
-
-
-def _table(data: Any, schema: pa.Schema | None) -> pa.Table:
-    if isinstance(data, pa.Table):
-        table = data
-    elif isinstance(data, pa.RecordBatch):
-        table = pa.Table.from_batches([data])
-    elif isinstance(data, Sequence) and not isinstance(data, str | bytes):
-        rows = list(data)
-        if rows and all(isinstance(row, pa.RecordBatch) for row in rows):
-            table = pa.Table.from_batches(rows)
-        elif all(isinstance(row, Mapping) for row in rows):
-            return _table_of_rows(rows, schema)
-        else:
-            raise PlanError("read_memory got a mixture", "give batches only, or dicts only")
-    else:
-        raise PlanError(
-            f"read_memory cannot read a {type(data).__name__}",
-            "give a pyarrow.Table, RecordBatches, or a list of dicts",
-        )
-    if schema is not None and not table.schema.equals(schema):
-        try:
-            table = table.select(schema.names).cast(schema)
-        except (KeyError, pa.ArrowException) as error:
-            raise PlanError(f"read_memory: the data does not fit the schema: {error}") from None
-    return table
-
-
-def _table_of_rows(rows: list[Any], schema: pa.Schema | None) -> pa.Table:
-    if not rows and schema is None:
-        raise PlanError("read_memory got no rows and no schema", "give schema=")
-    try:
-        table = pa.Table.from_pylist(rows, schema=schema)
-        table.validate(full=True)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise PlanError(f"read_memory: rows do not fit: {error}", "give schema=") from None
-    for field in table.schema:
-        if not field.nullable and table[field.name].null_count:
-            raise PlanError(
-                f"read_memory: column {field.name!r} has nulls and may not",
-                "declare it as T | None",
-            )
-    return table

@@ -10,7 +10,7 @@ import frazil as fz
 import pyarrow as pa
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.checkpoint.reader import list_slots, read_slot
-from frazil.read import _encoded
+from frazil.memory_rows import encoded_rows
 from frazil.run import lookups
 from frazil.run.coordinator import Coordinator
 from frazil.run.lookup_source import Gone, Loaded
@@ -107,7 +107,7 @@ class LookupRuns:
         for node in runnable.plan["nodes"]:
             if node["kind"] == "source":  # the reader would deal the rows to partitions in turn
                 node["options"]["partitions"] = [
-                    _encoded(part.slice(0, rows), 1)[0] for part in self.partitions
+                    encoded_rows(part.slice(0, rows), 1)[0] for part in self.partitions
                 ]
                 node["options"]["batch_rows"] = 3
         settings = RunSettings(

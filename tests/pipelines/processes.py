@@ -9,7 +9,7 @@ import frazil as fz
 import pyarrow as pa
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.checkpoint.reader import list_slots, read_slot
-from frazil.read import _encoded
+from frazil.memory_rows import encoded_rows
 from frazil.run.coordinator import Coordinator
 from frazil.run.runner import prepare
 from frazil.run.settings import RunSettings
@@ -93,7 +93,7 @@ class Processes:
             if node["kind"] == "source":
                 given = self.partitions_of(node["name"])[:partitions]
                 parts = [pa.Table.from_pylist(events, EVENT_SCHEMA) for events in given]
-                node["options"]["partitions"] = [_encoded(part, 1)[0] for part in parts]
+                node["options"]["partitions"] = [encoded_rows(part, 1)[0] for part in parts]
                 node["options"]["batch_rows"] = batch_rows
 
     def partitions_of(self, source: str) -> Sequence[Sequence[Event]]:

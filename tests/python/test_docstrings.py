@@ -13,6 +13,7 @@ import pytest
 MODULES = [
     "checkpoint_folder",
     "concat",
+    "debezium",
     "duration",
     "expr_aggregate",
     "fill_gaps",

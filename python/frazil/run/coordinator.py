@@ -492,7 +492,9 @@ class Coordinator:
             self._read[source] = counted.read
             status.rows[source] = counted.good
             diverted = source in self._runnable.diverting
-            (status.rejected if diverted else status.dropped)[source] = counted.rejected
+            rejected = counted.rejected if diverted else 0
+            status.rejected[source] = rejected
+            status.dropped[source] = counted.dropped + counted.rejected - rejected
             status.lag[source] = counted.lag
         status.late.update(cut.late)
 

@@ -23,6 +23,7 @@ class SourceCut:
     read: int
     good: int
     rejected: int
+    dropped: int = 0  # rows that say nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,12 @@ class EngineJob:
                     event["epoch"],
                     {
                         source: SourceCut(
-                            cut["positions"], cut["lag"], cut["read"], cut["good"], cut["rejected"]
+                            cut["positions"],
+                            cut["lag"],
+                            cut["read"],
+                            cut["good"],
+                            cut["rejected"],
+                            cut["dropped"],
                         )
                         for source, cut in event["sources"].items()
                     },

@@ -207,16 +207,13 @@ class Partitions:
         return states
 
     def _rows(self, source: str, before: SourceCut | None, cut: SourceCut) -> Rows:
-        read, good, rejected = cut.read, cut.good, cut.rejected
+        read, good, rejected, dropped = cut.read, cut.good, cut.rejected, cut.dropped
         if before is not None:
-            read, good, rejected = (
-                read - before.read,
-                good - before.good,
-                rejected - before.rejected,
-            )
+            read, good = read - before.read, good - before.good
+            rejected, dropped = rejected - before.rejected, dropped - before.dropped
         if source in self._diverting:
-            return Rows(read=read, good=good, rejected=rejected)
-        return Rows(read=read, good=good, dropped=rejected)
+            return Rows(read=read, good=good, rejected=rejected, dropped=dropped)
+        return Rows(read=read, good=good, dropped=dropped + rejected)
 
     @staticmethod
     def _state(known: SourcePartitions, rows: Rows) -> SourceState:

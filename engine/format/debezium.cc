@@ -1,0 +1,362 @@
+#include "format/debezium.h"
+
+#include <arrow/api.h>
+#include <arrow/compute/api.h>
+#include <arrow/util/key_value_metadata.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "base/batch.h"
+#include "base/limits.h"
+#include "format/debezium_envelope.h"
+#include "format/debezium_rows.h"
+#include "format/json.h"
+#include "format/json_column.h"
+
+namespace frazil {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kSchemaTexts = 256;  // schemas of messages remembered by one decoder
+constexpr size_t kReaders = 32;       // ways to read a row, of as many different schemas
+
+// The JSON decoder of one way to read events, and the messages of the batch at hand that it is to read.
+struct Reader {
+  std::unique_ptr<Decoder> json;
+  std::vector<int32_t> messages;
+  std::vector<std::string_view> payloads;
+};
+
+// What a text of a schema comes to.
+struct Shape {
+  std::shared_ptr<Reader> reader;  // null if it does not go with the columns: then why
+  std::string column;
+  std::string reason;
+};
+
+bool IsKey(const DebeziumOptions& options, const std::string& name) {
+  return std::find(options.key.begin(), options.key.end(), name) != options.key.end();
+}
+
+// The schema of the row in the schema of an event, nullptr if there is none.
+const Json* FieldNamed(const Json& type, std::string_view name) {
+  const auto fields = type.find("fields");
+  if (fields == type.end() || !fields->is_array()) return nullptr;
+  for (const Json& field : *fields) {
+    if (field.is_object() && field.value("field", Json()) == name) return &field;
+  }
+  return nullptr;
+}
+
+arrow::Result<std::shared_ptr<arrow::Field>> WithSource(const std::shared_ptr<arrow::Field>& field,
+                                                        const Json& keys) {
+  auto metadata =
+      field->metadata() == nullptr ? std::make_shared<arrow::KeyValueMetadata>() : field->metadata()->Copy();
+  FZ_TRY(metadata->Set("fz:source", keys.dump()));
+  return field->WithMetadata(std::move(metadata));
+}
+
+class DebeziumDecoder : public Decoder {
+ public:
+  DebeziumDecoder(std::shared_ptr<arrow::Schema> schema, DebeziumOptions options, arrow::MemoryPool* pool)
+      : schema_(std::move(schema)), options_(std::move(options)), pool_(pool) {}
+
+  // Makes the reader of messages without a schema, and so finds what is wrong with the columns.
+  Status Start() {
+    if (schema_->GetFieldIndex(std::string(kKindColumn)) < 0)
+      return Error(ErrorKind::kInternal, "debezium-json without a kind column");
+    for (const auto& name : options_.key) {
+      if (schema_->GetFieldIndex(name) >= 0) continue;
+      return Error(ErrorKind::kConfig, "key column \"" + name + "\" is not among those that are read");
+    }
+    FZ_ASSIGN(const Shape* const plain, ShapeOf({}));
+    if (plain->reader != nullptr) return Status::OK();
+    return Error(ErrorKind::kConfig, "field \"" + plain->column + "\": " + plain->reason);
+  }
+
+  Result<Decoded> decode(const RawBatch& raw) override {
+    Decoded out;
+    out_ = &out;
+    raw_ = &raw;
+    std::vector<std::shared_ptr<Reader>> used;
+    for (int64_t i = 0; i < raw.rows(); ++i) {
+      const DebeziumMessage message = unwrapper_.Take(raw, i);
+      if (message.kind == DebeziumMessage::Kind::kTombstone) {
+        ++out.dropped;
+        continue;
+      }
+      FZ_ASSIGN(const Shape* const shape, ShapeOf(message.schema));
+      if (shape->reader == nullptr) {
+        Reject(i, shape->column, shape->reason);
+        continue;
+      }
+      Reader& reader = *shape->reader;
+      if (reader.messages.empty()) used.push_back(shape->reader);
+      reader.messages.push_back(static_cast<int32_t>(i));
+      reader.payloads.push_back(message.payload);
+    }
+    arrow::RecordBatchVector batches;
+    std::vector<int32_t> of;
+    Status done = Status::OK();
+    for (const auto& reader : used) {
+      if (done.ok()) done = Read(reader.get(), &batches, &of);
+      reader->messages.clear();
+      reader->payloads.clear();
+    }
+    FZ_TRY(done);
+    FZ_TRY(Join(batches, std::move(of)));
+    std::stable_sort(rejected_.begin(), rejected_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (auto& [row, rejected] : rejected_) out.rejected.push_back(std::move(rejected));
+    rejected_.clear();
+    FZ_TRY(unwrapper_.Shrink());
+    return out;
+  }
+
+ private:
+  // The columns of the table as they are read, of one side of an event. Those of a row before may be
+  // missing, except the key's.
+  Result<arrow::FieldVector> Columns(const Json* type, bool relaxed, Shape* clash) const {
+    arrow::FieldVector fields;
+    for (const auto& field : schema_->fields()) {
+      if (field->name() == kKindColumn || !JsonMetadata(*field, kEnvelopeMetadata).empty()) continue;
+      FZ_ASSIGN(const std::string source, DebeziumSource(*field));
+      auto made = DebeziumField(*field, type == nullptr ? nullptr : FieldNamed(*type, source), options_);
+      if (!made.ok()) {
+        if (clash->reason.empty()) *clash = {nullptr, field->name(), MessageOf(made.status())};
+        made = field;
+      }
+      auto column = std::move(made).ValueUnsafe();
+      if (relaxed && !IsKey(options_, field->name())) {
+        column = column->WithNullable(true);
+        if (!options_.unwrapped && column->HasMetadata()) {
+          auto metadata = column->metadata()->Copy();
+          if (metadata->Contains("fz:default")) FZ_TRY(metadata->Delete("fz:default"));
+          column = column->WithMetadata(std::move(metadata));
+        }
+      }
+      FZ_ASSIGN(column, WithSource(column, Json::array({source})));
+      fields.push_back(std::move(column));
+    }
+    return fields;
+  }
+
+  // The events' schema for the JSON decoder.
+  Result<std::shared_ptr<arrow::Schema>> EventSchema(const Json* type, Shape* clash) const {
+    arrow::FieldVector fields;
+    const auto text = [](const char* name) { return arrow::field(name, arrow::utf8()); };
+    if (options_.unwrapped) {
+      FZ_ASSIGN(fields, Columns(type, /*relaxed=*/true, clash));
+      FZ_ASSIGN(auto op, WithSource(text(kOpField), Json::array({"__op"})));
+      FZ_ASSIGN(auto deleted, WithSource(text(kDeletedField), Json::array({"__deleted"})));
+      fields.push_back(std::move(op));
+      fields.push_back(std::move(deleted));
+      return arrow::schema(std::move(fields));
+    }
+    for (const char* side : {kBeforeField, kAfterField}) {
+      const Json* row = type == nullptr ? nullptr : FieldNamed(*type, side);
+      FZ_ASSIGN(auto columns, Columns(row, std::strcmp(side, kBeforeField) == 0, clash));
+      fields.push_back(arrow::field(side, arrow::struct_(std::move(columns))));
+    }
+    FZ_ASSIGN(auto op, WithSource(text(kOpField), Json::array({"op"})));
+    fields.push_back(std::move(op));
+    for (const auto& field : schema_->fields()) {
+      const std::string keys = JsonMetadata(*field, kEnvelopeMetadata);
+      if (keys.empty()) continue;
+      FZ_ASSIGN(auto made, WithSource(field, Json::parse(keys, nullptr, /*allow_exceptions=*/false)));
+      fields.push_back(std::move(made));
+    }
+    return arrow::schema(std::move(fields));
+  }
+
+  // Valid until the next call.
+  Result<const Shape*> ShapeOf(std::string_view schema) {
+    if (last_ != nullptr && last_->first == schema) return &last_->second;
+    auto found = shapes_.find(schema);
+    if (found == shapes_.end()) {
+      if (shapes_.size() >= kSchemaTexts) Forget();
+      FZ_ASSIGN(Shape made, MakeShape(schema));
+      found = shapes_.emplace(std::string(schema), std::move(made)).first;
+    }
+    last_ = &*found;
+    return &found->second;
+  }
+
+  Result<Shape> MakeShape(std::string_view schema) {
+    Json type;
+    if (!schema.empty()) {
+      type = Json::parse(schema, nullptr, /*allow_exceptions=*/false);
+      if (type.is_discarded()) return Shape{nullptr, "", "the schema in the message cannot be read"};
+    }
+    Shape shape;
+    FZ_ASSIGN(auto events, EventSchema(schema.empty() ? nullptr : &type, &shape));
+    if (!shape.reason.empty()) return shape;
+    const std::string name = events->ToString(/*show_metadata=*/true);
+    auto found = readers_.find(name);
+    if (found == readers_.end()) {
+      if (readers_.size() >= kReaders) Forget();
+      auto reader = std::make_shared<Reader>();
+      FZ_ASSIGN(reader->json, MakeJsonDecoder(events, JsonOptions(), pool_));
+      found = readers_.emplace(name, std::move(reader)).first;
+    }
+    shape.reader = found->second;
+    return shape;
+  }
+
+  void Forget() {
+    readers_.clear();
+    shapes_.clear();
+    last_ = nullptr;
+  }
+
+  // The messages of a reader as rows of their own; `position` is the number of the message in the batch.
+  Result<RawBatch> Payloads(const Reader& reader) const {
+    RawBatch rows;
+    rows.position.assign(reader.messages.begin(), reader.messages.end());
+    size_t bytes = 0;
+    bool inside = false;
+    for (size_t i = 0; i < reader.messages.size(); ++i) {
+      const std::string_view whole = raw_->row(reader.messages[i]);
+      inside = inside || whole.size() != reader.payloads[i].size();
+      bytes += reader.payloads[i].size() + 1;
+    }
+    rows.length.reserve(reader.messages.size());
+    rows.offset.reserve(reader.messages.size());
+    if (!inside) {
+      rows.data = raw_->data;
+      for (const int32_t message : reader.messages) {
+        rows.offset.push_back(raw_->offset[static_cast<size_t>(message)]);
+        rows.length.push_back(raw_->length[static_cast<size_t>(message)]);
+      }
+      return rows;
+    }
+    // Taken out of their wrappers they stand line after line, as the decoder reads them fastest.
+    FZ_ASSIGN(auto data, arrow::AllocateBuffer(static_cast<int64_t>(bytes) + kRawPadding, pool_));
+    uint8_t* const begin = data->mutable_data();
+    uint32_t at = 0;
+    for (const std::string_view payload : reader.payloads) {
+      rows.offset.push_back(at);
+      rows.length.push_back(static_cast<uint32_t>(payload.size()));
+      std::memcpy(begin + at, payload.data(), payload.size());
+      at += static_cast<uint32_t>(payload.size());
+      begin[at++] = '\n';
+    }
+    std::memset(begin + at, 0, kRawPadding);
+    rows.data = std::move(data);
+    return rows;
+  }
+
+  Status Read(Reader* reader, arrow::RecordBatchVector* batches, std::vector<int32_t>* of) {
+    FZ_ASSIGN(const RawBatch rows, Payloads(*reader));
+    FZ_ASSIGN(const Decoded decoded, reader->json->decode(rows));
+    for (const RejectedRow& row : decoded.rejected) Reject(row);
+    const auto message = [&](int64_t event) {
+      const auto row = static_cast<size_t>(event);
+      return reader->messages[decoded.kept.empty() ? row : static_cast<size_t>(decoded.kept[row])];
+    };
+    FZ_ASSIGN(DebeziumRows made, MakeDebeziumRows(*decoded.rows, schema_, options_, pool_));
+    for (const auto& bad : made.bad) Reject(message(bad.event), bad.column, bad.reason);
+    out_->dropped += static_cast<int64_t>(made.dropped.size());
+    for (const int32_t event : made.events) of->push_back(message(event));
+    batches->push_back(std::move(made.rows));
+    return Status::OK();
+  }
+
+  // Puts the rows of several readers into the order of their messages.
+  Status Join(const arrow::RecordBatchVector& batches, std::vector<int32_t> of) {
+    if (batches.empty()) {
+      FZ_ASSIGN(out_->rows, arrow::RecordBatch::MakeEmpty(schema_, pool_));
+      return Status::OK();
+    }
+    if (batches.size() == 1) {
+      out_->rows = batches.front();
+    } else {
+      FZ_ASSIGN(auto all, arrow::ConcatenateRecordBatches(batches, pool_));
+      std::vector<int32_t> order(of.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+        return of[static_cast<size_t>(a)] < of[static_cast<size_t>(b)];
+      });
+      const auto indices =
+          std::make_shared<arrow::Int32Array>(static_cast<int64_t>(order.size()), arrow::Buffer::Wrap(order));
+      arrow::compute::ExecContext context(pool_);
+      context.set_use_threads(false);
+      FZ_ASSIGN(arrow::Datum taken,
+                arrow::compute::Take(arrow::Datum(all), arrow::Datum(indices),
+                                     arrow::compute::TakeOptions::NoBoundsCheck(), &context));
+      out_->rows = taken.record_batch();
+      std::sort(of.begin(), of.end());
+    }
+    bool all = static_cast<int64_t>(of.size()) == raw_->rows();
+    for (size_t i = 0; all && i < of.size(); ++i) all = of[i] == static_cast<int32_t>(i);
+    if (!all) out_->kept = std::move(of);
+    return Status::OK();
+  }
+
+  // A message that the JSON decoder rejected: names the column of the table instead of the event's.
+  void Reject(const RejectedRow& row) {
+    std::string column = row.column;
+    std::string reason = row.reason;
+    const std::string path = "at " + column + ".";
+    if (column == kOpField) {
+      column = options_.unwrapped ? "__op" : "op";
+    } else if (column == kDeletedField) {
+      column = "__deleted";
+    } else if ((column == kBeforeField || column == kAfterField) && !options_.unwrapped &&
+               reason.starts_with(path)) {
+      size_t longest = 0;
+      for (const auto& field : schema_->fields()) {
+        const std::string& name = field->name();
+        if (name.size() < longest || reason.compare(path.size(), name.size(), name) != 0) continue;
+        const char next = reason.c_str()[path.size() + name.size()];
+        if (next != ':' && next != '.' && next != '[') continue;
+        longest = name.size();
+        column = name;
+      }
+      // What remains of the path says more than the column only behind the column's name.
+      const std::string plain = path + column + ": ";
+      if (reason.starts_with(plain)) reason = reason.substr(plain.size());
+    }
+    Reject(row.position, column, reason);
+  }
+
+  void Reject(int64_t message, const std::string& column, const std::string& reason) {
+    RejectedRow row;
+    row.place = raw_->place;
+    row.position = raw_->position.empty() ? message : raw_->position[static_cast<size_t>(message)];
+    row.column = column;
+    row.reason = reason;
+    const std::string_view bytes = raw_->row(message);
+    row.raw.assign(bytes.substr(0, static_cast<size_t>(limits::kRejectedRawBytes)));
+    row.raw_bytes = static_cast<int64_t>(bytes.size());
+    rejected_.emplace_back(message, std::move(row));
+  }
+
+  std::shared_ptr<arrow::Schema> schema_;
+  DebeziumOptions options_;
+  arrow::MemoryPool* pool_;
+  DebeziumUnwrapper unwrapper_;
+  std::map<std::string, Shape, std::less<>> shapes_;  // by text of the schema
+  const std::pair<const std::string, Shape>* last_ = nullptr;
+  std::map<std::string, std::shared_ptr<Reader>> readers_;  // by the schema for the JSON decoder
+  // Of the batch at hand.
+  const RawBatch* raw_ = nullptr;
+  Decoded* out_ = nullptr;
+  std::vector<std::pair<int64_t, RejectedRow>> rejected_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> MakeDebeziumDecoder(std::shared_ptr<arrow::Schema> schema,
+                                                     DebeziumOptions options, arrow::MemoryPool* pool) {
+  auto made = std::make_unique<DebeziumDecoder>(std::move(schema), std::move(options), pool);
+  FZ_TRY(made->Start());
+  return made;
+}
+
+}  // namespace frazil
