@@ -11,6 +11,7 @@
 
 #include "base/calendar.h"
 #include "operator/ordered/row_order.h"
+#include "operator/time/window.h"
 
 namespace frazil {
 namespace {
@@ -105,7 +106,7 @@ std::vector<std::vector<int32_t>> Running::rounds() const {
 
 void Running::touch(std::byte* payload, Timestamp time) {
   Header* header = HeaderOf(payload);
-  if (ttl_.has_value() && time - header->touched > *ttl_) {
+  if (ttl_.has_value() && header->touched < Earlier(time, *ttl_)) {
     accumulators_.destroy(AccumulatorsOf(payload));
     accumulators_.create(AccumulatorsOf(payload));
   }

@@ -61,6 +61,14 @@ TEST(Running, DoesNotSeeWhatIsOlderThanTheTimeToLive) {
   EXPECT_EQ(Column(out.batches, "n"), (std::vector<int64_t>{1, 2, 3, 1, 2}));
 }
 
+TEST(Running, SeesNoRowFromTheOtherEndOfTime) {
+  const auto op = Make(Spec(json::array({Count()}), 10));
+  constexpr int64_t kEnd = int64_t{1} << 62;
+  Collect out;
+  Expect(op->process(BatchOf({{1, -kEnd, 0}, {1, kEnd, 1}}), out), Progress::kDone);
+  EXPECT_EQ(Column(out.batches, "n"), (std::vector<int64_t>{1, 1}));
+}
+
 TEST(Running, ForgetsAKeyWhenNothingCanSeeIt) {
   const auto op = Make(Spec({Count(), Distinct()}, 100));
   Collect out;

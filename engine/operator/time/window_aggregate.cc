@@ -9,6 +9,7 @@
 #include "base/calendar.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "operator/time/event_time.h"
 
 namespace frazil {
 namespace {
@@ -203,7 +204,12 @@ std::optional<Timestamp> WindowAggregate::next_end() const {
     const auto [start, floor] = name;
     if (next.has_value() && panes_.first_end(start) > *next) break;  // panes are in order
     Timestamp end = std::max(panes_.first_end(start), floor == kRunning ? kWatermarkMin : floor);
-    if (end <= closed_) end += ((closed_ - end) / panes_.every() + 1) * panes_.every();
+    if (end <= closed_) {
+      // Their distance may be more than an int64 holds; the next end is not.
+      const auto every = static_cast<uint64_t>(panes_.every());
+      const uint64_t behind = static_cast<uint64_t>(closed_) - static_cast<uint64_t>(end);
+      end = static_cast<Timestamp>(static_cast<uint64_t>(end) + (behind / every + 1) * every);
+    }
     if (end > due_ || end > panes_.last_end(start)) continue;
     if (!next.has_value() || end < *next) next = end;
   }
@@ -391,6 +397,19 @@ Result<std::shared_ptr<arrow::RecordBatch>> WindowAggregate::notes() const {
   return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
 }
 
+// False for a pane that no rows made: of a damaged state.
+bool WindowAggregate::possible(const Name& name) const {
+  constexpr Timestamp kMost = kEventTimeMax + kEventTimeMax / 2;  // windows reach beyond their rows
+  const auto [start, floor] = name;
+  if (start < -kMost || start > kMost) return false;
+  if (floor == kWatermarkMin) return true;
+  const Timestamp first = panes_.first_end(start), last = panes_.last_end(start);
+  if (window_.kind == WindowSpec::Kind::kCumulating) return floor == kRunning && panes_.start(last) == start;
+  // Late rows, which the first windows do not take.
+  return window_.kind == WindowSpec::Kind::kHopping && floor > first && floor <= last &&
+         (floor - first) % panes_.every() == 0;
+}
+
 Status WindowAggregate::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
   if (!rows->schema()->Equals(*saved_schema_, /*check_metadata=*/false)) {
     return Error(ErrorKind::kState,
@@ -401,6 +420,11 @@ Status WindowAggregate::restore(const std::shared_ptr<arrow::RecordBatch>& rows)
   const auto& panes = static_cast<const arrow::Int64Array&>(*rows->column(2));
   const auto& floors = static_cast<const arrow::Int64Array&>(*rows->column(3));
   const auto& keys = static_cast<const arrow::BinaryArray&>(*rows->column(4));
+  for (int i = 1; i < 4; ++i) {
+    if (rows->column(i)->null_count() > 0) {
+      return Error(ErrorKind::kState, "restoring a window: a row without what it is");
+    }
+  }
   for (int64_t from = 0; from < rows->num_rows();) {
     const Name name{panes.Value(from), floors.Value(from)};
     if (what.Value(from) == 2) {
@@ -420,6 +444,11 @@ Status WindowAggregate::restore(const std::shared_ptr<arrow::RecordBatch>& rows)
       names.push_back(keys.GetView(to++));
     }
     if (to == from) return Error(ErrorKind::kState, "restoring a window: a row without a key");
+    if (!possible(name)) {
+      return Error(ErrorKind::kState, "restoring a window: one that begins at " + std::to_string(name.first) +
+                                          " us and takes rows from " + std::to_string(name.second) +
+                                          " us on, which cannot be");
+    }
     if (name.second != kRunning && panes_.pane(name.first) != name.first) {
       // Of a calendar, by another version of the time zones.
       return Error(ErrorKind::kState,

@@ -78,6 +78,7 @@ class WindowAggregate : public Operator {
         encoded_(context.pool) {}
 
   Result<Pane*> pane(const Name& name);
+  bool possible(const Name& name) const;
   Result<std::unique_ptr<StateTable>> table(bool tracked) const;
   // Adds saved accumulators to the selected keys' rows.
   Status merge(StateTable* into, const EncodedKeys& keys, const std::vector<int32_t>& rows,

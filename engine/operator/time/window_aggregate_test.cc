@@ -3,6 +3,7 @@
 #include <arrow/api.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 
@@ -312,6 +313,41 @@ TEST(WindowAggregate, RefusesStateOfOtherColumns) {
   Windowed windowed(Spec(kTumbling));
   const Status status = windowed.aggregate->restore(Rows({{1, 2, 3}}).columns);
   EXPECT_EQ(KindOf(status), ErrorKind::kState);
+}
+
+// State is refused where going on with it would end in the wrong place, or in none.
+TEST(WindowAggregate, RefusesPanesThatNoRowsMade) {
+  const auto saved = [](const json& window) {
+    Windowed windowed(Spec(window));
+    windowed.give({{7, 33, 1}});
+    const StateRows all = windowed.aggregate->snapshot(true).ValueOrDie();
+    return *std::find_if(all.begin(), all.end(),
+                         [](const auto& rows) { return rows->column(4)->IsValid(0); });
+  };
+  const auto restored = [&](const json& window, int column, int64_t value) {
+    const auto good = saved(window);
+    const auto number = arrow::MakeArrayFromScalar(arrow::Int64Scalar(value), 1).ValueOrDie();
+    const auto other = good->SetColumn(column, good->schema()->field(column), number).ValueOrDie();
+    return KindOf(Windowed(Spec(window)).aggregate->restore(other));
+  };
+  const json kCumulating = {{"kind", "cumulating"}, {"size_us", 20}, {"every_us", 10}, {"offset_us", 0}};
+  constexpr int kPane = 2, kFloor = 3;
+  for (const json& window : {kTumbling, kHopping, kCumulating}) {
+    EXPECT_TRUE(Windowed(Spec(window)).aggregate->restore(saved(window)).ok());
+    for (const int64_t pane : {INT64_MIN, INT64_MAX, int64_t{31}}) {
+      EXPECT_EQ(restored(window, kPane, pane), ErrorKind::kState) << pane;
+    }
+    for (const int64_t floor : {int64_t{0}, int64_t{45}, int64_t{60}, INT64_MAX - 1}) {
+      EXPECT_EQ(restored(window, kFloor, floor), ErrorKind::kState) << window << floor;
+    }
+  }
+  EXPECT_EQ(restored(kTumbling, kFloor, 40), ErrorKind::kState);
+  EXPECT_EQ(restored(kTumbling, kFloor, INT64_MAX), ErrorKind::kState);
+  EXPECT_EQ(restored(kCumulating, kFloor, INT64_MAX), ErrorKind::kState);  // 30 begins no period
+  const auto good = saved(kHopping);
+  const auto late = arrow::MakeArrayFromScalar(arrow::Int64Scalar(50), 1).ValueOrDie();
+  const auto rows = good->SetColumn(kFloor, good->schema()->field(kFloor), late).ValueOrDie();
+  EXPECT_TRUE(Windowed(Spec(kHopping)).aggregate->restore(rows).ok());
 }
 
 TEST(WindowAggregate, NamesTheGroupOfAResultThatIsTooLarge) {
