@@ -96,7 +96,7 @@ tsan: clang .venv/.ready ## the C++ tests of the engine's threads with the threa
 	cmake --preset tsan >/dev/null
 	ninja -C build/tsan engine_tests
 	TSAN_OPTIONS=ignore_noninstrumented_modules=1 build/tsan/engine_tests --gtest_brief=1 \
-	  --gtest_filter='Job*:Worker*:Stage*:Channel*:Exchange*:*Source*:LineReader*:Kafka*'
+	  --gtest_filter='Job*:Worker*:Stage*:Channel*:Exchange*:*Source*:LineReader*:Kafka*:*Restore*:*Lookup*:Dimension*:AccountedPool*:*UpsertSink*'
 
 SECONDS_EACH ?= 20
 fuzz: clang .venv/.ready ## every fuzzer for SECONDS_EACH=20 seconds
