@@ -201,7 +201,9 @@ class DebeziumDecoder : public Decoder {
     if (found == readers_.end()) {
       if (readers_.size() >= kReaders) Forget();
       auto reader = std::make_shared<Reader>();
-      FZ_ASSIGN(reader->json, MakeJsonDecoder(events, JsonOptions(), pool_));
+      auto json = MakeJsonDecoder(events, JsonOptions(), pool_);
+      if (!json.ok() && !schema.empty()) return Shape{nullptr, "", MessageOf(json.status())};
+      FZ_ASSIGN(reader->json, std::move(json));
       found = readers_.emplace(name, std::move(reader)).first;
     }
     shape.reader = found->second;

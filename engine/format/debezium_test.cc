@@ -299,6 +299,11 @@ TEST(Debezium, DecimalsInEachMode) {
   EXPECT_EQ(One(d, decimal, "\"569.2\"").rfind("! x expected base64 of a decimal", 0), 0u);
   EXPECT_EQ(One(d, decimal, "\"\"").rfind("! x expected base64 of a decimal", 0), 0u);
   EXPECT_EQ(One(arrow::utf8(), decimal, "\"AN5Y\"").rfind("! x the message's schema says a decimal", 0), 0u);
+  for (const char* scale : {"x", "", "2.5", "99999999999"}) {  // a bad schema costs only its messages
+    std::string bad = decimal;
+    bad.replace(bad.find("\"2\""), 3, "\"" + std::string(scale) + "\"");
+    EXPECT_NE(One(d, bad, "\"AN5Y\"").find("scale"), std::string::npos) << scale;
+  }
   const std::string variable = Named("struct", "io.debezium.data.VariableScaleDecimal");
   EXPECT_EQ(One(d, variable, R"({"scale":1,"value":"Fjw="})"), "569.20");
   EXPECT_EQ(One(d, variable, R"({"value":"AQ==","scale":-2})"), "100.00");
