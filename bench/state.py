@@ -28,6 +28,7 @@ class Case:
     window: str
     keys: int
     hours: int
+    memory: str = "4GiB"  # of the pipeline
 
 
 # Cases of one group are read from rows of the same kind: "none" is what reading them costs.
@@ -36,6 +37,7 @@ CASES = (
     Case("1,000 keys", "day", 1_000, 20),
     Case("100,000 keys", "day", 100_000, 20),
     Case("10,000,000 keys", "day", 10_000_000, 20),
+    Case("10,000,000 keys, memory_limit 128MiB", "day", 10_000_000, 20, "128MiB"),
     Case("a minute, 1,000 keys", "minute", 1_000, 4),
     Case("an hour every minute, 1,000 keys", "hour every minute", 1_000, 4),
 )
@@ -71,13 +73,14 @@ def measure_state(events: int, *, runs: int) -> list[Cost]:
 
 
 def _measured(case: Case, events: int) -> tuple[float, float, bool]:
-    few, many = (
-        run([sys.executable, str(PROGRAM), str(_rows(case, count)), case.window])
-        for count in (events, 3 * events)
-    )
+    few, many = (run(_command(case, _rows(case, count))) for count in (events, 3 * events))
     cpu = (many.cpu_s - few.cpu_s) / (2 * events) * 1e6
     rows_ok = [int(few.output), int(many.output)] == [events, 3 * events]
     return cpu, many.peak_mb, rows_ok
+
+
+def _command(case: Case, rows: Path) -> list[str]:
+    return [sys.executable, str(PROGRAM), str(rows), case.window, "--memory", case.memory]
 
 
 def _rows(case: Case, count: int) -> Path:

@@ -45,6 +45,10 @@ struct OperatorContext {
   arrow::MemoryPool* pool = arrow::default_memory_pool();
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
+  arrow::MemoryPool* state_pool = nullptr;
+
+  // Where what it keeps between batches lies (state/state_pool.h).
+  arrow::MemoryPool* kept() const { return state_pool != nullptr ? state_pool : pool; }
 };
 
 }  // namespace frazil

@@ -73,6 +73,8 @@ class PyJob {
     options.bounded = json.at("bounded").get<bool>();
     options.close_windows = json.value("close_windows", false);
     options.memory_bytes = json.at("memory_bytes").get<int64_t>();
+    options.spill_folder = json.value("spill_folder", "");
+    options.spill_bytes = json.value("spill_bytes", int64_t{0});
     options.channel_bytes = json.value("channel_bytes", limits::kChannelBytes);
     options.simulated = json.value("simulated", false);
     options.seed = json.value("seed", uint64_t{0});

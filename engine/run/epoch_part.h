@@ -4,7 +4,9 @@
 #include <arrow/util/future.h>
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -24,8 +26,9 @@ struct RowCounts {
   int64_t bytes = 0;
 };
 
-// State files of an operator.
-using StateBytes = std::vector<std::shared_ptr<arrow::Buffer>>;
+// A state file of an operator of this worker; those of one epoch come in their order. Any thread.
+using StateFileMade =
+    std::function<void(const std::string& node, bool full, std::shared_ptr<arrow::Buffer> file)>;
 
 // What one stage replica answers to a barrier. The tokens complete later, on the I/O pool.
 struct EpochPart {
@@ -41,11 +44,12 @@ struct EpochPart {
   int stage = 0;
   Epoch epoch = 0;
   std::map<std::string, SourceState> sources;  // by node id
-  // State files of an operator: what changed since the last epoch, or everything.
+  // An operator whose state is being saved: what changed since the last epoch, or everything. Its files are
+  // given as they are made (StateFileMade); then this is done.
   struct PendingState {
     std::string node;
     bool full = false;
-    arrow::Future<StateBytes> files;
+    arrow::Future<> saved;
   };
   std::vector<PendingToken> tokens;
   std::vector<PendingState> states;

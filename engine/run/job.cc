@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "connector/registry.h"
 #include "operator/join/lookup.h"
+#include "run/time_metrics.h"
 
 namespace frazil {
 namespace {
@@ -22,61 +23,8 @@ constexpr double kSimulatedStepsPerSecond = 1000;
 // Workers of a simulated job are told of each other's times each time after this many of them.
 constexpr int64_t kTellSteps = 50;
 
-// Frontiers in metrics, of one event_time node; more partitions than these are only counted.
-constexpr size_t kFrontiersShown = 1000;
-
-// Adds what a node of one worker knows of time and state to its entry of the metrics.
-void NoteTime(const StageNode& node, nlohmann::json* entry) {
-  const auto add = [entry](const char* key, int64_t value) {
-    (*entry)[key] = entry->value(key, int64_t{0}) + value;
-  };
-  // The least of all workers; taken out again if nothing is known, or nothing will come.
-  const Timestamp before = entry->value("watermark", kWatermarkMax);
-  (*entry)["watermark"] = std::min(before, node.watermark());
-  if (RefusesLateRows(node.plan().kind)) add("late", node.op()->late_rows());
-  if (node.stateful()) add("state_bytes", node.state_bytes());
-  const auto* time = dynamic_cast<const EventTime*>(node.op());
-  if (time == nullptr) return;
-  if (time->ended() || time->waits()) {
-    (*entry)[time->ended() ? "ended" : "waits"] = true;
-    return;
-  }
-  for (const auto& [partition, frontier] : time->all_frontiers()) {
-    (*entry)["frontiers"][partition] = frontier;
-  }
-  (*entry)["moving"] = std::min(entry->value("moving", kWatermarkMax), time->moving());
-  (*entry)["furthest"] = std::max(entry->value("furthest", kWatermarkMin), time->furthest());
-  auto& resting = (*entry)["resting"];
-  if (resting.is_null()) resting = nlohmann::json::array();
-  for (auto& name : time->resting()) {
-    if (resting.size() < kFrontiersShown) resting.push_back(std::move(name));
-  }
-}
-
-// Who holds the watermark of an event_time node: the partition with the least frontier.
-void FinishTime(nlohmann::json* entry) {
-  const Timestamp watermark = (*entry)["watermark"];
-  if (watermark == kWatermarkMin || watermark == kWatermarkMax) entry->erase("watermark");
-  if (!entry->contains("frontiers")) return;
-  const Timestamp moving = (*entry)["moving"];
-  if (moving == kWatermarkMin || moving == kWatermarkMax) (*entry)["moving"] = nullptr;
-  if ((*entry)["furthest"] == kWatermarkMin) (*entry)["furthest"] = nullptr;
-  const auto all = entry->at("frontiers").get<std::map<std::string, Timestamp>>();
-  auto& shown = (*entry)["frontiers"] = nlohmann::json::object();
-  const auto known = [](Timestamp time) {
-    return time == kWatermarkMin ? nlohmann::json() : nlohmann::json(time);
-  };
-  auto least = all.begin(), most = all.begin();
-  for (auto at = all.begin(); at != all.end(); ++at) {
-    if (at->second < least->second) least = at;
-    if (at->second > most->second) most = at;
-    if (shown.size() < kFrontiersShown) shown[at->first] = known(at->second);
-  }
-  (*entry)["partitions"] = all.size();
-  (*entry)["held_by"] = least->first;
-  (*entry)["least"] = known(least->second);
-  (*entry)["most"] = known(most->second);
-}
+// Of the memory limit: pages of the spill space that stay in the memory of the process.
+constexpr int64_t kSpillResidentShare = 2;
 
 std::string Text(const nlohmann::json& position) {
   return position.is_string() ? position.get<std::string>() : position.dump();
@@ -101,6 +49,7 @@ Job::Job(Plan plan, const JobOptions& options, FunctionTable functions)
       stage_plan_(CutStages(plan_)),
       options_(options),
       functions_(std::move(functions)),
+      untaken_(UntakenState::BytesMax(options.memory_bytes)),
       random_(options.seed) {}
 
 Job::~Job() { stop(); }
@@ -124,11 +73,20 @@ Status Job::open() {
   context.partitions = &partitions_;
   context.io = io_.get();
   context.functions = &functions_;
+  context.untaken = &untaken_;
   // So few that state is saved in many slices, with work drawn in between.
   if (options_.simulated) context.save_rows = 1 + static_cast<int64_t>(options_.seed % 7);
+  if (options_.spill_bytes > 0) {
+    spill_ = std::make_unique<SpillSpace>(SpillOptions{options_.spill_folder, options_.spill_bytes,
+                                                       options_.memory_bytes / kSpillResidentShare});
+  }
   for (int number = 0; number < options_.workers; ++number) {
-    auto worker = std::make_unique<Worker>(number, options_.memory_bytes / options_.workers);
-    FZ_TRY(worker->open(plan_, stage_plan_, context, {[this](EpochPart part) { cut(std::move(part)); }}));
+    auto worker = std::make_unique<Worker>(number, options_.memory_bytes / options_.workers, spill_.get());
+    const auto made = [this, number](const std::string& node, bool full, auto file) {
+      state_made({node, number, full, std::move(file)});
+    };
+    FZ_TRY(
+        worker->open(plan_, stage_plan_, context, {[this](EpochPart part) { cut(std::move(part)); }, made}));
     workers_.push_back(std::move(worker));
   }
   wire();
@@ -264,6 +222,7 @@ Status Job::restore(const std::string& node, std::shared_ptr<arrow::Buffer> file
       for (const auto& stage : workers_[static_cast<size_t>(worker)]->stages()) {
         FZ_TRY(stage->restore(to, rows));
       }
+      if (spill_ != nullptr) spill_->trim();
       return Status::OK();
     };
     FZ_ASSIGN(restore_, StateRestore::Make(options_.workers, give));
@@ -434,28 +393,45 @@ void Job::cut(EpochPart part) {
         [this, sink = pending.sink](const Result<Token>& token) { token_ready(sink, token); });
   }
   for (auto& pending : states) {
-    const auto future = pending.files;
-    future.AddCallback([this, worker = part.worker, state = std::move(pending)](const auto& files) {
-      state_ready(worker, state, files);
+    const auto future = pending.saved;
+    future.AddCallback([this, worker = part.worker, state = std::move(pending)](const Status& saved) {
+      state_ready(worker, state, saved);
     });
   }
   std::lock_guard lock(mutex_);
   answer_if_whole();
 }
 
-void Job::state_ready(int worker, const EpochPart::PendingState& state,
-                      const Result<std::vector<std::shared_ptr<arrow::Buffer>>>& files) {
-  if (!files.ok()) return fail(files.status());
+void Job::state_made(StateFile file) {
+  std::lock_guard lock(mutex_);
+  if (!state_told_) events_.push_back({{"kind", "state"}});
+  state_told_ = true;
+  ready_state_.push_back(std::move(file));
+  changed_.notify_all();
+}
+
+// All files of an operator and worker are made. Of a whole state an operator that knows nothing has none, and
+// that is told too.
+void Job::state_ready(int worker, const EpochPart::PendingState& state, const Status& status) {
+  if (!status.ok()) return fail(status);
   std::lock_guard lock(mutex_);
   --epoch_.pending;
-  for (const auto& bytes : *files) epoch_.state.push_back({state.node, worker, state.full, bytes});
-  if (files->empty() && state.full) epoch_.state.push_back({state.node, worker, state.full, nullptr});
+  if (state.full) ready_state_.push_back({state.node, worker, state.full, nullptr});
   answer_if_whole();
 }
 
 std::vector<Job::StateFile> Job::take_state() {
-  std::lock_guard lock(mutex_);
-  return std::exchange(ready_state_, {});
+  std::vector<StateFile> taken;
+  {
+    std::lock_guard lock(mutex_);
+    taken = std::exchange(ready_state_, {});
+    state_told_ = false;
+  }
+  for (const StateFile& file : taken) {
+    if (file.bytes != nullptr) untaken_.add(-file.bytes->size());
+  }
+  for (const auto& worker : workers_) worker->waker()->wake();
+  return taken;
 }
 
 void Job::token_ready(const std::string& sink, const Result<Token>& token) {
@@ -472,7 +448,6 @@ void Job::answer_if_whole() {
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - epoch_.since;
   epoch_.answer["seconds"] = took.count();
   for (const auto& [source, state] : epoch_.answer["sources"].items()) last_lag_[source] = state["lag"];
-  ready_state_ = std::move(epoch_.state);
   events_.push_back(std::move(epoch_.answer));
   epoch_ = EpochState{};
   changed_.notify_all();
@@ -527,7 +502,7 @@ int64_t Job::polled() const {
 nlohmann::json Job::metrics() const {
   nlohmann::json nodes = nlohmann::json::object();
   nlohmann::json memory = nlohmann::json::object();
-  int64_t longest = 0, longest_epoch = 0;
+  int64_t longest = 0, longest_epoch = 0, spilled = 0;
   for (const auto& worker : workers_) {
     for (const auto& stage : worker->stages()) {
       for (const auto& node : stage->nodes()) {
@@ -549,6 +524,7 @@ nlohmann::json Job::metrics() const {
         }
       }
     }
+    spilled += worker->spilled_bytes();
     longest = std::max(longest, worker->longest_step());
     longest_epoch = std::max(longest_epoch, worker->longest_epoch_step());
     for (const AccountedPool* pool : worker->pools()) {
@@ -558,11 +534,9 @@ nlohmann::json Job::metrics() const {
   int64_t queued = 0;
   for (const auto& channel : channels_) queued += channel->bytes();
   for (auto& entry : nodes) FinishTime(&entry);
-  return {{"nodes", std::move(nodes)},
-          {"memory", std::move(memory)},
-          {"queue_bytes", queued},
-          {"longest_step_us", longest},
-          {"longest_epoch_step_us", longest_epoch},
+  return {{"nodes", std::move(nodes)},  {"memory", std::move(memory)},
+          {"spilled_bytes", spilled},   {"queue_bytes", queued},
+          {"longest_step_us", longest}, {"longest_epoch_step_us", longest_epoch},
           {"polled", polled()}};
 }
 

@@ -32,6 +32,8 @@ struct JobOptions {
   bool bounded = false;        // sources end at the positions given by assign()
   bool close_windows = false;  // their end is the end of event time: every window closes
   int64_t memory_bytes = 0;    // limit of all workers together
+  std::string spill_folder;    // where state goes that is more than that
+  int64_t spill_bytes = 0;     // up to so many there; 0: nowhere
   int64_t channel_bytes = 0;   // credit of one channel
   bool simulated = false;      // no threads: wait() steps the workers in an order drawn from `seed`
   uint64_t seed = 0;
@@ -83,7 +85,8 @@ class Job {
   // looked up in what was loaded last of `lookups`.
   Status barrier(Epoch epoch, std::set<std::string> full = {}, const std::set<std::string>& lookups = {});
 
-  // State files of the epoch that was answered last, once.
+  // State files of the epoch that is being cut or was answered last, each once. They are here since an event
+  // "state" or that epoch's.
   struct StateFile {
     std::string node;
     int worker = 0;
@@ -109,6 +112,7 @@ class Job {
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
   //    "rejected"}},"tokens":{sink id:[token,...]},
   //    "frontiers":{event_time node:{partition:us}},"late":{node:n},"seconds":s}
+  //   {"kind":"state"}            there are state files to take
   //   {"kind":"ended"}            every bounded source is exhausted and drained
   //   {"kind":"failed","error":kind,"name":exception,"message":text,"retryable":bool}
   std::vector<nlohmann::json> wait(double timeout_seconds);
@@ -130,9 +134,8 @@ class Job {
  private:
   struct EpochState {
     Epoch epoch = 0;
-    int parts = 0;    // answers of stage replicas still to come
-    int pending = 0;  // tokens and state files still to come
-    std::vector<StateFile> state;
+    int parts = 0;          // answers of stage replicas still to come
+    int pending = 0;        // tokens and state files still to come
     nlohmann::json answer;  // the event in the making
     std::chrono::steady_clock::time_point since;
   };
@@ -147,8 +150,8 @@ class Job {
   void simulate(int64_t steps);
   void cut(EpochPart part);
   void token_ready(const std::string& sink, const Result<Token>& token);
-  void state_ready(int worker, const EpochPart::PendingState& state,
-                   const Result<std::vector<std::shared_ptr<arrow::Buffer>>>& files);
+  void state_made(StateFile file);
+  void state_ready(int worker, const EpochPart::PendingState& state, const Status& status);
   Result<std::vector<Control>> controls(const nlohmann::json& partitions, Control::Kind kind) const;
   int number_of(const std::string& node) const;
   std::vector<const PlanNode*> lookup_nodes(const std::string& lookup) const;
@@ -162,10 +165,13 @@ class Job {
   const FunctionTable functions_;
   PartitionNames partitions_;
   std::map<std::string, std::set<size_t>> readers_;  // workers that read partitions of a source
+  UntakenState untaken_;
   std::vector<StateFile> ready_state_;
-  Dimensions loaded_;  // lookup tables that are not in use yet
+  bool state_told_ = false;  // there was an event since it was taken
+  Dimensions loaded_;        // lookup tables that are not in use yet
   std::shared_ptr<arrow::internal::ThreadPool> io_;
   std::vector<std::pair<std::string, std::unique_ptr<Enumerator>>> enumerators_;
+  std::unique_ptr<SpillSpace> spill_;  // null: state has to fit into memory
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<StateRestore> restore_;  // while state is being restored
   std::vector<std::unique_ptr<Channel>> channels_;

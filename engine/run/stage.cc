@@ -87,7 +87,7 @@ Status Stage::add_node(const Plan& plan, int number) {
     }
     case NodeKind::kSink: {
       FZ_ASSIGN(auto sink, MakeSink(planned.spec, SinkContext{context_.worker, context_.sink_pool,
-                                                              context_.io, context_.operator_pool}));
+                                                              context_.io, context_.kept()}));
       sink->begin(context_.first_epoch);
       node->set(std::move(sink));
       break;
@@ -112,9 +112,9 @@ Status Stage::add_node(const Plan& plan, int number) {
 }
 
 Status Stage::add_operator(const Plan& plan, const PlanNode& planned, StageNode* node) {
-  FZ_ASSIGN(auto op,
-            MakeOperator(planned, InputSchemas(plan, planned, schemas_),
-                         OperatorContext{context_.operator_pool, context_.functions, context_.partitions}));
+  FZ_ASSIGN(auto op, MakeOperator(planned, InputSchemas(plan, planned, schemas_),
+                                  OperatorContext{context_.operator_pool, context_.functions,
+                                                  context_.partitions, context_.kept()}));
   node->set(std::move(op));
   return Status::OK();
 }
@@ -247,12 +247,13 @@ Status Stage::take_state(const StageNode& node, EpochPart* part) {
   saving.header.worker = context_.worker;
   saving.header.epoch = part->epoch;
   saving.header.full = full_.contains(node.plan().id);
+  saving.made = arrow::Future<>::MakeFinished();
   if (auto status = node.freeze(saving.header.full); !status.ok()) {
     return Prefixed(status, "saving the state of " + node.plan().name);
   }
   FZ_ASSIGN(const bool whole, save_some(&saving));
-  if (whole && saving.files.empty() && !saving.header.full) return Status::OK();  // nothing changed
-  saving.done = arrow::Future<StateBytes>::Make();
+  if (whole && saving.files == 0 && !saving.header.full) return Status::OK();  // nothing changed
+  saving.done = arrow::Future<>::Make();
   part->states.push_back({node.plan().id, saving.header.full, saving.done});
   if (whole) {
     finish(&saving);
@@ -279,35 +280,43 @@ Result<bool> Stage::save_some(Saving* saving) {
   for (size_t i = before; i < saving->rows.size(); ++i) {
     saving->bytes += BatchBytes(Batch{saving->rows[i], {}, nullptr});
   }
-  if (!saving->rows.empty() && (*whole || saving->bytes >= limits::kStateFileBytes)) FZ_TRY(write(saving));
+  const int64_t bytes_max = context_.untaken == nullptr
+                                ? limits::kStateFileBytes
+                                : std::min(limits::kStateFileBytes, context_.untaken->file_bytes_max());
+  if (!saving->rows.empty() && (*whole || saving->bytes >= bytes_max)) FZ_TRY(write(saving));
   return *whole;
 }
 
+// The file is made on the I/O pool, and given when those before it are.
 Status Stage::write(Saving* saving) {
-  const auto make = [header = saving->header, rows = std::exchange(saving->rows, {})] {
-    return WriteState(header, rows);
+  const int64_t bytes = std::exchange(saving->bytes, 0);
+  UntakenState* untaken = context_.untaken;
+  if (untaken != nullptr) untaken->add(bytes);
+  const auto make = [untaken, bytes, header = saving->header,
+                     rows = std::exchange(saving->rows, {})]() -> Result<std::shared_ptr<arrow::Buffer>> {
+    auto file = WriteState(header, rows);
+    if (untaken != nullptr) untaken->add((file.ok() ? (*file)->size() : 0) - bytes);
+    return file;
   };
-  saving->bytes = 0;
+  auto file = arrow::Future<std::shared_ptr<arrow::Buffer>>();
   if (context_.io == nullptr) {
-    saving->files.push_back(arrow::Future<std::shared_ptr<arrow::Buffer>>::MakeFinished(make()));
-    return Status::OK();
+    file = arrow::Future<std::shared_ptr<arrow::Buffer>>::MakeFinished(make());
+  } else {
+    FZ_ASSIGN(file, context_.io->Submit(make));
   }
-  FZ_ASSIGN(auto file, context_.io->Submit(make));
-  saving->files.push_back(std::move(file));
+  ++saving->files;
+  saving->made = saving->made.Then([file] { return file; })
+                     .Then([give = context_.state_made,
+                            header = saving->header](const std::shared_ptr<arrow::Buffer>& bytes_of) {
+                       give(header.operator_id, header.full, bytes_of);
+                     });
   return Status::OK();
 }
 
-// When the files are made, the epoch has them.
+// When the files are given, the epoch has them.
 void Stage::finish(Saving* saving) {
-  using Files = std::vector<Result<std::shared_ptr<arrow::Buffer>>>;
-  arrow::All(saving->files).AddCallback([done = saving->done](const Result<Files>& files) mutable {
-    StateBytes made;
-    for (const auto& file : *files) {
-      if (!file.ok()) return done.MarkFinished(file.status());
-      made.push_back(*file);
-    }
-    done.MarkFinished(std::move(made));
-  });
+  saving->made.AddCallback(
+      [done = saving->done](const Status& status) mutable { done.MarkFinished(status); });
 }
 
 Result<Poll::Kind> Stage::poll(int source, const Budget& budget) {

@@ -119,8 +119,9 @@ class Stage {
     StateFileHeader header;
     StateRows rows;
     int64_t bytes = 0;  // of them
-    std::vector<arrow::Future<std::shared_ptr<arrow::Buffer>>> files;
-    arrow::Future<StateBytes> done;
+    int64_t files = 0;
+    arrow::Future<> made;  // all files so far, given in their order
+    arrow::Future<> done;
   };
 
   Status take_state(const StageNode& node, EpochPart* part);

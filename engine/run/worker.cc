@@ -23,12 +23,14 @@ void Raise(std::atomic<int64_t>* most, int64_t value) {
 
 // Memory comes from the C library: Arrow's default, mimalloc, keeps pages for each thread, and buffers that
 // cross threads (read ahead, closing files) make that 30 MB more at the peak.
-Worker::Worker(int worker, int64_t limit_bytes)
+Worker::Worker(int worker, int64_t limit_bytes, SpillSpace* spill)
     : worker_(worker),
       budget_(limit_bytes),
+      spill_(spill),
       decode_pool_("decode", &budget_, arrow::system_memory_pool()),
       operator_pool_("operator", &budget_, arrow::system_memory_pool()),
-      sink_pool_("sink", &budget_, arrow::system_memory_pool()) {}
+      sink_pool_("sink", &budget_, arrow::system_memory_pool()),
+      state_pool_(&budget_, arrow::system_memory_pool(), spill) {}
 
 Status Worker::open(const Plan& plan, const StagePlan& cut, WorkerContext context, Report report) {
   context_ = context;
@@ -37,6 +39,8 @@ Status Worker::open(const Plan& plan, const StagePlan& cut, WorkerContext contex
   context_.decode_pool = &decode_pool_;
   context_.operator_pool = &operator_pool_;
   context_.sink_pool = &sink_pool_;
+  context_.state_pool = &state_pool_;
+  context_.state_made = report.state_made;
   report_ = std::move(report);
   for (int number = 0; number < cut.stages; ++number) {
     FZ_ASSIGN(auto stage, Stage::Make(plan, cut, number, context_));
@@ -97,6 +101,7 @@ std::vector<Worker::Choice> Worker::choices() {
   }
   for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
     if (!stages_[static_cast<size_t>(number)]->saving()) continue;
+    if (context_.untaken != nullptr && context_.untaken->full()) break;
     const auto at = save_next_ ? possible.begin() : possible.end();
     possible.insert(at, {Work::kSave, number, 0});
   }
@@ -107,6 +112,7 @@ Result<bool> Worker::step(std::mt19937_64* random) {
   const int64_t begin = ThreadMicroseconds();
   bool for_epoch = false;
   auto worked = work(random, &for_epoch);
+  if (spill_ != nullptr) spill_->trim();
   const int64_t took = ThreadMicroseconds() - begin;
   Raise(&longest_step_, took);
   if (for_epoch) Raise(&longest_epoch_step_, took);

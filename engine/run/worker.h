@@ -15,6 +15,7 @@
 #include "plan/stages.h"
 #include "run/stage.h"
 #include "run/worker_context.h"
+#include "state/state_pool.h"
 
 namespace frazil {
 
@@ -44,10 +45,12 @@ class Worker {
  public:
   struct Report {
     std::function<void(EpochPart)> epoch_cut;  // called by the worker's thread
+    StateFileMade state_made;
   };
 
-  // `limit_bytes` bounds what the worker's pools hold.
-  Worker(int worker, int64_t limit_bytes);
+  // `limit_bytes` bounds what the worker's pools hold in memory; `spill` (or null) takes state beyond that,
+  // and outlives the worker.
+  Worker(int worker, int64_t limit_bytes, SpillSpace* spill);
 
   Status open(const Plan& plan, const StagePlan& cut, WorkerContext context, Report report);
 
@@ -55,7 +58,12 @@ class Worker {
   void tell(Control control);
   Waker* waker() { return &waker_; }
   const MemoryBudget& memory() const { return budget_; }
-  std::vector<const AccountedPool*> pools() const { return {&decode_pool_, &operator_pool_, &sink_pool_}; }
+  std::vector<const AccountedPool*> pools() const {
+    return {&decode_pool_, &operator_pool_, &state_pool_, &sink_pool_};
+  }
+
+  // Bytes of state that are not in memory.
+  int64_t spilled_bytes() const { return state_pool_.spilled_bytes(); }
 
   // Does one piece of work; false if there was none to do now. With `random`, picks any that is possible;
   // without, the last stage first, which drains memory.
@@ -93,7 +101,9 @@ class Worker {
   const int worker_;
   Waker waker_;
   MemoryBudget budget_;
+  SpillSpace* const spill_;
   AccountedPool decode_pool_, operator_pool_, sink_pool_;
+  StatePool state_pool_;
   WorkerContext context_;
   Report report_;
   std::vector<std::unique_ptr<Stage>> stages_;

@@ -8,6 +8,8 @@
 #include "base/batch.h"
 #include "base/limits.h"
 #include "operator/batch_function.h"
+#include "run/epoch_part.h"
+#include "run/untaken_state.h"
 #include "run/waker.h"
 
 namespace frazil {
@@ -24,10 +26,15 @@ struct WorkerContext {
   arrow::MemoryPool* decode_pool = nullptr;
   arrow::MemoryPool* operator_pool = nullptr;
   arrow::MemoryPool* sink_pool = nullptr;
+  arrow::MemoryPool* state_pool = nullptr;  // null: that of the operators
   arrow::internal::Executor* io = nullptr;  // null: in the worker's thread
+  UntakenState* untaken = nullptr;          // null: there is no bound
+  StateFileMade state_made;
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
   Waker* waker = nullptr;
+
+  arrow::MemoryPool* kept() const { return state_pool != nullptr ? state_pool : operator_pool; }
 };
 
 }  // namespace frazil

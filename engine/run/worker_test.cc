@@ -70,9 +70,9 @@ class Splitting {
     context.bounded = true;
     context.functions = &functions_;
     for (int number = 0; number < kWorkers; ++number) {
-      workers_.push_back(std::make_unique<Worker>(number, 256 << 20));
+      workers_.push_back(std::make_unique<Worker>(number, 256 << 20, nullptr));
       EXPECT_TRUE(workers_.back()
-                      ->open(plan_, cut_, context, {[this](EpochPart part) { take(std::move(part)); }})
+                      ->open(plan_, cut_, context, {[this](EpochPart part) { take(std::move(part)); }, {}})
                       .ok());
       auto splitter = std::make_unique<Splitter>(1000);
       splitters_.push_back(splitter.get());

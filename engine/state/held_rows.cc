@@ -9,6 +9,7 @@
 #include "base/batch.h"
 #include "base/check.h"
 #include "base/limits.h"
+#include "state/state_pool.h"
 #include "state/take_rows.h"
 
 namespace frazil {
@@ -17,10 +18,20 @@ namespace {
 // Blocks are compacted only if there is more than this to gain (bytes).
 constexpr int64_t kCompactBytesMin = 1 << 20;
 
+Result<std::shared_ptr<arrow::RecordBatch>> Copy(const std::shared_ptr<arrow::RecordBatch>& rows,
+                                                 arrow::MemoryPool* pool) {
+  std::vector<int32_t> all(static_cast<size_t>(rows->num_rows()));
+  std::iota(all.begin(), all.end(), 0);
+  return TakeRows(rows, all, pool);
+}
+
 }  // namespace
 
 Result<uint32_t> HeldRows::add(std::shared_ptr<arrow::RecordBatch> rows) {
   FZ_CHECK(rows->num_rows() > 0);
+  if (StatePool::Tight(pool_, 0)) {
+    FZ_ASSIGN(rows, Copy(rows, pool_));
+  }
   Block block;
   block.live = rows->num_rows();
   block.bytes = BatchBytes({rows, {}, nullptr});
@@ -108,9 +119,7 @@ Status HeldRows::compact(std::span<HeldRow* const> rows) {
     std::vector<HeldRow> part;
     for (size_t i = from; i < to; ++i) part.push_back(*moved[i]);
     FZ_ASSIGN(auto batch, gather(part));
-    std::vector<int32_t> all(part.size());
-    std::iota(all.begin(), all.end(), 0);
-    FZ_ASSIGN(batch, TakeRows(batch, all, pool_));  // a slice would keep the whole block
+    FZ_ASSIGN(batch, Copy(batch, pool_));  // a slice would keep the whole block
     made.push_back(std::move(batch));
   }
   for (size_t i = 0; i < made.size(); ++i) {

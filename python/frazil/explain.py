@@ -47,7 +47,7 @@ def explain(pipeline: Pipeline) -> str:
         _row(
             f"pipeline {pipeline.name}",
             f"{_exactness(sinks)}, {_workers(pipeline.workers)}, "
-            f"memory up to {pipeline.memory_bytes >> 20} MiB",
+            f"memory up to {pipeline.memory_bytes >> 20} MiB{_spill(pipeline)}",
         )
     ]
     tree = _Tree(plan)
@@ -62,6 +62,15 @@ def explain(pipeline: Pipeline) -> str:
         lines += ["", _row(f"write_{sink.connector} {sink.name}", ", ".join(detail))]
         lines += tree.describe(sink.input, 1)
     return "\n".join(lines)
+
+
+def _spill(pipeline: Pipeline) -> str:
+    """Where state goes that is more; nothing is said of plans that keep none."""
+    if not any(node.get("stateful") for node in pipeline.plan.json["nodes"]):
+        return ""
+    if not pipeline.spill_bytes:
+        return ", state in it"
+    return f", more state in {pipeline.spill_folder}"
 
 
 class _Tree:

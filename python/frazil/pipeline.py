@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from frazil.duration import Duration, Size, duration_ms, duration_text, size_bytes
@@ -39,7 +41,12 @@ class Pipeline:
     workers
         Threads that read, compute and write.
     memory_limit
-        Bytes of all batches and writers together; near it, sources wait.
+        Bytes of all batches, writers and state together; near it, sources wait.
+    spill_limit
+        Bytes of state that go to a disk when it takes more than half of that; None: none, and state
+        has to fit into memory.
+    spill_folder
+        Where: a folder on a local disk. Default: the system's folder for temporary files.
     retain
         Slots of the checkpoint log that are kept to go back to, besides those that a restart needs.
 
@@ -66,6 +73,8 @@ class Pipeline:
         checkpoint_every: Duration = "10s",
         workers: int = 1,
         memory_limit: Size = "512MiB",
+        spill_limit: Size | None = "64GiB",
+        spill_folder: str | None = None,
         retain: int = 0,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -95,6 +104,8 @@ class Pipeline:
         self.workers = workers
         self.retain = retain
         self.memory_bytes = size_bytes(memory_limit, "memory_limit")
+        self.spill_bytes = 0 if spill_limit is None else size_bytes(spill_limit, "spill_limit")
+        self.spill_folder = _spill_folder(spill_folder)
         for sink in sinks:
             every = sink._node.options.get("commit_every_ms", self.checkpoint_every_ms)
             if every % self.checkpoint_every_ms:
@@ -257,6 +268,15 @@ class Pipeline:
         targets = ", ".join(f"{sink._node.connector} {sink.name}" for sink in self._sinks)
         every = duration_text(self.checkpoint_every_ms)
         return f"Pipeline({self.name}) {', '.join(sources)} -> {targets}, checkpoint every {every}"
+
+
+def _spill_folder(folder: str | None) -> str:
+    """The folder that is meant; one that the user names has to be there."""
+    if folder is None:
+        return tempfile.gettempdir()
+    if not isinstance(folder, str) or not Path(folder).is_dir():
+        raise ConfigError(f"spill_folder={folder!r} is no folder", "one on a local disk")
+    return folder
 
 
 def _bounded(until: str | None) -> bool:

@@ -10,6 +10,7 @@ import frazil as fz
 import pytest
 from frazil.errors import PlanChanged
 
+from tests.pipelines.crashes import check_answer, check_crashes, check_every_crash
 from tests.pipelines.events import BEGIN_US, SECOND, Event, counted, events_at, us_of
 from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import COLUMNS, Ordered, draw_apart
@@ -71,12 +72,7 @@ def test_as_duckdb(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_apart(rng)
     near = Near(rng.choice([1, 3, 10, 40]), rng.choice([0, 5, 20]))
-    processes = Processes(partitions, near.streams)
-    if rng.random() < 0.5:
-        processes.run_drawn(rng)
-        near.check(processes, partitions)
-    processes.run_drawn(rng, close_windows=True)
-    near.check(processes, partitions, ended=True)
+    check_answer(near, partitions, rng)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -85,34 +81,14 @@ def test_any_order_and_crashes(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_apart(rng)
     near = Near(rng.choice([1, 3, 10, 40]), rng.choice([0, 5, 20]))
-    processes = Processes(partitions, near.streams)
-    crashes = 0
-    for step in (6, *rng.sample(range(3, 40), 4)):
-        try:
-            hook = CrashAt(step)
-            processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
-        except Crash:
-            crashes += 1
-    processes.run_drawn(rng, close_windows=True)
-    near.check(processes, partitions, ended=True)
-    assert crashes > 0
+    check_crashes(near, partitions, rng)
 
 
 def test_crashed_at_every_step() -> None:
     """Each step of one run, at each checkpoint; then with another number of workers."""
     partitions = draw_apart(Random(5), most=2, rows=20, whole=True)
     near = Near(10, 5)
-    counter = CrashAt()
-    whole = Processes(partitions, near.streams)
-    whole.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=counter)
-    near.check(whole, partitions)
-    assert counter.steps > 30
-    for step in range(1, counter.steps + 1):
-        processes = Processes(partitions, near.streams)
-        with pytest.raises(Crash):
-            processes.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=CrashAt(step))
-        processes.run(seed=step, workers=1 + step % 3)
-        near.check(processes, partitions)
+    check_every_crash(near, partitions)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -14,6 +14,7 @@ import pytest
 from frazil import col
 from frazil.errors import PlanChanged
 
+from tests.pipelines.crashes import check_answer, check_crashes, check_every_crash
 from tests.pipelines.events import (
     BEGIN,
     SECOND,
@@ -171,12 +172,7 @@ def test_as_python(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_partitions(rng)
     gaps = Gaps(rng, CUTS[seed % len(CUTS)])
-    processes = Processes(partitions, gaps.streams)
-    if rng.random() < 0.5:
-        processes.run_drawn(rng)
-        gaps.check(processes, partitions)
-    processes.run_drawn(rng, close_windows=True)
-    gaps.check(processes, partitions, ended=True)
+    check_answer(gaps, partitions, rng)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -185,17 +181,7 @@ def test_any_order_and_crashes(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_partitions(rng)
     gaps = Gaps(rng, CUTS[seed % len(CUTS)])
-    processes = Processes(partitions, gaps.streams)
-    crashes = 0
-    for step in (6, *rng.sample(range(3, 40), 4)):
-        try:
-            hook = CrashAt(step)
-            processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
-        except Crash:
-            crashes += 1
-    processes.run_drawn(rng, close_windows=True)
-    gaps.check(processes, partitions, ended=True)
-    assert crashes > 0
+    check_crashes(gaps, partitions, rng)
 
 
 def test_crashed_at_every_step() -> None:
@@ -203,17 +189,7 @@ def test_crashed_at_every_step() -> None:
     partitions = draw_partitions(Random(5), most=2, rows=20, whole=True)
     gaps = Gaps(Random(1), CUTS[2])
     gaps.lasting, gaps.values = 5, {"rows": 0, "total": ..., "name": ...}
-    counter = CrashAt()
-    whole = Processes(partitions, gaps.streams)
-    whole.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=counter)
-    gaps.check(whole, partitions)
-    assert counter.steps > 30
-    for step in range(1, counter.steps + 1):
-        processes = Processes(partitions, gaps.streams)
-        with pytest.raises(Crash):
-            processes.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=CrashAt(step))
-        processes.run(seed=step, workers=1 + step % 3)
-        gaps.check(processes, partitions)
+    check_every_crash(gaps, partitions)
 
 
 # Days there have 23 hours at the end of March, and 25 at the end of October.

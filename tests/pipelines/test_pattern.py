@@ -14,8 +14,8 @@ import pytest
 from frazil import col
 from frazil.errors import DataError, PlanChanged
 
+from tests.pipelines.crashes import check_answer, check_crashes, check_every_crash
 from tests.pipelines.events import SECOND, Event, counted, events_at
-from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import COLUMNS, Ordered, draw_apart
 from tests.pipelines.processes import Processes
 
@@ -129,12 +129,7 @@ def test_as_a_search_behind_each_row(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_apart(rng)
     sought = Sought(rng)
-    processes = Processes(partitions, sought.streams)
-    if rng.random() < 0.5:
-        processes.run_drawn(rng)
-        sought.check(processes, partitions)
-    processes.run_drawn(rng, close_windows=True)
-    sought.check(processes, partitions, ended=True)
+    check_answer(sought, partitions, rng)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -143,20 +138,7 @@ def test_any_order_and_crashes(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_apart(rng)
     sought = Sought(rng)
-    processes = Processes(partitions, sought.streams)
-    crashes = 0
-    for step in (6, *rng.sample(range(3, 40), 4)):
-        try:
-            hook = CrashAt(step)
-            processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
-        except Crash:
-            crashes += 1
-    if rng.random() < 0.5:
-        processes.run_drawn(rng)
-        sought.check(processes, partitions)
-    processes.run_drawn(rng, close_windows=True)
-    sought.check(processes, partitions, ended=True)
-    assert crashes > 0
+    check_crashes(sought, partitions, rng)
 
 
 @pytest.mark.parametrize(("number", "within"), [(1, 20), (3, 10)])
@@ -166,17 +148,7 @@ def test_crashed_at_every_step(number: int, within: int) -> None:
     sought = Sought(Random(1))
     sought.pattern, sought.keys = PATTERNS[number], ("user",)
     sought.within, sought.out_of_order = within, 5
-    counter = CrashAt()
-    whole = Processes(partitions, sought.streams)
-    whole.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=counter)
-    sought.check(whole, partitions)
-    assert whole.table("found")
-    for step in range(1, counter.steps + 1):
-        processes = Processes(partitions, sought.streams)
-        with pytest.raises(Crash):
-            processes.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=CrashAt(step))
-        processes.run(seed=step, workers=1 + step % 3)
-        sought.check(processes, partitions)
+    check_every_crash(sought, partitions, given=["found"])
 
 
 def test_rows_of_one_time() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from frazil.errors import PlanChanged
 
+from tests.pipelines.crashes import check_crashes, check_every_crash
 from tests.pipelines.events import SECOND, Event, counted, events_at
-from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import COLUMNS, Ordered, draw_apart
 from tests.pipelines.processes import Processes
 
@@ -66,20 +66,7 @@ def test_any_order_and_crashes(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_apart(rng)
     limited = Limited(rng)
-    processes = Processes(partitions, limited.streams)
-    crashes = 0
-    for step in (6, *rng.sample(range(3, 40), 4)):
-        try:
-            hook = CrashAt(step)
-            processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
-        except Crash:
-            crashes += 1
-    if rng.random() < 0.5:
-        processes.run_drawn(rng)
-        limited.check(processes, partitions)
-    processes.run_drawn(rng, close_windows=True)
-    limited.check(processes, partitions, ended=True)
-    assert crashes > 0
+    check_crashes(limited, partitions, rng)
 
 
 def test_crashed_at_every_step() -> None:
@@ -87,17 +74,7 @@ def test_crashed_at_every_step() -> None:
     partitions = draw_apart(Random(5), most=2, rows=20, whole=True)
     limited = Limited(Random(1))
     limited.limit, limited.per, limited.out_of_order = 2, 10, 5
-    counter = CrashAt()
-    whole = Processes(partitions, limited.streams)
-    whole.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=counter)
-    limited.check(whole, partitions)
-    assert whole.table("limited")
-    for step in range(1, counter.steps + 1):
-        processes = Processes(partitions, limited.streams)
-        with pytest.raises(Crash):
-            processes.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=CrashAt(step))
-        processes.run(seed=step, workers=1 + step % 3)
-        limited.check(processes, partitions)
+    check_every_crash(limited, partitions, given=["limited"])
 
 
 def test_never_more_than_the_limit() -> None:

@@ -10,8 +10,8 @@ import pytest
 from frazil import col
 from frazil.errors import PlanChanged
 
+from tests.pipelines.crashes import check_answer, check_crashes, check_every_crash
 from tests.pipelines.events import SECOND, Event, counted, events_at
-from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import COLUMNS, Ordered, draw_apart
 from tests.pipelines.processes import Processes
 
@@ -91,12 +91,7 @@ def test_as_duckdb(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_apart(rng)
     totals = Totals(rng, rng.choice([0, 5, 20]))
-    processes = Processes(partitions, totals.streams)
-    if rng.random() < 0.5:
-        processes.run_drawn(rng)
-        totals.check(processes, partitions)
-    processes.run_drawn(rng, close_windows=True)
-    totals.check(processes, partitions, ended=True)
+    check_answer(totals, partitions, rng)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -105,17 +100,7 @@ def test_any_order_and_crashes(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_apart(rng)
     totals = Totals(rng, rng.choice([0, 5, 20]))
-    processes = Processes(partitions, totals.streams)
-    crashes = 0
-    for step in (6, *rng.sample(range(3, 40), 4)):
-        try:
-            hook = CrashAt(step)
-            processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
-        except Crash:
-            crashes += 1
-    processes.run_drawn(rng, close_windows=True)
-    totals.check(processes, partitions, ended=True)
-    assert crashes > 0
+    check_crashes(totals, partitions, rng)
 
 
 def test_crashed_at_every_step() -> None:
@@ -123,17 +108,7 @@ def test_crashed_at_every_step() -> None:
     partitions = draw_apart(Random(5), most=2, rows=20, whole=True)
     totals = Totals(Random(1), 5)
     totals.keys, totals.ttl, totals.asked = ("user",), 10, {**SUMS, **LISTS}
-    counter = CrashAt()
-    whole = Processes(partitions, totals.streams)
-    whole.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=counter)
-    totals.check(whole, partitions)
-    assert counter.steps > 30
-    for step in range(1, counter.steps + 1):
-        processes = Processes(partitions, totals.streams)
-        with pytest.raises(Crash):
-            processes.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=CrashAt(step))
-        processes.run(seed=step, workers=1 + step % 3)
-        totals.check(processes, partitions)
+    check_every_crash(totals, partitions)
 
 
 def test_rows_of_one_time() -> None:

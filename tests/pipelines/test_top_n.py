@@ -9,8 +9,8 @@ import frazil as fz
 import pytest
 from frazil import col
 
+from tests.pipelines.crashes import check_answer, check_crashes, check_every_crash
 from tests.pipelines.events import CUTS, Cut, Event, Query, counted, draw_partitions
-from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.processes import Processes
 
 # FRAZIL_SEEDS=500 draws more of them.
@@ -117,12 +117,7 @@ def test_as_duckdb(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_partitions(rng)
     best = Best(rng, WINDOWS[seed % len(WINDOWS)])
-    processes = Processes(partitions, best.streams)
-    if rng.random() < 0.5:
-        processes.run_drawn(rng)
-        best.check(processes, partitions)
-    processes.run_drawn(rng, close_windows=True)
-    best.check(processes, partitions, ended=True)
+    check_answer(best, partitions, rng)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -131,17 +126,7 @@ def test_any_order_and_crashes(seed: int) -> None:
     rng = Random(seed)
     partitions = draw_partitions(rng)
     best = Best(rng, WINDOWS[seed % len(WINDOWS)])
-    processes = Processes(partitions, best.streams)
-    crashes = 0
-    for step in (6, *rng.sample(range(3, 40), 4)):
-        try:
-            hook = CrashAt(step)
-            processes.run_drawn(rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3]))
-        except Crash:
-            crashes += 1
-    processes.run_drawn(rng, close_windows=True)
-    best.check(processes, partitions, ended=True)
-    assert crashes > 0
+    check_crashes(best, partitions, rng)
 
 
 @pytest.mark.parametrize("cut", [WINDOWS[0], WINDOWS[2]], ids=lambda cut: cut.kind)
@@ -149,17 +134,7 @@ def test_crashed_at_every_step(cut: Cut) -> None:
     """Each step of one run, at each checkpoint; then with another number of workers."""
     partitions = draw_partitions(Random(5), most=2, rows=20, whole=True)
     best = Best(Random(1), cut)
-    counter = CrashAt()
-    whole = Processes(partitions, best.streams)
-    whole.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=counter)
-    best.check(whole, partitions)
-    assert counter.steps > 30
-    for step in range(1, counter.steps + 1):
-        processes = Processes(partitions, best.streams)
-        with pytest.raises(Crash):
-            processes.run(seed=3, workers=2, batch_rows=1, every_s=0.008, hook=CrashAt(step))
-        processes.run(seed=step, workers=1 + step % 3)
-        best.check(processes, partitions)
+    check_every_crash(best, partitions)
 
 
 def test_equal_values() -> None:

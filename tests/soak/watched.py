@@ -1,9 +1,11 @@
 """A pipeline in a process of its own whose memory is watched."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +32,10 @@ def _resident(pid: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def watch(program: str, folder: Path, timeout_s: float) -> Watched:
-    """Run a program to its end; its log is in `folder`."""
+def watch(
+    program: str, folder: Path, timeout_s: float, *, kill_when: Callable[[], bool] | None = None
+) -> Watched:
+    """Run a program to its end, or kill it when that is true; its log is in `folder`."""
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", program],
@@ -47,6 +51,9 @@ def watch(program: str, folder: Path, timeout_s: float) -> Watched:
         while not done.wait(SAMPLE_S):
             if bytes_now := _resident(process.pid):
                 resident.append(bytes_now)
+            if kill_when is not None and kill_when():
+                process.kill()
+                return
 
     sampler = threading.Thread(target=sample)
     sampler.start()
@@ -56,5 +63,6 @@ def watch(program: str, folder: Path, timeout_s: float) -> Watched:
         done.set()
         sampler.join()
         process.kill()
-    assert process.returncode == 0, (folder / "log").read_text()[-2000:]
-    return Watched(said.splitlines()[-1], resident)
+    expected = 0 if kill_when is None else -signal.SIGKILL
+    assert process.returncode == expected, (folder / "log").read_text()[-2000:]
+    return Watched(said.splitlines()[-1] if said else "", resident)

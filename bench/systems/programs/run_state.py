@@ -21,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("file")
     parser.add_argument("window", choices=WINDOWS)
+    parser.add_argument("--memory", default="4GiB")
     given = parser.parse_args()
     rows = fz.read_files(given.file, format="parquet").event_time("at", out_of_order="1s")
     window = WINDOWS[given.window]
@@ -31,7 +32,7 @@ def main() -> None:
         taken = groups.agg(n=fz.count(), total=col("amount").sum()).filter(col("n") < 0)
     with tempfile.TemporaryDirectory() as checkpoint:
         pipeline = fz.Pipeline(
-            "state", taken.write_memory(), checkpoint=checkpoint, memory_limit="4GiB", workers=1
+            "state", taken.write_memory(), checkpoint=checkpoint, memory_limit=given.memory
         )
         report = pipeline.run(until="now", close_windows=True, quiet=True)
     print(sum(source.read for source in report.sources.values()))

@@ -118,7 +118,7 @@ Result<GroupAggregate::Groups*> GroupAggregate::groups(Timestamp end) {
     const int32_t width = header_bytes() + accumulators_.width() * (early_.has_value() ? 2 : 1);
     FZ_ASSIGN(
         groups.table,
-        StateTable::Make({.payload_bytes = width, .track_changes = true, .tombstones = changing_}, pool_));
+        StateTable::Make({.payload_bytes = width, .track_changes = true, .tombstones = changing_}, kept_));
   }
   return &groups;
 }

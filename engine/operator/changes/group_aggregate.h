@@ -90,6 +90,7 @@ class GroupAggregate : public Operator {
         accumulators_(std::move(accumulators)),
         changing_(changing),
         pool_(context.pool),
+        kept_(context.kept()),
         encoded_(context.pool) {}
 
   static Header* HeaderOf(std::byte* payload) { return reinterpret_cast<Header*>(payload); }
@@ -140,6 +141,7 @@ class GroupAggregate : public Operator {
   int64_t lateness_ = 0;          // us
   std::optional<int64_t> early_;  // us
   arrow::MemoryPool* const pool_;
+  arrow::MemoryPool* const kept_;  // of what stays
   std::shared_ptr<arrow::Schema> output_, saved_schema_;
   std::map<Timestamp, Groups> groups_;  // by the end of their windows; kWatermarkMax: without
   std::deque<Due> due_;

@@ -49,11 +49,11 @@ Result<bool> GroupAggregate::save(int64_t rows_max, StateRows* rows) {
 }
 
 Status GroupAggregate::save_groups(const StateTable& table, Timestamp end, const Payloads& groups) {
-  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, groups, pool_));
+  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, groups, kept_));
   const auto count = static_cast<int64_t>(groups.size());
-  FZ_ASSIGN(columns.emplace_back(), arrow::MakeArrayFromScalar(arrow::Int8Scalar(kGroup), count, pool_));
-  FZ_ASSIGN(columns.emplace_back(), arrow::MakeArrayFromScalar(arrow::Int64Scalar(end), count, pool_));
-  arrow::Int8Builder states(pool_);
+  FZ_ASSIGN(columns.emplace_back(), arrow::MakeArrayFromScalar(arrow::Int8Scalar(kGroup), count, kept_));
+  FZ_ASSIGN(columns.emplace_back(), arrow::MakeArrayFromScalar(arrow::Int64Scalar(end), count, kept_));
+  arrow::Int8Builder states(kept_);
   FZ_TRY(states.Reserve(count));
   for (std::byte* payload : groups) {
     const Header& header = *HeaderOf(payload);
@@ -62,14 +62,14 @@ Status GroupAggregate::save_groups(const StateTable& table, Timestamp end, const
   }
   FZ_TRY(states.Finish(&columns.emplace_back()));
   if (changing_) {
-    arrow::Int64Builder numbers(pool_);
+    arrow::Int64Builder numbers(kept_);
     for (std::byte* payload : groups) FZ_TRY(numbers.Append(RowsOf(payload)));
     FZ_TRY(numbers.Finish(&columns.emplace_back()));
   }
-  FZ_ASSIGN(arrow::ArrayVector accumulators, accumulators_.save(all(groups, /*given=*/false), pool_));
+  FZ_ASSIGN(arrow::ArrayVector accumulators, accumulators_.save(all(groups, /*given=*/false), kept_));
   columns.insert(columns.end(), accumulators.begin(), accumulators.end());
   if (early_.has_value()) {
-    FZ_ASSIGN(arrow::ArrayVector given, accumulators_.save(all(groups, /*given=*/true), pool_));
+    FZ_ASSIGN(arrow::ArrayVector given, accumulators_.save(all(groups, /*given=*/true), kept_));
     columns.insert(columns.end(), given.begin(), given.end());
   }
   saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));

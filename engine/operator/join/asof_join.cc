@@ -31,7 +31,7 @@ Result<std::unique_ptr<AsofJoin>> AsofJoin::Make(const nlohmann::json& spec,
   FZ_ASSIGN(auto bound, BindJoinInputs(spec, inputs));
   FZ_ASSIGN(JoinOutput output, JoinOutput::Make(spec, bound[kLeft].input, bound[kRight].input, context.pool));
   auto made = std::unique_ptr<AsofJoin>(new AsofJoin(std::move(bound), std::move(output), context));
-  FZ_ASSIGN(made->table_, StateTable::Make({.payload_bytes = sizeof(KeyRows)}, context.pool));
+  FZ_ASSIGN(made->table_, StateTable::Make({.payload_bytes = sizeof(KeyRows)}, context.kept()));
   made->gives_alone_ = how == "left";
   if (const auto& tolerance = spec.at("tolerance_us"); !tolerance.is_null()) {
     made->tolerance_ = tolerance.get<int64_t>();
@@ -40,15 +40,15 @@ Result<std::unique_ptr<AsofJoin>> AsofJoin::Make(const nlohmann::json& spec,
 }
 
 AsofJoin::AsofJoin(std::array<BoundInput, 2> inputs, JoinOutput output, const OperatorContext& context)
-    : sides_{Side(std::move(inputs[kLeft]), context.pool), Side(std::move(inputs[kRight]), context.pool)},
+    : sides_{Side(std::move(inputs[kLeft]), context.kept()), Side(std::move(inputs[kRight]), context.kept())},
       output_(std::move(output)),
-      pool_(context.pool),
-      saved_({sides_[kLeft].rows.schema(), sides_[kRight].rows.schema()}, context.pool),
+      pool_(context.kept()),
+      saved_({sides_[kLeft].rows.schema(), sides_[kRight].rows.schema()}, context.kept()),
       encoded_(context.pool),
-      lists_(context.pool),
-      waiting_(context.pool),
-      superseding_(context.pool),
-      aging_(context.pool) {}
+      lists_(context.kept()),
+      waiting_(context.kept()),
+      superseding_(context.kept()),
+      aging_(context.kept()) {}
 
 AsofJoin::~AsofJoin() {
   StateTable::Scan scan;

@@ -32,7 +32,7 @@ Result<std::unique_ptr<IntervalJoin>> IntervalJoin::Make(
   FZ_ASSIGN(JoinOutput output, JoinOutput::Make(spec, bound[0].input, bound[1].input, context.pool));
   auto made = std::unique_ptr<IntervalJoin>(
       new IntervalJoin(static_cast<How>(how - hows.begin()), std::move(bound), std::move(output), context));
-  FZ_ASSIGN(made->table_, StateTable::Make({.payload_bytes = sizeof(KeyRows)}, context.pool));
+  FZ_ASSIGN(made->table_, StateTable::Make({.payload_bytes = sizeof(KeyRows)}, context.kept()));
   const auto before = spec.at("before_us").get<int64_t>(), after = spec.at("after_us").get<int64_t>();
   made->sides_[kLeft].back = made->sides_[kRight].ahead = before;
   made->sides_[kLeft].ahead = made->sides_[kRight].back = after;
@@ -42,12 +42,12 @@ Result<std::unique_ptr<IntervalJoin>> IntervalJoin::Make(
 IntervalJoin::IntervalJoin(How how, std::array<BoundInput, 2> inputs, JoinOutput output,
                            const OperatorContext& context)
     : how_(how),
-      sides_{Side(std::move(inputs[0]), context.pool), Side(std::move(inputs[1]), context.pool)},
+      sides_{Side(std::move(inputs[0]), context.kept()), Side(std::move(inputs[1]), context.kept())},
       output_(std::move(output)),
-      pool_(context.pool),
+      pool_(context.kept()),
       encoded_(context.pool),
-      lists_(context.pool),
-      saved_({sides_[kLeft].rows.schema(), sides_[kRight].rows.schema()}, context.pool) {
+      lists_(context.kept()),
+      saved_({sides_[kLeft].rows.schema(), sides_[kRight].rows.schema()}, context.kept()) {
   Side &left = sides_[kLeft], &right = sides_[kRight];
   left.gives_alone = how == How::kLeft || how == How::kFull || how == How::kAnti;
   right.gives_alone = how == How::kRight || how == How::kFull;

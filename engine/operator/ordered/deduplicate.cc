@@ -36,7 +36,7 @@ Result<std::unique_ptr<Deduplicate>> Deduplicate::Make(const nlohmann::json& spe
 Result<StateTable*> Deduplicate::table(int64_t stretch) {
   auto& table = tables_[stretch];
   if (table == nullptr) {
-    FZ_ASSIGN(table, StateTable::Make({.payload_bytes = sizeof(Timestamp), .track_changes = true}, pool_));
+    FZ_ASSIGN(table, StateTable::Make({.payload_bytes = sizeof(Timestamp), .track_changes = true}, kept_));
   }
   return table.get();
 }
@@ -137,8 +137,8 @@ Result<bool> Deduplicate::save(int64_t rows_max, StateRows* rows) {
 }
 
 Status Deduplicate::save_rows(const StateTable& table, const std::vector<std::byte*>& payloads) {
-  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, payloads, pool_));
-  arrow::Int64Builder kept(pool_);
+  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(table, payloads, kept_));
+  arrow::Int64Builder kept(kept_);
   FZ_TRY(kept.Reserve(static_cast<int64_t>(payloads.size())));
   for (const std::byte* payload : payloads) kept.UnsafeAppend(KeptAt(payload));
   FZ_TRY(kept.Finish(&columns.emplace_back()));

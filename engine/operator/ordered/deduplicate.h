@@ -42,7 +42,12 @@ class Deduplicate : public Operator {
 
  private:
   Deduplicate(KeyColumns keys, RowTime time, int64_t within, const OperatorContext& context)
-      : keys_(std::move(keys)), time_(time), within_(within), pool_(context.pool), encoded_(context.pool) {}
+      : keys_(std::move(keys)),
+        time_(time),
+        within_(within),
+        pool_(context.pool),
+        kept_(context.kept()),
+        encoded_(context.pool) {}
 
   // Rows [from, to) of the batch at hand, all of one stretch: sets keep[i] of those that are kept.
   Status take(int64_t stretch, const std::vector<Timestamp>& times, size_t from, size_t to,
@@ -55,6 +60,7 @@ class Deduplicate : public Operator {
   const RowTime time_;
   const int64_t within_;  // us
   arrow::MemoryPool* const pool_;
+  arrow::MemoryPool* const kept_;                          // of what stays
   std::map<int64_t, std::shared_ptr<StateTable>> tables_;  // by time / within
   std::deque<std::shared_ptr<StateTable>> saving_;         // that are frozen, though they may be gone since
   StateRows saved_;                                        // made, and not yet given

@@ -35,7 +35,7 @@ Result<std::unique_ptr<DeduplicateLast>> DeduplicateLast::Make(const nlohmann::j
   const auto within = spec.at("within_us").get<int64_t>();
   if (within <= 0) return Error(ErrorKind::kConfig, "reading the plan: within_us " + std::to_string(within));
   FZ_ASSIGN(auto table,
-            StateTable::Make({.payload_bytes = sizeof(Group), .track_changes = true}, context.pool));
+            StateTable::Make({.payload_bytes = sizeof(Group), .track_changes = true}, context.kept()));
   return std::unique_ptr<DeduplicateLast>(
       new DeduplicateLast(std::move(keys), time, within, std::move(table), input, context));
 }
@@ -46,10 +46,10 @@ DeduplicateLast::DeduplicateLast(KeyColumns keys, RowTime time, int64_t within,
     : keys_(std::move(keys)),
       time_(time),
       within_(within),
-      pool_(context.pool),
+      pool_(context.kept()),
       input_(input),
       saved_schema_(KeyedSchema(SavedFields(*input))),
-      rows_(HeldSchema(*input), context.pool),
+      rows_(HeldSchema(*input), context.kept()),
       table_(std::move(table)),
       encoded_(context.pool) {}
 

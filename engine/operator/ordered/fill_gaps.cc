@@ -46,7 +46,7 @@ Result<std::unique_ptr<FillGaps>> FillGaps::Make(const nlohmann::json& spec, con
       std::unique_ptr<FillGaps>(new FillGaps(std::move(keys), time, window, std::move(fillers), context));
   made->windows_ = windows;
   FZ_ASSIGN(made->table_,
-            StateTable::Make({.payload_bytes = sizeof(Key), .track_changes = true}, context.pool));
+            StateTable::Make({.payload_bytes = sizeof(Key), .track_changes = true}, context.kept()));
   return made;
 }
 
@@ -56,8 +56,8 @@ FillGaps::FillGaps(KeyColumns keys, RowTime time, const WindowSpec& window, Fill
       time_(time),
       panes_(window),
       fillers_(std::move(fillers)),
-      pool_(context.pool),
-      rows_(fillers_.kept(), context.pool),
+      pool_(context.kept()),
+      rows_(fillers_.kept(), context.kept()),
       encoded_(context.pool) {
   arrow::FieldVector fields = {arrow::field("end", arrow::int64()), arrow::field("done", arrow::int64())};
   if (fillers_.keeps()) {

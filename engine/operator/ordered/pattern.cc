@@ -122,7 +122,7 @@ Result<std::unique_ptr<Pattern>> Pattern::Make(const nlohmann::json& spec, const
   FZ_ASSIGN(made->table_,
             StateTable::Make(
                 {.payload_bytes = made->matches_.payload_bytes(), .track_changes = true, .tombstones = true},
-                context.pool));
+                context.kept()));
   return made;
 }
 
@@ -131,8 +131,8 @@ Pattern::Pattern(KeyColumns keys, RowTime time, std::vector<Step> steps, int64_t
     : keys_(std::move(keys)),
       time_(time),
       steps_(std::move(steps)),
-      pool_(context.pool),
-      rows_(std::move(held), context.pool),
+      pool_(context.kept()),
+      rows_(std::move(held), context.kept()),
       matches_(static_cast<int>(steps_.size()), !steps_.back().without.empty(), within, &rows_),
       encoded_(context.pool) {
   arrow::FieldVector saved;

@@ -33,7 +33,7 @@ Result<std::unique_ptr<RateLimit>> RateLimit::Make(const nlohmann::json& spec, c
                                          std::to_string(per) + " us");
   }
   FZ_ASSIGN(auto table,
-            StateTable::Make({.payload_bytes = sizeof(Kept), .track_changes = true}, context.pool));
+            StateTable::Make({.payload_bytes = sizeof(Kept), .track_changes = true}, context.kept()));
   return std::unique_ptr<RateLimit>(
       new RateLimit(std::move(keys), time, limit, per, std::move(table), context));
 }
@@ -48,7 +48,7 @@ RateLimit::~RateLimit() {
 
 void RateLimit::free(Kept* kept) {
   const auto bytes = kept->capacity * static_cast<int64_t>(sizeof(Timestamp));
-  if (kept->times != nullptr) pool_->Free(reinterpret_cast<uint8_t*>(kept->times), bytes);
+  if (kept->times != nullptr) kept_->Free(reinterpret_cast<uint8_t*>(kept->times), bytes);
   ring_bytes_ -= bytes;
   *kept = {};
 }
@@ -56,7 +56,7 @@ void RateLimit::free(Kept* kept) {
 Status RateLimit::grow(Kept* kept, int64_t capacity) {
   uint8_t* memory = nullptr;
   const auto bytes = capacity * static_cast<int64_t>(sizeof(Timestamp));
-  FZ_TRY(pool_->Allocate(bytes, &memory));
+  FZ_TRY(kept_->Allocate(bytes, &memory));
   auto* times = reinterpret_cast<Timestamp*>(memory);
   const int64_t count = kept->count;
   for (int64_t i = 0; i < count; ++i) times[i] = kept->at(i);
@@ -146,9 +146,9 @@ Result<bool> RateLimit::save(int64_t rows_max, StateRows* rows) {
 }
 
 Status RateLimit::save_rows(const std::vector<std::byte*>& payloads) {
-  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, pool_));
-  auto values = std::make_shared<arrow::Int64Builder>(pool_);
-  arrow::ListBuilder lists(pool_, values);
+  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, kept_));
+  auto values = std::make_shared<arrow::Int64Builder>(kept_);
+  arrow::ListBuilder lists(kept_, values);
   for (std::byte* payload : payloads) {
     FZ_TRY(lists.Append());
     Kept* kept = KeptOf(payload);

@@ -56,6 +56,7 @@ class RateLimit : public Operator {
         limit_(limit),
         per_(per),
         pool_(context.pool),
+        kept_(context.kept()),
         table_(std::move(table)),
         expiring_(per),
         encoded_(context.pool) {}
@@ -74,6 +75,7 @@ class RateLimit : public Operator {
   const int64_t limit_;
   const int64_t per_;  // us
   arrow::MemoryPool* const pool_;
+  arrow::MemoryPool* const kept_;  // of what stays
   std::unique_ptr<StateTable> table_;
   ExpiringKeys expiring_;
   int64_t ring_bytes_ = 0;

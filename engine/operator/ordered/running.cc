@@ -45,7 +45,7 @@ Result<std::unique_ptr<Running>> Running::Make(const nlohmann::json& spec, const
   for (auto& field : made->accumulators_.saved_fields()) saved.push_back(std::move(field));
   made->saved_schema_ = KeyedSchema(saved);
   const auto width = static_cast<int32_t>(sizeof(Header)) + made->accumulators_.width();
-  FZ_ASSIGN(made->table_, StateTable::Make({.payload_bytes = width, .track_changes = true}, context.pool));
+  FZ_ASSIGN(made->table_, StateTable::Make({.payload_bytes = width, .track_changes = true}, context.kept()));
   return made;
 }
 
@@ -197,15 +197,15 @@ Result<bool> Running::save(int64_t rows_max, StateRows* rows) {
 }
 
 Status Running::save_rows(const std::vector<std::byte*>& payloads) {
-  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, pool_));
-  arrow::Int64Builder touched(pool_);
+  FZ_ASSIGN(arrow::ArrayVector columns, SavedKeys(*table_, payloads, kept_));
+  arrow::Int64Builder touched(kept_);
   std::vector<std::byte*> accumulators;
   for (std::byte* payload : payloads) {
     FZ_TRY(touched.Append(HeaderOf(payload)->touched));
     accumulators.push_back(AccumulatorsOf(payload));
   }
   FZ_TRY(touched.Finish(&columns.emplace_back()));
-  FZ_ASSIGN(arrow::ArrayVector saved, accumulators_.save(accumulators, pool_));
+  FZ_ASSIGN(arrow::ArrayVector saved, accumulators_.save(accumulators, kept_));
   columns.insert(columns.end(), saved.begin(), saved.end());
   saved_.push_back(
       arrow::RecordBatch::Make(saved_schema_, static_cast<int64_t>(payloads.size()), std::move(columns)));

@@ -54,6 +54,7 @@ class Running : public Operator {
         time_(time),
         accumulators_(std::move(accumulators)),
         pool_(context.pool),
+        kept_(context.kept()),
         encoded_(context.pool) {}
 
   static Header* HeaderOf(std::byte* payload) { return reinterpret_cast<Header*>(payload); }
@@ -74,6 +75,7 @@ class Running : public Operator {
   Accumulators accumulators_;
   std::optional<int64_t> ttl_;  // us
   arrow::MemoryPool* const pool_;
+  arrow::MemoryPool* const kept_;  // of what stays
   std::shared_ptr<arrow::Schema> output_, saved_schema_;
   std::unique_ptr<StateTable> table_;
   std::optional<ExpiringKeys> expiring_;  // with a ttl

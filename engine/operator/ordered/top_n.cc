@@ -57,7 +57,7 @@ TopN::TopN(KeyColumns keys, RowTime time, const std::shared_ptr<arrow::Schema>& 
            const OperatorContext& context)
     : keys_(std::move(keys)),
       time_(time),
-      pool_(context.pool),
+      pool_(context.kept()),
       input_(input),
       held_schema_(HeldSchema(*input)) {
   arrow::FieldVector fields = {arrow::field("hash", arrow::uint64()), arrow::field("done", arrow::int64())};

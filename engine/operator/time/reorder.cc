@@ -62,8 +62,8 @@ Reorder::Reorder(RowTime time, std::vector<int> keys, const std::shared_ptr<arro
       keys_(std::move(keys)),
       input_(input),
       saved_schema_(SavedSchema(*input)),
-      pool_(context.pool),
-      rows_(HeldSchema(*input), context.pool) {}
+      pool_(context.kept()),
+      rows_(HeldSchema(*input), context.kept()) {}
 
 Result<Progress> Reorder::process(Batch batch, Output&) {
   const auto order = MarkOf(batch, kOrderMark);
@@ -241,9 +241,9 @@ Status Reorder::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
   }
   due_ = std::max(due_, done_);
   // What was given already is forgotten, be it of earlier files or of this one.
-  collect_due();
-  for (const Waiting& each : due_rows_) FZ_TRY(rows_.release(each.row));
-  due_rows_.clear();
+  for (collect_due(); !due_rows_.empty(); collect_due()) {
+    for (const Waiting& each : due_rows_) FZ_TRY(rows_.release(each.row));
+  }
   FZ_ASSIGN(arrow::ArrayVector columns, row.Flatten(pool_));
   columns.push_back(rows->column(2));
   FZ_TRY(hold_restored(arrow::RecordBatch::Make(rows_.schema(), rows->num_rows(), std::move(columns)), held));

@@ -285,6 +285,31 @@ TEST(Reorder, GoesOnFromDeltasWithAnyNumberOfWorkers) {
   }
 }
 
+// More of them than are given at once: none comes again, and those that waited do.
+TEST(Reorder, ForgetsAllThatWasGivenBefore) {
+  constexpr int64_t kRows = 3 * limits::kBatchRows;
+  Collect out;
+  auto before = MakeReorder();
+  std::vector<StateRows> saved;
+  for (int64_t first = 0; first < kRows; first += limits::kBatchRows) {
+    std::vector<Row> rows;
+    for (int64_t i = first; i < first + limits::kBatchRows; ++i) rows.push_back({"k", i * 1000, i});
+    Batch batch = Rows(rows, 0, first);
+    SetMark(&batch, kOrderMark, OrderMarkOf(batch, nullptr, arrow::default_memory_pool()).ValueOrDie());
+    Finish(before.get(), before->process(batch, out).ValueOrDie(), out);
+  }
+  saved.push_back(before->snapshot(true).ValueOrDie());
+  Finish(before.get(), before->advance(0, (kRows - 2) * 1000, out).ValueOrDie(), out);
+  EXPECT_EQ(Ids(out.take()).size(), static_cast<size_t>(kRows - 2));
+  saved.push_back(before->snapshot(false).ValueOrDie());
+  auto after = MakeReorder();
+  for (const StateRows& file : saved) {
+    for (const auto& rows : file) ASSERT_TRUE(after->restore(rows).ok());
+  }
+  Finish(after.get(), after->advance(0, kWatermarkMax, out).ValueOrDie(), out);
+  EXPECT_EQ(Ids(out.take()), (std::vector<int64_t>{kRows - 2, kRows - 1}));
+}
+
 TEST(Reorder, RefusesDamagedState) {
   auto reorder = MakeReorder();
   Collect out;

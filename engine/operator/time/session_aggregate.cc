@@ -52,7 +52,7 @@ Result<std::unique_ptr<SessionAggregate>> SessionAggregate::Make(const nlohmann:
   FZ_ASSIGN(made->table_,
             StateTable::Make(
                 {.payload_bytes = made->sessions_.payload_bytes(), .track_changes = true, .tombstones = true},
-                context.pool));
+                context.kept()));
   FZ_ASSIGN(made->output_, WindowSchema(spec, input));
   made->saved_schema_ = arrow::schema(std::move(saved));
   made->key_count_ = key_count;
@@ -344,10 +344,10 @@ Status SessionAggregate::save_rows(std::span<const StateTable::Change> rows) {
 // All sessions of these keys, in batches that end with a key.
 Status SessionAggregate::save_keys(const std::vector<std::byte*>& keys) {
   for (size_t from = 0; from < keys.size();) {
-    arrow::UInt64Builder hashes(pool_);
-    arrow::Int8Builder what(pool_);
-    arrow::BinaryBuilder names(pool_);
-    arrow::Int64Builder firsts(pool_), lasts(pool_);
+    arrow::UInt64Builder hashes(kept_);
+    arrow::Int8Builder what(kept_);
+    arrow::BinaryBuilder names(kept_);
+    arrow::Int64Builder firsts(kept_), lasts(kept_);
     std::vector<std::byte*> accumulators;
     for (; from < keys.size() && static_cast<int64_t>(accumulators.size()) < limits::kBatchRows; ++from) {
       std::byte* key = keys[from];
@@ -370,7 +370,7 @@ Status SessionAggregate::save_keys(const std::vector<std::byte*>& keys) {
     FZ_TRY(names.Finish(&columns[2]));
     FZ_TRY(firsts.Finish(&columns[3]));
     FZ_TRY(lasts.Finish(&columns[4]));
-    FZ_ASSIGN(auto saved, accumulators_.save(accumulators, pool_));
+    FZ_ASSIGN(auto saved, accumulators_.save(accumulators, kept_));
     columns.insert(columns.end(), saved.begin(), saved.end());
     const auto count = static_cast<int64_t>(accumulators.size());
     saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));

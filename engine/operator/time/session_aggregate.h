@@ -59,9 +59,10 @@ class SessionAggregate : public Operator {
       : accumulators_(std::move(accumulators)),
         keys_(std::move(keys)),
         pool_(context.pool),
+        kept_(context.kept()),
         encoded_(context.pool),
-        sessions_(accumulators_.width(), gap, context.pool),
-        timers_(context.pool) {}
+        sessions_(accumulators_.width(), gap, context.kept()),
+        timers_(context.kept()) {}
 
   Status place(const Batch& batch, std::span<std::byte* const> keys, std::vector<std::byte*>* targets);
   Status merge_absorbed();
@@ -92,6 +93,7 @@ class SessionAggregate : public Operator {
   Accumulators accumulators_;
   const KeyCodec keys_;
   arrow::MemoryPool* const pool_;
+  arrow::MemoryPool* const kept_;  // of what stays
   EncodedKeys encoded_;
   KeySessions sessions_;
   std::unique_ptr<StateTable> table_;

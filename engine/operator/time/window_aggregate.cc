@@ -36,7 +36,7 @@ Result<std::unique_ptr<WindowAggregate>> WindowAggregate::Make(const nlohmann::j
   auto made = std::unique_ptr<WindowAggregate>(
       new WindowAggregate(window, std::move(accumulators), std::move(keys), context));
   if (window.kind == WindowSpec::Kind::kHopping) {
-    FZ_ASSIGN(made->hopping_, HoppingMerge::Make(&made->accumulators_, context.pool));
+    FZ_ASSIGN(made->hopping_, HoppingMerge::Make(&made->accumulators_, context.kept()));
   }
   FZ_ASSIGN(made->output_, WindowSchema(spec, input));
   made->saved_schema_ = arrow::schema(std::move(saved));
@@ -64,7 +64,7 @@ void WindowAggregate::destroy(StateTable* table) {
 }
 
 Result<std::unique_ptr<StateTable>> WindowAggregate::table(bool tracked) const {
-  return StateTable::Make({.payload_bytes = accumulators_.width(), .track_changes = tracked}, pool_);
+  return StateTable::Make({.payload_bytes = accumulators_.width(), .track_changes = tracked}, kept_);
 }
 
 Result<WindowAggregate::Pane*> WindowAggregate::pane(const Name& name) {
@@ -351,8 +351,8 @@ Status WindowAggregate::save_rows(const Name& name, const StateTable& table,
   const auto count = static_cast<int64_t>(rows.size());
   std::vector<std::byte*> payloads;
   payloads.reserve(rows.size());
-  arrow::UInt64Builder hashes(pool_);
-  arrow::BinaryBuilder keys(pool_);
+  arrow::UInt64Builder hashes(kept_);
+  arrow::BinaryBuilder keys(kept_);
   FZ_TRY(hashes.Reserve(count));
   for (const StateTable::Change& row : rows) {
     payloads.push_back(row.payload);
@@ -361,11 +361,11 @@ Status WindowAggregate::save_rows(const Name& name, const StateTable& table,
   }
   arrow::ArrayVector columns(5);
   FZ_TRY(hashes.Finish(&columns[0]));
-  FZ_ASSIGN(columns[1], arrow::MakeArrayFromScalar(arrow::Int8Scalar(0), count, pool_));
-  FZ_ASSIGN(columns[2], arrow::MakeArrayFromScalar(arrow::Int64Scalar(name.first), count, pool_));
-  FZ_ASSIGN(columns[3], arrow::MakeArrayFromScalar(arrow::Int64Scalar(name.second), count, pool_));
+  FZ_ASSIGN(columns[1], arrow::MakeArrayFromScalar(arrow::Int8Scalar(0), count, kept_));
+  FZ_ASSIGN(columns[2], arrow::MakeArrayFromScalar(arrow::Int64Scalar(name.first), count, kept_));
+  FZ_ASSIGN(columns[3], arrow::MakeArrayFromScalar(arrow::Int64Scalar(name.second), count, kept_));
   FZ_TRY(keys.Finish(&columns[4]));
-  FZ_ASSIGN(auto saved, accumulators_.save(payloads, pool_));
+  FZ_ASSIGN(auto saved, accumulators_.save(payloads, kept_));
   columns.insert(columns.end(), saved.begin(), saved.end());
   saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
   return Status::OK();

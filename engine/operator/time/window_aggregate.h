@@ -75,6 +75,7 @@ class WindowAggregate : public Operator {
         accumulators_(std::move(accumulators)),
         keys_(std::move(keys)),
         pool_(context.pool),
+        kept_(context.kept()),
         encoded_(context.pool) {}
 
   Result<Pane*> pane(const Name& name);
@@ -109,6 +110,7 @@ class WindowAggregate : public Operator {
   Accumulators accumulators_;
   KeyCodec keys_;
   arrow::MemoryPool* const pool_;
+  arrow::MemoryPool* const kept_;  // of what stays
   EncodedKeys encoded_;
   std::map<Name, Pane> tables_;
   std::unique_ptr<HoppingMerge> hopping_;  // of windows that hop

@@ -21,7 +21,15 @@ from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError, P
 from frazil.report import RunReport, SinkReport
 from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
-from frazil.run.engine_job import EngineJob, EpochCut, Failed, Found, JobOptions, StateCut
+from frazil.run.engine_job import (
+    EngineJob,
+    EpochCut,
+    Failed,
+    Found,
+    JobOptions,
+    StateCut,
+    StateMade,
+)
 from frazil.run.event_times import EventTimes, moving_watermark, step_names
 from frazil.run.histories import Histories
 from frazil.run.lookups import Lookups
@@ -219,6 +227,8 @@ class Coordinator:
             first_epoch=self._log.next_slot + news,
             bounded=self._bounded,
             memory_bytes=settings.memory_bytes,
+            spill_bytes=settings.spill_bytes,
+            spill_folder=settings.spill_folder,
             close_windows=settings.close_windows,
             simulated=not self._threaded,
             seed=settings.simulated_seed or 0,
@@ -367,7 +377,9 @@ class Coordinator:
             for event in self._wait(next_cut):
                 if isinstance(event, Failed):
                     raise event.error
-                if isinstance(event, EpochCut):
+                if isinstance(event, StateMade):
+                    self._store_state(event.state)
+                elif isinstance(event, EpochCut):
                     self._accept(event)
                 else:
                     self._ended = True
@@ -444,9 +456,9 @@ class Coordinator:
         self._partitions.passed(cut.frontiers)
         admitted |= self._cross_seam()
         sources = self._partitions.cut(cut.sources)
-        self._closed = self._settings.close_windows and self._finishing and self._ended
-        if not self._closed:  # else no window is open
-            self._states.take(cut.state, self._put_state)
+        self._closed = self._closing
+        self._store_state(cut.state)
+        self._states.accept()
         lookups = self._lookups.state(cut=True, last=self._finishing)
         epoch = replace(self._epoch(last=self._finishing), sources=sources, lookups=lookups)
         self._append(replace(epoch, tokens=cut.tokens))
@@ -476,6 +488,15 @@ class Coordinator:
         if not self._settings.quiet:
             log_.info("history read", pipeline=self._runnable.name, history=history)
         return begun
+
+    @property
+    def _closing(self) -> bool:
+        """The epoch that is being cut has no open window: nothing of its state is needed."""
+        return self._settings.close_windows and self._finishing and self._ended
+
+    def _store_state(self, cuts: tuple[StateCut, ...]) -> None:
+        if not self._closing:
+            self._states.store(cuts, self._put_state)
 
     def _put_state(self, cut: StateCut, number: int) -> StateFile:
         assert cut.data is not None

@@ -33,7 +33,7 @@ class StateCut:
     operator: str
     worker: int
     full: bool
-    data: bytes | None  # of a state file; None: it knows nothing (full only)
+    data: bytes | None  # of a state file, one of several; None: that is all (full only)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,15 @@ class EpochCut:
     tokens: Mapping[str, tuple[str, ...]]  # by sink, one part per worker that had rows
     frontiers: Mapping[str, Mapping[str, int]]  # by event_time step and partition; microseconds
     late: Mapping[str, int]  # late rows by window step, from the start of the job
-    state: tuple[StateCut, ...]
+    state: tuple[StateCut, ...]  # the rest of it
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StateMade:
+    """State of the epoch that is being cut, ahead of its answer."""
+
+    state: tuple[StateCut, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ class Failed:
     error: FrazilError
 
 
-Event = EpochCut | Ended | Failed
+Event = StateMade | EpochCut | Ended | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,8 @@ class JobOptions:
     first_epoch: int
     bounded: bool
     memory_bytes: int
+    spill_bytes: int = 0
+    spill_folder: str = ""
     close_windows: bool = False  # the end of the sources is the end of event time
     simulated: bool = False
     seed: int = 0
@@ -217,6 +226,9 @@ class EngineJob:
         """Stop and join the workers. What is not committed is dropped."""
         self._job.stop()
 
+    def _taken_state(self) -> tuple[StateCut, ...]:
+        return tuple(StateCut(*each) for each in self._job.take_state())
+
     def _event(self, event: dict[str, Any]) -> Event:
         match event["kind"]:
             case "epoch":
@@ -236,9 +248,11 @@ class EngineJob:
                     {sink: tuple(parts) for sink, parts in event["tokens"].items()},
                     event["frontiers"],
                     event["late"],
-                    tuple(StateCut(*each) for each in self._job.take_state()),
+                    self._taken_state(),
                     event["seconds"],
                 )
+            case "state":
+                return StateMade(self._taken_state())
             case "ended":
                 return Ended()
             case _:

@@ -46,6 +46,8 @@ def describe(status: Status, now: float) -> str:
         parts.append(f"watermark {behind_text(watermark, datetime.now(UTC))}")
     if late := sum(node.get("late", 0) for node in status.metrics.get("nodes", {}).values()):
         parts.append(f"{late:,} late")
+    if spilled := status.metrics.get("spilled_bytes", 0):
+        parts.append(f"{spilled / 2**20:,.0f} MiB of state on disk")
     if status.last_commit:
         committed = sum(status.committed_rows.values())
         parts.append(f"{committed:,} committed {now - status.last_commit:.0f} s ago")

@@ -104,6 +104,7 @@ class PrometheusEndpoint:
                 now - (status.last_commit or status.started),
             ),
             ("pending_epochs", "Accepted epochs not in every table", status.pending_epochs),
+            ("spilled_bytes", "State on disk", status.metrics.get("spilled_bytes", 0)),
             ("queue_bytes", "Bytes in channels", status.metrics.get("queue_bytes", 0)),
             ("epoch", "Newest accepted epoch", status.epoch),
         ):
@@ -142,7 +143,9 @@ class PrometheusEndpoint:
             "frazil_watermark_seconds", "Watermark of a step, since 1970", labels=["node"]
         )
         late = CounterMetricFamily("frazil_rows_late", "Rows late for a window", labels=["node"])
-        state = GaugeMetricFamily("frazil_state_bytes", "State in memory", labels=["node"])
+        state = GaugeMetricFamily(
+            "frazil_state_bytes", "State, in memory or spilled", labels=["node"]
+        )
         frontier = GaugeMetricFamily(
             "frazil_frontier_seconds",
             "Largest event time of a partition, since 1970",

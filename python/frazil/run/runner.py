@@ -116,6 +116,8 @@ def settings_of(
     return RunSettings(
         workers=pipeline.workers,
         memory_bytes=pipeline.memory_bytes,
+        spill_bytes=pipeline.spill_bytes,
+        spill_folder=pipeline.spill_folder,
         checkpoint_every_s=pipeline.checkpoint_every_ms / 1000,
         bounded=bounded,
         takeover=takeover,

@@ -30,6 +30,8 @@ class RunSettings:
 
     workers: int = 1
     memory_bytes: int = MEMORY_BYTES
+    spill_bytes: int = 0  # of state, beside those in memory
+    spill_folder: str = ""
     checkpoint_every_s: float = 10.0
     bounded: bool = False
     stopped: bool = False  # somebody calls `stop` when there is enough: sources need no end

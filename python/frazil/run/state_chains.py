@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from frazil.checkpoint import StateFile
     from frazil.run.engine_job import StateCut
 
-# A chain of files is written anew, as one, when it has more than this many, or when what changed
-# since is larger than the whole was (bytes below which that does not count).
-CHAIN_FILES_MAX = 16
+# A chain is written anew, as a whole, when it has changes of more epochs than this, or when what
+# changed since is larger than the whole was (bytes below which that does not count).
+CHAIN_CHANGES_MAX = 16
 CHANGES_BYTES_MIN = 64 * 1024
 
 
@@ -22,12 +22,21 @@ class _Chain:
 
     files: list[StateFile] = field(default_factory=list)
     base: int = 0
+    changes: int = 0  # epochs since
 
     def is_long(self) -> bool:
-        changes = self.files[self.base :]
-        size = sum(file.size for file in changes)
+        size = sum(file.size for file in self.files[self.base :])
         whole = sum(file.size for file in self.files[: self.base])
-        return len(changes) > CHAIN_FILES_MAX or size > max(whole, CHANGES_BYTES_MIN)
+        return self.changes > CHAIN_CHANGES_MAX or size > max(whole, CHANGES_BYTES_MIN)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A file of the epoch that is being cut; without one the worker's part is whole."""
+
+    worker: int
+    full: bool
+    file: StateFile | None
 
 
 class StateChains:
@@ -48,6 +57,7 @@ class StateChains:
         self._operators = set(operators)
         self._restored = [file for file in restored if file.operator in self._operators]
         self._chains: dict[str, dict[int, _Chain]] = {}
+        self._made: dict[str, list[_Made]] = {}
 
     def restored(self) -> list[StateFile]:
         """What to restore, in order."""
@@ -62,22 +72,29 @@ class StateChains:
             or any(chain.is_long() for chain in self._chains[operator].values())
         }
 
-    def take(self, cuts: Iterable[StateCut], put: Callable[[StateCut, int], StateFile]) -> None:
-        """Store what an epoch gave; `put` is called with a number for each file of the epoch."""
-        by_operator: dict[str, list[StateCut]] = {}
+    def store(self, cuts: Iterable[StateCut], put: Callable[[StateCut, int], StateFile]) -> None:
+        """Store files of the epoch that is being cut; `put` is called with a number for each."""
         for cut in cuts:
-            by_operator.setdefault(cut.operator, []).append(cut)
-        for operator, parts in by_operator.items():
+            made = self._made.setdefault(cut.operator, [])
+            file = None
+            if cut.data is not None:
+                file = put(cut, sum(each.file is not None for each in made))
+            made.append(_Made(cut.worker, cut.full, file))
+
+    def accept(self) -> None:
+        """Have what was stored be part of the next manifest: the epoch's files are all there."""
+        for operator, parts in self._made.items():
             if parts[0].full:
                 self._chains[operator] = {}
                 self._restored = [file for file in self._restored if file.operator != operator]
             chains = self._chains.setdefault(operator, {})
-            for number, part in enumerate(parts):
-                chain = chains.setdefault(part.worker, _Chain())
-                if part.data is not None:
-                    chain.files.append(put(part, number))
-                if part.full:
-                    chain.base = len(chain.files)
+            for worker in dict.fromkeys(part.worker for part in parts):
+                chain = chains.setdefault(worker, _Chain())
+                chain.files += [p.file for p in parts if p.worker == worker and p.file is not None]
+                chain.changes += 1
+                if parts[0].full:
+                    chain.base, chain.changes = len(chain.files), 0
+        self._made = {}
 
     def files(self) -> tuple[StateFile, ...]:
         """For a manifest."""
