@@ -221,17 +221,8 @@ class Coordinator:
                 f"close_windows=True, and the sources of {self._runnable.name} have no end",
                 'run(until="now", close_windows=True) ends where they are now',
             )
-        options = JobOptions(
-            workers=settings.workers,
-            attempt=self._log.attempt,
-            first_epoch=self._log.next_slot + news,
-            bounded=self._bounded,
-            memory_bytes=settings.memory_bytes,
-            spill_bytes=settings.spill_bytes,
-            spill_folder=settings.spill_folder,
-            close_windows=settings.close_windows,
-            simulated=not self._threaded,
-            seed=settings.simulated_seed or 0,
+        options = settings.job_options(
+            self._log.attempt, first_epoch=self._log.next_slot + news, bounded=self._bounded
         )
         plan = self._runnable.with_sink_options(self._log)
         self._job = EngineJob(plan, options, self._runnable.functions)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from frazil.run.engine_job import JobOptions
+
 # Epochs that may be accepted and not yet in every table. Past it no further epoch is cut: the open
 # one grows in files, not in memory, until a table takes some.
 PENDING_EPOCHS_MAX = 16
@@ -45,3 +47,18 @@ class RunSettings:
     verify_every_s: float = VERIFY_EVERY_S
     quiet: bool = False  # no log line at the start
     simulated_seed: int | None = None  # not None: one thread, an order drawn from it, no clock
+
+    def job_options(self, attempt: int, *, first_epoch: int, bounded: bool) -> JobOptions:
+        """What the engine needs of them."""
+        return JobOptions(
+            workers=self.workers,
+            attempt=attempt,
+            first_epoch=first_epoch,
+            bounded=bounded,
+            memory_bytes=self.memory_bytes,
+            spill_bytes=self.spill_bytes,
+            spill_folder=self.spill_folder,
+            close_windows=self.close_windows,
+            simulated=self.simulated_seed is not None,
+            seed=self.simulated_seed or 0,
+        )
