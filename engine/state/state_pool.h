@@ -34,6 +34,14 @@ class StatePool : public AccountedPool {
     const auto* state = dynamic_cast<const StatePool*>(pool);
     return state != nullptr && state->tight(more);
   }
+  // Has the page of a byte in the process, if it is in the spill space, by a write that changes nothing: for
+  // a page that is read first the kernel maps 16, and asks again when it is written. The caller's thread is
+  // the only one that uses the byte.
+  static void HavePage(void* byte) {
+    uint8_t expected = 0;
+    __atomic_compare_exchange_n(static_cast<uint8_t*>(byte), &expected, uint8_t{0}, false, __ATOMIC_RELAXED,
+                                __ATOMIC_RELAXED);
+  }
   // Of this pool, in the spill space.
   int64_t spilled_bytes() const { return spilled_.load(std::memory_order_relaxed); }
 

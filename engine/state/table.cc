@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "state/state_pool.h"
 
 namespace frazil {
 
@@ -33,19 +34,32 @@ Result<std::unique_ptr<StateTable>> StateTable::Make(const StateTableOptions& op
   return std::unique_ptr<StateTable>(new StateTable(options, pool));
 }
 
+StateTable::StateTable(const StateTableOptions& options, arrow::MemoryPool* pool)
+    : options_(options),
+      spills_(dynamic_cast<const StatePool*>(pool)),
+      rows_(options.payload_bytes, pool),
+      slots_(pool),
+      lists_{ChangeList(pool), ChangeList(pool)} {}
+
 // Pass 1 asks for the slots, pass 2 reads them and asks for the rows.
 template <typename RowOf>
 void StateTable::look_up(const EncodedKeys& keys, size_t first, size_t count, RowOf row_of,
                          Group* group) const {
+  const bool spilled = spills_ != nullptr && spills_->spilled_bytes() > 0;
   for (size_t i = 0; i < count; ++i) {
     group->places[i] = slots_.place(SlotHash(keys.hash(row_of(first + i))));
-    SlotDirectory::Prefetch(group->places[i]);
+    const SlotDirectory::Place& place = group->places[i];
+    if (spilled && place.capacity > 0)
+      StatePool::HavePage(const_cast<uint64_t*>(place.slots + place.position));
+    SlotDirectory::Prefetch(place);
   }
   for (size_t i = 0; i < count; ++i) {
     const uint32_t number = SlotDirectory::Next(&group->places[i], SlotHash(keys.hash(row_of(first + i))));
     group->numbers[i] = number;
     group->candidates[i] = number == 0 ? nullptr : rows_.at(number);
-    if (number != 0) rows_.prefetch(group->candidates[i]);
+    if (number == 0) continue;
+    if (spilled) StatePool::HavePage(group->candidates[i]);
+    rows_.prefetch(group->candidates[i]);
   }
 }
 

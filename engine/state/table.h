@@ -18,6 +18,8 @@
 
 namespace frazil {
 
+class StatePool;
+
 struct StateTableOptions {
   int32_t payload_bytes = 0;   // per key, a multiple of 8
   bool track_changes = false;  // remember which rows changed since freeze
@@ -110,11 +112,7 @@ class StateTable {
  private:
   struct Group;
 
-  StateTable(const StateTableOptions& options, arrow::MemoryPool* pool)
-      : options_(options),
-        rows_(options.payload_bytes, pool),
-        slots_(pool),
-        lists_{ChangeList(pool), ChangeList(pool)} {}
+  StateTable(const StateTableOptions& options, arrow::MemoryPool* pool);
 
   static uint32_t SlotHash(uint64_t hash) { return static_cast<uint32_t>(hash); }
   template <typename RowOf>
@@ -146,6 +144,7 @@ class StateTable {
   void undo(std::span<std::byte* const> payloads, std::span<const uint8_t> inserted);
 
   StateTableOptions options_;
+  const StatePool* spills_;  // the pool, if it is one that spills
   RowArena rows_;
   SlotDirectory slots_;
   ChangeList lists_[2];

@@ -14,6 +14,9 @@
 namespace frazil {
 namespace {
 
+// Slices of kBatchRows of a window that are given in one step.
+constexpr int kSlicesOfAStep = 8;
+
 // The floor under which the running table of a cumulating window's period is kept.
 constexpr Timestamp kRunning = kWatermarkMax;
 
@@ -175,14 +178,15 @@ Result<Progress> WindowAggregate::advance(int, Timestamp to, Output& out) {
 // Closes windows in the order of their ends, a batch at a time.
 Result<Progress> WindowAggregate::emit(Output& out) {
   std::vector<std::byte*> rows;
-  while (true) {
+  // Also where nothing fills the output, because a filter takes no row, a step has an end.
+  for (int slices = 0; true;) {
     if (emission_ == nullptr) {
       const auto end = next_end();
       if (!end.has_value()) break;
       FZ_TRY(begin(*end));
     }
     while (!emission_->scan.done) {
-      if (out.full()) return Progress::kMore;
+      if (out.full() || slices++ == kSlicesOfAStep) return Progress::kMore;
       emission_->table->scan(&emission_->scan, limits::kBatchRows, &rows);
       if (rows.empty()) continue;
       FZ_ASSIGN(Batch batch, slice(rows));
