@@ -14,8 +14,8 @@
 namespace frazil {
 namespace {
 
-// Slices of kBatchRows of a window that are given in one step.
-constexpr int kSlicesOfAStep = 8;
+// Rows of windows that are given in one step.
+constexpr int64_t kStepRows = 8 * limits::kBatchRows;
 
 // The floor under which the running table of a cumulating window's period is kept.
 constexpr Timestamp kRunning = kWatermarkMax;
@@ -179,16 +179,17 @@ Result<Progress> WindowAggregate::advance(int, Timestamp to, Output& out) {
 Result<Progress> WindowAggregate::emit(Output& out) {
   std::vector<std::byte*> rows;
   // Also where nothing fills the output, because a filter takes no row, a step has an end.
-  for (int slices = 0; true;) {
+  for (int64_t given = 0; true;) {
     if (emission_ == nullptr) {
       const auto end = next_end();
       if (!end.has_value()) break;
       FZ_TRY(begin(*end));
     }
     while (!emission_->scan.done) {
-      if (out.full() || slices++ == kSlicesOfAStep) return Progress::kMore;
+      if (out.full() || given >= kStepRows) return Progress::kMore;
       emission_->table->scan(&emission_->scan, limits::kBatchRows, &rows);
       if (rows.empty()) continue;
+      given += static_cast<int64_t>(rows.size());
       FZ_ASSIGN(Batch batch, slice(rows));
       if (batch.rows() > 0) FZ_TRY(out.push(std::move(batch)));
     }
