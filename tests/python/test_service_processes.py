@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 END_SECONDS_MAX = 30
 
 HOLDER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from pathlib import Path
 from tests.services.process import Process
 process = Process("sleeper", ["sleep", "1000"], run_dir=Path(sys.argv[1]))
@@ -52,6 +53,7 @@ def test_a_service_ends_when_its_holder_is_killed(tmp_path: Path, number: int) -
             ended, _, _ = select.select([service], [], [], END_SECONDS_MAX)
             assert ended
         finally:
+            holder.kill()
             os.close(service)
 
 

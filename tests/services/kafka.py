@@ -273,6 +273,9 @@ class Kafka:
         # was just made may refuse the first one); an idempotent producer would wait a second for
         # its id.
         producer = self.producer(acks="all", retries=0, max_in_flight_requests_per_connection=1)
+        # The topic has to be known first: the client holds what comes before that aside, and what
+        # comes when it is just known may be sent ahead of it.
+        producer.list_topics(topic, timeout=CALL_SECONDS_MAX)
         refused: list[str] = []
         count = 0
 
