@@ -18,7 +18,7 @@ import structlog
 from frazil.checkpoint import CheckpointLog, Epoch, StateFile
 from frazil.checkpoint.slot_put import Clock
 from frazil.errors import CheckpointError, CommitRefused, Fenced, FrazilError, PlanError
-from frazil.report import RunReport, SinkReport
+from frazil.run.account import Account
 from frazil.run.commit_loop import CommitLoop, Committed
 from frazil.run.discovery import Discovery, FoundBySource
 from frazil.run.engine_job import (
@@ -41,6 +41,7 @@ from frazil.run.status import Observer, Status
 
 if TYPE_CHECKING:
     from frazil.checkpoint import Manifest
+    from frazil.report import RunReport
     from frazil.run.runnable import Runnable
 
 # The control loop wakes at least this often, to see signals and to show progress (seconds).
@@ -81,11 +82,10 @@ class Coordinator:
         self._admitted: dict[str, list[Found]] = {}
         self._waiting: FoundBySource = {}  # partitions of sources that wait for others
         self._due: frozenset[str] = frozenset()  # histories that end with the epoch being cut
-        self._snapshots: dict[str, list[int]] = {}
-        self._read: dict[str, int] = {}
         self._rests = any(node.get("idle_after_us") for node in runnable.plan["nodes"])
         times = EventTimes(step_names(runnable.plan))
         self.status = Status(runnable.name, 0, time.monotonic(), times=times)
+        self._account = Account(self.status, runnable.diverting)
 
     def stop(self) -> None:
         """Ask for the end: a last checkpoint, commits, then `run` returns."""
@@ -455,7 +455,8 @@ class Coordinator:
         self._append(replace(epoch, tokens=cut.tokens))
         self._lookups.switched()
         self._cutting = False
-        self._count(cut)
+        self.status.checkpoint_seconds = time.monotonic() - self._cut_started
+        self._account.count(cut)
         if admitted and not self._finishing:
             self._job.assign(self._partitions.assign(admitted))
         if self._due and not self._finishing:
@@ -497,26 +498,8 @@ class Coordinator:
         entry = self._log.append(epoch)
         self.status.epoch = entry.slot
 
-    def _count(self, cut: EpochCut) -> None:
-        status = self.status
-        status.checkpoint_seconds = time.monotonic() - self._cut_started
-        for source, counted in cut.sources.items():
-            self._read[source] = counted.read
-            status.rows[source] = counted.good
-            diverted = source in self._runnable.diverting
-            rejected = counted.rejected if diverted else 0
-            status.rejected[source] = rejected
-            status.dropped[source] = counted.dropped + counted.rejected - rejected
-            status.lag[source] = counted.lag
-        status.late.update(cut.late)
-
     def _on_landed(self, sink: str, done: Committed, seconds: float) -> None:
-        status = self.status
-        status.committed_rows[sink] = status.committed_rows.get(sink, 0) + done.rows
-        status.commits[sink] = status.commits.get(sink, 0) + 1
-        status.commit_seconds = seconds
-        status.last_commit = time.monotonic()
-        self._snapshots.setdefault(sink, []).extend(done.snapshots)
+        self._account.landed(sink, done, seconds)
         self._acknowledge()
 
     def _acknowledge(self) -> None:
@@ -566,26 +549,14 @@ class Coordinator:
     # -- end -------------------------------------------------------------------------------------
 
     def _report(self, first_epoch: int, seconds: float) -> RunReport:
-        status = self.status
-        names, positions = self._runnable.source_names, self._partitions.positions()
-        sources = status.sources(names, self._read, self._start_positions, positions)
-        sinks = {
-            target.name: SinkReport(
-                rows=status.committed_rows.get(sink, 0),
-                epochs=status.commits.get(sink, 0),
-                snapshots=tuple(self._snapshots.get(sink, ())),
-            )
-            for sink, target in self._runnable.targets.items()
-        }
-        return RunReport(
-            pipeline=self._runnable.name,
-            attempt=self._log.attempt,
+        return self._account.report(
             first_epoch=first_epoch,
             last_epoch=self._log.newest.slot,
             seconds=seconds,
-            sources=sources,
-            sinks=sinks,
-            late={status.times.names.get(step, step): n for step, n in status.late.items()},
+            sources=self._runnable.source_names,
+            starts=self._start_positions,
+            positions=self._partitions.positions(),
+            sinks={sink: target.name for sink, target in self._runnable.targets.items()},
         )
 
     def _close_log(self) -> None:
