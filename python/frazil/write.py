@@ -113,6 +113,7 @@ class Writers:
         distribute_by: Literal["none", "partition"] = "none",
         properties: Mapping[str, str] | None = None,
         compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd",
+        format_version: Literal[2, 3] | None = None,
         s3: S3 | None = None,
         name: str | None = None,
     ) -> Sink:
@@ -146,6 +147,9 @@ class Writers:
             Table properties for a table that is made.
         compression
             Of the data files.
+        format_version
+            Of a table that is made: 2 by default, or 3, which has ids of rows, and deletion vectors
+            in place of files of deletes. A table that is there has to have it, if it is given.
         s3
             How to reach the object store, if the catalog does not say it.
         name
@@ -191,6 +195,10 @@ class Writers:
             options["commit_every_ms"] = duration_ms(commit_every, "commit_every")
         if s3 is not None:
             options["s3"] = s3.to_json()
+        if format_version is not None:
+            if format_version not in (2, 3):
+                raise ConfigError(f"format_version={format_version!r} is not offered", "2 or 3")
+            options["format_version"] = format_version
         if keys:
             options["key"] = list(keys)
         default = table if branch == "main" else f"{table}@{branch}"

@@ -185,11 +185,18 @@ def by_key_streams(rate: float | None) -> dict[str, tuple[fz.Stream, list[str]]]
 
 
 def by_key(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
-    """A table for each of them; in one of them rows move between partitions."""
+    """A table for each of them, of both format versions; in one of them rows move between
+    partitions.
+    """
     partition_by = {"t.totals": ["bucket(3, rows)"]}
     sinks = [
         stream.write_iceberg(
-            name, catalog=catalog, mode="upsert", key=key, partition_by=partition_by.get(name, ())
+            name,
+            catalog=catalog,
+            mode="upsert",
+            key=key,
+            partition_by=partition_by.get(name, ()),
+            format_version=2 if name == "t.range" else 3,
         )
         for name, (stream, key) in by_key_streams(rate).items()
     ]

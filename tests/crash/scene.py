@@ -275,6 +275,6 @@ class Scene:
             for path in table.inspect.all_files().column("file_path").to_pylist()
         }
         data = Path(table.location().removeprefix("file://")) / "data"
-        on_disk = {str(path) for path in data.rglob("*.parquet")}
+        on_disk = {str(path) for path in data.rglob("*") if path.suffix in (".parquet", ".puffin")}
         on_disk -= {path for path in on_disk - named if "-deletes-" in path}
         assert on_disk == named, f"orphans {on_disk - named}, missing {named - on_disk}"

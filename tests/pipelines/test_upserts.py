@@ -7,21 +7,24 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import frazil as fz
+import pyarrow.parquet as pq
 import pytest
 from frazil import col
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import CommitRefused, PlanChanged, PlanError
+from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.merge import choose, merge
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.manifest import DataFileContent, ManifestContent
 
 from tests.pipelines.events import Event, counted, events_at
+from tests.pipelines.foreign import delete_rows, upgrade
 from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import draw_apart
-from tests.pipelines.upserts import Kept, Mirrors
+from tests.pipelines.upserts import Kept, Mirrors, deletion_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 # FRAZIL_SEEDS=500 draws more of them.
 SEEDS = range(int(os.environ.get("FRAZIL_SEEDS", "6")))
+
+Version = Literal[2, 3]
+VERSIONS = pytest.mark.parametrize("version", [2, 3])
 
 
 def streams(events: fz.Stream) -> Mapping[str, Kept]:
@@ -78,11 +84,14 @@ def check(mirrors: Mirrors, reader: DuckdbReader) -> None:
         mirrors.check(name, rows, reader)
 
 
+@VERSIONS
 @pytest.mark.parametrize("seed", SEEDS)
-def test_any_order_and_crashes(seed: int, tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+def test_any_order_and_crashes(
+    seed: int, version: Version, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
     """Processes end at drawn steps, each with its own number of workers; then one lives."""
     rng = Random(seed)
-    mirrors = Mirrors(draw_apart(rng), streams, tmp_path)
+    mirrors = Mirrors(draw_apart(rng), streams, tmp_path, version=version)
     crashes = 0
     for step in (6, *rng.sample(range(3, 60), 4)):
         try:
@@ -96,18 +105,21 @@ def test_any_order_and_crashes(seed: int, tmp_path: Path, duckdb_reader: DuckdbR
 
 
 @pytest.mark.slow
-def test_crashed_at_every_step(tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+@VERSIONS
+def test_crashed_at_every_step(
+    version: Version, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
     """Each step of one run, at each checkpoint; then with another number of workers."""
     partitions = draw_apart(Random(5), most=2, rows=12, whole=True)
     counter = CrashAt()
-    whole = Mirrors(partitions, streams, tmp_path)
+    whole = Mirrors(partitions, streams, tmp_path, version=version)
     whole.run(seed=3, workers=2, batch_rows=2, every_s=0.012, hook=counter)
     check(whole, duckdb_reader)
     assert counter.steps > 30
     for step in range(1, counter.steps + 1):
         folder = tmp_path / str(step)
         folder.mkdir()
-        mirrors = Mirrors(partitions, streams, folder)
+        mirrors = Mirrors(partitions, streams, folder, version=version)
         with pytest.raises(Crash):
             mirrors.run(seed=3, workers=2, batch_rows=2, every_s=0.012, hook=CrashAt(step))
         mirrors.run(seed=step, workers=1 + step % 3)
@@ -115,10 +127,11 @@ def test_crashed_at_every_step(tmp_path: Path, duckdb_reader: DuckdbReader) -> N
 
 
 @pytest.mark.service
-def test_java_reads_the_same(tmp_path: Path, java_reader: JavaReader) -> None:
+@VERSIONS
+def test_java_reads_the_same(version: Version, tmp_path: Path, java_reader: JavaReader) -> None:
     """Iceberg's own library finds the rows, in every snapshot."""
     rng = Random(3)
-    mirrors = Mirrors(draw_apart(rng, whole=True), streams, tmp_path)
+    mirrors = Mirrors(draw_apart(rng, whole=True), streams, tmp_path, version=version)
     mirrors.run(seed=2, workers=2, batch_rows=2, every_s=0.01)
     for name in mirrors.sinks:
         table = mirrors.iceberg(name)
@@ -271,13 +284,16 @@ def test_table_with_rows_of_others_is_refused(tmp_path: Path) -> None:
     assert refused.value.kind == "not_empty"
 
 
+@VERSIONS
 @pytest.mark.parametrize("seed", SEEDS)
-def test_compacted_by_others(seed: int, tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+def test_compacted_by_others(
+    seed: int, version: Version, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
     """Others rewrite all data files, before a commit and in the middle of one; also of rows that
     are replaced by epochs that are not committed yet; with crashes between.
     """
     rng = Random(seed)
-    mirrors = Mirrors(draw_apart(rng, rows=30), streams, tmp_path)
+    mirrors = Mirrors(draw_apart(rng, rows=30), streams, tmp_path, version=version)
     done = 0
 
     def compact(step: str) -> None:
@@ -290,7 +306,7 @@ def test_compacted_by_others(seed: int, tmp_path: Path, duckdb_reader: DuckdbRea
             except NoSuchTableError:
                 continue
             if table.metadata.current_snapshot_id is not None:
-                table.overwrite(table.scan().to_arrow())
+                mirrors.rewrite(name)
                 done += 1
 
     for _ in range(3):
@@ -308,14 +324,14 @@ def test_compacted_by_others(seed: int, tmp_path: Path, duckdb_reader: DuckdbRea
     assert done > 0
 
 
-def test_rows_of_a_file_that_others_rewrote(tmp_path: Path) -> None:
+@VERSIONS
+def test_rows_of_a_file_that_others_rewrote(version: Version, tmp_path: Path) -> None:
     """What was relocated, and what others had deleted, stands in the summary."""
     events = [{**event, "user": f"u{i % 6}"} for i, event in enumerate(events_at(*range(12)))]
-    mirrors = Mirrors([events], one_table, tmp_path)
+    mirrors = Mirrors([events], one_table, tmp_path, version=version)
     mirrors.partitions = [events[:6]]
     mirrors.run()
-    table = mirrors.iceberg("totals")
-    table.overwrite(table.scan("user != 'u3'").to_arrow())
+    mirrors.rewrite("totals", "user != 'u3'")
     mirrors.partitions = [events]
     mirrors.run()
     table = mirrors.iceberg("totals")
@@ -323,6 +339,43 @@ def test_rows_of_a_file_that_others_rewrote(tmp_path: Path) -> None:
     assert (summary["frazil.relocated-deletes"], summary["frazil.deleted-by-others"]) == ("5", "1")
     rows = {row["user"]: row["rows"] for row in table.scan().to_arrow().to_pylist()}
     assert rows == {f"u{i}": 2 for i in range(6)}
+
+
+def test_table_upgraded_with_deletes(tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+    """Between prepare and commit a table becomes one of version 3. The first deletion vector of a
+    data file has what files of deletes say of it, of ours and of others, about one file or many.
+    """
+    users = ["u0", "u1", "u2", "u3", "u4", "u5", "u0", "u2", "u5"]
+    events = [{**event, "user": u} for event, u in zip(events_at(*range(9)), users, strict=True)]
+    mirrors = Mirrors([events], one_table, tmp_path)
+    for count in (3, 6, 7):
+        mirrors.partitions = [events[:count]]
+        mirrors.run()
+    opened = open_catalog(mirrors.properties)
+    first = {}  # where the first row of each user is
+    for task in mirrors.iceberg("totals").scan().plan_files():
+        path = task.file.file_path
+        found = pq.read_table(path.removeprefix("file://"))["user"].to_pylist()
+        if len(found) > 1:
+            first |= {user: (path, row) for row, user in enumerate(found)}
+    delete_rows(opened.load_table("t.totals"), [first["u1"], first["u4"]])
+    done = []
+
+    def hook(step: str) -> None:
+        if step == "before_commit" and not done:
+            done.append(step)
+            upgrade(opened.load_table("t.totals"))
+
+    mirrors.partitions = [events]
+    mirrors.run(hook=hook)
+    assert mirrors.iceberg("totals").metadata.format_version == 3
+    left = [row for row in expected([events])["totals"] if row["user"] not in ("u1", "u4")]
+    mirrors.check_rows("totals", left, duckdb_reader)
+    vectors = deletion_vectors(mirrors.iceberg("totals"))
+    assert {path: len(rows) for path, rows in vectors.items()} == {
+        first["u0"][0]: 3,
+        first["u3"][0]: 2,
+    }
 
 
 def test_second_writer_is_refused(tmp_path: Path) -> None:

@@ -6,19 +6,32 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import frazil as fz
 import pyarrow as pa
 from frazil.checkpoint.memory_store import MemoryStore
+from frazil.iceberg.catalog import open_catalog
+from frazil.iceberg.deletion_vectors import decode
+from frazil.iceberg.manifests import (
+    content_place,
+    first_row_id,
+    is_vector,
+    next_row_id,
+    read_entries,
+    read_manifests,
+    referenced,
+)
 from frazil.iceberg.row_delta import PATH_ID
 from pyiceberg.catalog import load_catalog
 from pyiceberg.manifest import DataFileContent
 
 from tests.pipelines.events import EVENT_SCHEMA, Event, counted
+from tests.pipelines.foreign import rewrite
 from tests.pipelines.processes import Processes
 
 if TYPE_CHECKING:
+    from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table
 
     from tests.services.duckdb_reader import DuckdbReader
@@ -44,6 +57,8 @@ class Mirrors(Processes):
         Makes the streams by the names of their tables.
     folder
         For catalog and tables.
+    version
+        Format version of the tables.
     """
 
     def __init__(
@@ -52,6 +67,7 @@ class Mirrors(Processes):
         build: Callable[[fz.Stream], Mapping[str, Kept]],
         folder: Path,
         schema: pa.Schema = EVENT_SCHEMA,
+        version: Literal[2, 3] = 2,
     ) -> None:
         self.partitions = list(partitions)
         self.properties = {
@@ -60,6 +76,7 @@ class Mirrors(Processes):
             "warehouse": f"file://{folder / 'warehouse'}",
         }
         self.catalog = load_catalog("default", **self.properties)
+        self.version = version
         rows = pa.Table.from_pylist([e for part in partitions for e in part], schema)
         kept = build(fz.read_memory(rows, partitions=len(partitions), name="events"))
         self.sinks = {
@@ -69,6 +86,7 @@ class Mirrors(Processes):
                 mode="upsert",
                 key=each.key,
                 partition_by=each.partition_by,
+                format_version=version,
             )
             for name, each in kept.items()
         }
@@ -79,6 +97,15 @@ class Mirrors(Processes):
     def iceberg(self, name: str) -> Table:
         """A table, as another program opens it."""
         return self.catalog.load_table(f"t.{name}")
+
+    def rewrite(self, name: str, filter_: str | None = None) -> None:
+        """Another program rewrites all data files of a table, with those rows that it keeps."""
+        table = self.iceberg(name)
+        rows = (table.scan(filter_) if filter_ else table.scan()).to_arrow()
+        if self.version == 2:
+            table.overwrite(rows)
+        else:
+            rewrite(open_catalog(self.properties).load_table(f"t.{name}"), rows)
 
     def check(self, name: str, expected: Sequence[Event], reader: DuckdbReader) -> None:
         """DuckDB and PyIceberg find these rows; and what the table's history says fits."""
@@ -107,13 +134,16 @@ class Mirrors(Processes):
             assert (str(summary.operation.value) == "append") == (not changed)
         self._check_deletes(table)
 
-    @staticmethod
-    def _check_deletes(table: Table) -> None:
-        """Each file of deletes is about one data file, which is live and in its partition."""
-        data, deletes = {}, []
+    def _check_deletes(self, table: Table) -> None:
+        """Each file of deletes is about one data file, which is live and in its partition. In
+        version 3 a data file has one at most, and all rows have ids of their own.
+        """
+        data: dict[str, DataFile] = {}
+        deletes: list[DataFile] = []
         snapshot = table.current_snapshot()
-        for manifest in snapshot.manifests(table.io) if snapshot else ():
-            for entry in manifest.fetch_manifest_entry(table.io):
+        listed = read_manifests(table.io.new_input(snapshot.manifest_list)) if snapshot else ()
+        for manifest in listed:
+            for entry in read_entries(table.io, manifest):
                 file = entry.data_file
                 if file.content == DataFileContent.DATA:
                     data[file.file_path] = file
@@ -124,3 +154,34 @@ class Mirrors(Processes):
             assert low == file.upper_bounds[PATH_ID].decode()
             assert low in data
             assert repr(file.partition) == repr(data[low].partition)
+        assert {is_vector(file) for file in deletes} <= {self.version == 3}
+        if self.version == 3:
+            assert len({referenced(file) for file in deletes}) == len(deletes)
+            check_row_ids(table, list(data.values()))
+
+
+def check_row_ids(table: Table, files: Sequence[DataFile]) -> None:
+    """Rows of data files have ids of their own, below the table's next one."""
+    spans = sorted((first_row_id(file), file.record_count) for file in files)
+    end = 0
+    for first, count in spans:
+        assert first is not None
+        assert first >= end
+        end = first + count
+    assert end <= next_row_id(table.metadata)
+
+
+def deletion_vectors(table: Table) -> dict[str, list[int]]:
+    """The deleted rows of each data file that has a deletion vector."""
+    found = {}
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    for manifest in read_manifests(table.io.new_input(snapshot.manifest_list)):
+        for entry in read_entries(table.io, manifest):
+            if (about := referenced(entry.data_file)) is not None:
+                offset, length = content_place(entry.data_file)
+                with table.io.new_input(entry.data_file.file_path).open() as file:
+                    blob = file.read()[offset : offset + length]
+                assert about not in found
+                found[about] = list(decode(blob, about))
+    return found

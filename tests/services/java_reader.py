@@ -51,12 +51,21 @@ class JavaReader:
         return self._process.running
 
     def read(
-        self, metadata_location: str, *, s3: S3 | None = None, snapshot: int | None = None
+        self,
+        metadata_location: str,
+        *,
+        s3: S3 | None = None,
+        snapshot: int | None = None,
+        lineage: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return the rows of the table whose metadata.json lies at file://... or s3://..."""
+        """Return the rows of the table whose metadata.json lies at file://... or s3://...
+
+        With `lineage` they have _row_id and _last_updated_sequence_number too.
+        """
         return self._ask(
             {
                 "location": metadata_location,
+                "lineage": lineage,
                 "properties": _file_properties(s3),
                 "snapshot": snapshot,
             }

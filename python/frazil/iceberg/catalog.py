@@ -41,7 +41,8 @@ def open_catalog(catalog: CatalogLike = None) -> Catalog:
     Returns
     -------
     pyiceberg.catalog.Catalog
-        It reads and writes metadata with `SmallFileIO` unless its properties name another FileIO.
+        It reads and writes metadata with `SmallFileIO` unless its properties name another FileIO,
+        of format version 3 too.
         A catalog that was given is not changed, but for a limit on the time of REST requests, and
         that connections of an SQL catalog are put away without an open transaction.
 
@@ -185,10 +186,13 @@ def _roll_back(connection: Any, record: Any) -> None:
 def _with_small_io(catalog: Catalog) -> Catalog:
     _bound_requests(catalog)
     _end_transactions(catalog)
-    if catalog.properties.get("py-io-impl"):
-        return catalog
-    from frazil.iceberg.fileio import NAME
+    from frazil.iceberg.metadata_v3 import write_v3
 
     ours = copy.copy(catalog)
+    write_v3(ours)
+    if catalog.properties.get("py-io-impl"):
+        return ours
+    from frazil.iceberg.fileio import NAME
+
     ours.properties = {**catalog.properties, "py-io-impl": NAME}
     return ours

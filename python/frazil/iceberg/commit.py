@@ -24,6 +24,7 @@ from frazil.iceberg.ancestry import check_not_rolled_back
 from frazil.iceberg.delete_files import DeleteFiles
 from frazil.iceberg.expiry import KEEP_SNAPSHOTS, to_expire
 from frazil.iceberg.live_files import LiveFiles
+from frazil.iceberg.manifests import read_manifests
 from frazil.iceberg.merge import MERGE_COUNT, Merged, choose, merge
 from frazil.iceberg.proof import (
     Proof,
@@ -38,7 +39,6 @@ from frazil.iceberg.sweep import Sweeper, remove_old_metadata, remove_quietly
 from frazil.iceberg.table import split_name
 from frazil.iceberg.token import CommitResult, LogView, PendingToken, SinkIdentity
 from pyiceberg.exceptions import NoSuchTableError
-from pyiceberg.manifest import read_manifest_list
 from pyiceberg.table.refs import MAIN_BRANCH
 
 if TYPE_CHECKING:
@@ -519,7 +519,7 @@ class TableCommitter:
         snapshot = seen.metadata.snapshot_by_id(seen.head)
         if snapshot is None:
             raise ValueError(f"snapshot {seen.head} is not in the table's metadata")
-        found = read_manifest_list(seen.table.io.new_input(snapshot.manifest_list))
+        found = read_manifests(seen.table.io.new_input(snapshot.manifest_list))
         # Manifests without live files say what a snapshot removed; the next one does not need them.
         return [each for each in found if each.has_added_files() or each.has_existing_files()]
 

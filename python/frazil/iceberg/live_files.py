@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from frazil import _engine
 from frazil.checkpoint.orphan import parse_file_name
+from frazil.iceberg.manifests import read_entries
 from frazil.iceberg.schema import FIELD_ID
 from frazil.iceberg.token import FileDeletes
-from pyiceberg.manifest import ManifestContent, ManifestEntryStatus
+from pyiceberg.manifest import ManifestContent
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile, ManifestFile
@@ -141,8 +142,7 @@ class LiveFiles:
             spec_id = manifest.partition_spec_id
             found = self._places[manifest.manifest_path] = {
                 entry.data_file.file_path: Place(spec_id, entry.data_file.partition)
-                for entry in manifest.fetch_manifest_entry(table.io)
-                if entry.status != ManifestEntryStatus.DELETED
+                for entry in read_entries(table.io, manifest)
             }
         return found
 

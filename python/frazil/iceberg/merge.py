@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from frazil.iceberg.row_delta import manifest_writer
-from pyiceberg.manifest import ManifestFile
+from frazil.iceberg.manifests import ManifestWriter, in_snapshot, read_entries
 
 if TYPE_CHECKING:
+    from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Table
 
 # Manifests of one spec and size class that are merged into one; also the ratio between the classes.
@@ -41,7 +41,7 @@ class Merged:
         if not inputs <= {manifest.manifest_path for manifest in manifests}:
             return None
         rest = [each for each in manifests if each.manifest_path not in inputs]
-        return [*rest, _of_snapshot(self.manifest, snapshot_id)]
+        return [*rest, in_snapshot(self.manifest, snapshot_id)]
 
 
 def choose(manifests: Sequence[ManifestFile], gathered: int | None = None) -> list[ManifestFile]:
@@ -62,14 +62,14 @@ def choose(manifests: Sequence[ManifestFile], gathered: int | None = None) -> li
 def merge(table: Table, inputs: Sequence[ManifestFile]) -> Merged:
     """Write one manifest with the live entries of others.
 
-    Every entry keeps the snapshot that added it and its sequence numbers.
+    Every entry keeps the snapshot that added it, its sequence numbers and the ids of its rows.
     """
     spec = table.metadata.specs()[inputs[0].partition_spec_id]
     path = table.location_provider().new_metadata_location(f"{uuid.uuid4()}-m0.avro")
     # The snapshot is not known yet, and only new entries would need it.
-    with manifest_writer(table, spec, inputs[0].content, path, snapshot_id=0) as writer:
+    with ManifestWriter(table, spec, inputs[0].content, path, snapshot_id=0) as writer:
         for manifest in inputs:
-            for entry in manifest.fetch_manifest_entry(table.io):
+            for entry in read_entries(table.io, manifest):
                 writer.existing(entry)
     return Merged(writer.to_manifest_file(), tuple(each.manifest_path for each in inputs))
 
@@ -80,23 +80,3 @@ def _size_class(entries: int) -> int:
         entries //= MERGE_COUNT
         size += 1
     return size
-
-
-def _of_snapshot(manifest: ManifestFile, snapshot_id: int) -> ManifestFile:
-    return ManifestFile.from_args(
-        manifest_path=manifest.manifest_path,
-        manifest_length=manifest.manifest_length,
-        partition_spec_id=manifest.partition_spec_id,
-        content=manifest.content,
-        sequence_number=manifest.sequence_number,
-        min_sequence_number=manifest.min_sequence_number,
-        added_snapshot_id=snapshot_id,
-        added_files_count=manifest.added_files_count,
-        existing_files_count=manifest.existing_files_count,
-        deleted_files_count=manifest.deleted_files_count,
-        added_rows_count=manifest.added_rows_count,
-        existing_rows_count=manifest.existing_rows_count,
-        deleted_rows_count=manifest.deleted_rows_count,
-        partitions=manifest.partitions,
-        key_metadata=manifest.key_metadata,
-    )

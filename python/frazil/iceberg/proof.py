@@ -40,6 +40,7 @@ Refusal = Literal[
     "table_missing",
     "table_replaced",  # another uuid
     "unprovable",  # history is too short to tell
+    "unreadable_deletes",  # files of deletes by others are needed, and cannot be read
 ]
 
 

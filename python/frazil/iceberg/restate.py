@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from frazil.errors import CommitRefused, CommitUnknown, ConfigError, RewindRefused
 from frazil.iceberg.ancestry import check_not_rolled_back
+from frazil.iceberg.manifests import read_manifests
 from frazil.iceberg.proof import (
     Proof,
     is_of,
@@ -280,7 +281,7 @@ def _commit(
         table,
         snapshot_id=metadata.new_snapshot_id(),
         parent=target.snapshot_id if target is not None else None,
-        manifests=list(read_manifest_list(source)) if source is not None else [],
+        manifests=read_manifests(source) if source is not None else [],
         summary=summary,
         now_ms=int(time.time() * 1000),
         files=[],

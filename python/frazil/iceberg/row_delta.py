@@ -1,8 +1,9 @@
-"""Deleting rows of data files: files of deletes, and their manifests.
+"""Deleting rows of data files: what is written so that readers leave them out.
 
 A token says which rows go, by data file and row. The files that say so to readers are made for each
-try of a commit, against the table as it was loaded: one file of positional deletes for each data
-file (format version 2). Which data files are live in that table: `frazil.iceberg.live_files`.
+try of a commit, against the table as it was loaded. In format version 2 that is one file of
+positional deletes for each data file; in version 3 one Puffin file with a deletion vector for each.
+Which data files are live in that table: `frazil.iceberg.live_files`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from frazil.iceberg.token import FileDeletes, schema_of
+from frazil.iceberg.deletion_vectors import puffin
+from frazil.iceberg.manifests import data_file
 from pyiceberg.conversions import to_bytes
-from pyiceberg.manifest import (
-    DataFile,
-    DataFileContent,
-    FileFormat,
-    ManifestContent,
-    ManifestWriter,
-    ManifestWriterV2,
-    write_manifest,
-)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.types import LongType, StringType
 
 if TYPE_CHECKING:
-    from pyiceberg.partitioning import PartitionSpec
+    from collections.abc import Callable, Mapping
+
+    from frazil.iceberg.token import FileDeletes
     from pyiceberg.table import Table
+    from pyroaring import BitMap64
 
 # Files of deletes that are written at a time: each is small, and its store is what takes time.
 FILES_AT_ONCE = 8
@@ -79,13 +76,10 @@ def _write_deletes(table: Table, deletes: FileDeletes, name: str, written: list[
     rows = pa.Table.from_arrays([names, deletes.rows], schema=_DELETES_SCHEMA)
     pq.write_table(rows, sink, compression="zstd")
     data = sink.getvalue().to_pybytes()
-    written.append(path)
-    with table.io.new_output(path).create() as output:
-        output.write(data)
+    _put(table, path, data, written)
     first, last = deletes.rows[0].as_py(), deletes.rows[-1].as_py()
     own = to_bytes(StringType(), deletes.path)
-    file = DataFile.from_args(
-        _table_format_version=2,
+    file = data_file(
         content=DataFileContent.POSITION_DELETES,
         file_path=path,
         file_format=FileFormat.PARQUET,
@@ -97,37 +91,67 @@ def _write_deletes(table: Table, deletes: FileDeletes, name: str, written: list[
         # Whole paths, the same: readers know by them that the file is about one data file.
         lower_bounds={PATH_ID: own, ROW_ID: to_bytes(LongType(), first)},
         upper_bounds={PATH_ID: own, ROW_ID: to_bytes(LongType(), last)},
-        sort_order_id=None,
     )
     file.spec_id = deletes.spec_id
     return file
 
 
-class _DeleteManifestWriter(ManifestWriterV2):
-    """PyIceberg's writer, of a manifest of delete files."""
+def write_vectors(
+    table: Table,
+    deletes: Mapping[str, FileDeletes],
+    vectors: Mapping[str, BitMap64],
+    name: str,
+    written: list[str],
+    keep: Callable[[str, int, bytes], None],
+) -> list[DataFile]:
+    """Write one Puffin file with a deletion vector for each data file.
 
-    def content(self) -> ManifestContent:
-        return ManifestContent.DELETES
+    Parameters
+    ----------
+    table
+        Whose.
+    deletes
+        By path of the data file: its spec and partition.
+    vectors
+        All deleted rows of these.
+    name
+        What the name of the file begins with.
+    written
+        Gets its path before it is written.
+    keep
+        Told path, offset and bytes of each vector.
+    """
+    if not vectors:
+        return []
+    folder = table.location_provider().data_path.rstrip("/")
+    path = f"{folder}/{name}-{uuid.uuid4()}.puffin"
+    data, blobs = puffin(vectors.items())
+    _put(table, path, data, written)
+    files = []
+    for blob in blobs:
+        keep(path, blob.offset, blob.data)
+        about = deletes[blob.data_file]
+        bounds = {PATH_ID: to_bytes(StringType(), blob.data_file)}
+        file = data_file(
+            content=DataFileContent.POSITION_DELETES,
+            file_path=path,
+            file_format=FileFormat.PUFFIN,
+            partition=about.partition,
+            record_count=blob.rows,
+            file_size_in_bytes=len(data),
+            # Not asked for, but PyIceberg goes by them to the data file.
+            lower_bounds=bounds,
+            upper_bounds=bounds,
+            referenced_data_file=blob.data_file,
+            content_offset=blob.offset,
+            content_size_in_bytes=len(blob.data),
+        )
+        file.spec_id = about.spec_id
+        files.append(file)
+    return files
 
-    @property
-    def _meta(self) -> dict[str, str]:
-        return {**super()._meta, "content": "deletes"}
 
-
-def manifest_writer(
-    table: Table, spec: PartitionSpec, content: ManifestContent, path: str, snapshot_id: int
-) -> ManifestWriter:
-    """A writer of a manifest of data files, or of delete files."""
-    from frazil.iceberg.staging import compression_of
-
-    metadata = table.metadata
-    arguments: dict[str, Any] = {
-        "spec": spec,
-        "schema": schema_of(spec, metadata),
-        "output_file": table.io.new_output(path),
-        "snapshot_id": snapshot_id,
-        "avro_compression": compression_of(metadata),
-    }
-    if content == ManifestContent.DELETES:
-        return _DeleteManifestWriter(**arguments)
-    return write_manifest(format_version=metadata.format_version, **arguments)
+def _put(table: Table, path: str, data: bytes, written: list[str]) -> None:
+    written.append(path)
+    with table.io.new_output(path).create() as output:
+        output.write(data)

@@ -14,6 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from frazil.iceberg.delete_files import DeleteFiles, Gathered
 from frazil.iceberg.live_files import LiveFiles, Relocated
+from frazil.iceberg.manifests import (
+    ManifestWriter,
+    content_place,
+    is_vector,
+    next_row_id,
+    write_manifest_list,
+)
 from frazil.iceberg.proof import (
     TAG_AGE_MAX_MS,
     Claim,
@@ -22,7 +29,7 @@ from frazil.iceberg.proof import (
     proof_name,
     property_name,
 )
-from frazil.iceberg.row_delta import manifest_writer, write_deletes
+from frazil.iceberg.row_delta import write_deletes, write_vectors
 from frazil.iceberg.sweep import remove_quietly
 from frazil.iceberg.token import Contents, PendingToken, SinkIdentity, contents_of
 from pyiceberg.manifest import (
@@ -31,9 +38,7 @@ from pyiceberg.manifest import (
     ManifestEntry,
     ManifestEntryStatus,
     ManifestFile,
-    write_manifest_list,
 )
-from pyiceberg.table import TableProperties
 from pyiceberg.table.refs import SnapshotRefType
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary, update_snapshot_summaries
 from pyiceberg.table.update import (
@@ -72,6 +77,15 @@ class Staged:
     replaced: tuple[str, ...] = ()  # manifests that a merged one stands for
     superseded: tuple[str, ...] = ()  # files of deletes that others stand for
     spent: tuple[str, ...] = ()  # files that tokens name, needed until they have landed
+
+
+@dataclass(slots=True)
+class _Members:
+    """What a manifest gets."""
+
+    new: list[DataFile] = field(default_factory=list)
+    left: list[ManifestEntry] = field(default_factory=list)
+    gone: list[ManifestEntry] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,12 +165,13 @@ class Stage:
         deletes = self._write_deletes(table, staged, gathered, tokens[-1])
         staged.manifests = [
             *self._write_manifests(table, staged, contents.files),
-            *self._write_manifests(table, staged, deletes, ManifestContent.DELETES),
+            *self._write_manifests(table, staged, deletes, ManifestContent.DELETES, gathered),
             *kept,
         ]
         files = [*contents.files, *deletes]
         parent = head.snapshot_id if head else None
-        summary = _summary(metadata, parent, files, gathered.replaced)
+        superseded = [entry.data_file for entry in gathered.replaced]
+        summary = _summary(metadata, parent, files, superseded)
         summary.additional_properties.update(self._marks(tokens, proof))
         summary.additional_properties.update(_delete_marks(contents, relocated))
         snapshot = self._write_list(table, staged, summary)
@@ -196,9 +211,8 @@ class Stage:
         # A merged manifest is not in the table yet, and it has nothing that is needed now.
         fresh = [each for each in kept if each.manifest_path in staged.files]
         old = [each for each in kept if each.manifest_path not in staged.files]
-        finder = self.gone or DeleteFiles()
-        found = finder.gather(table, old, relocated.deletes, staged.snapshot_id, staged.files)
-        staged.superseded = tuple(file.file_path for file in found.replaced)
+        found = (self.gone or DeleteFiles()).gather(table, old, relocated.deletes)
+        staged.superseded = found.superseded
         found.manifests += fresh
         return found
 
@@ -206,7 +220,10 @@ class Stage:
         self, table: Table, staged: Staged, gathered: Gathered, last: PendingToken
     ) -> list[DataFile]:
         name = f"{last.attempt}-{last.slot:012d}-deletes"
-        return write_deletes(table, gathered.deletes.values(), name, staged.files)
+        if table.metadata.format_version < 3:
+            return write_deletes(table, gathered.deletes.values(), name, staged.files)
+        keep = (self.gone or DeleteFiles()).keep
+        return write_vectors(table, gathered.deletes, gathered.vectors, name, staged.files, keep)
 
     def _write_manifests(
         self,
@@ -214,17 +231,24 @@ class Stage:
         staged: Staged,
         files: Sequence[DataFile],
         content: ManifestContent = ManifestContent.DATA,
+        gathered: Gathered | None = None,
     ) -> list[ManifestFile]:
-        by_spec: dict[int, list[DataFile]] = defaultdict(list)
+        """A manifest for each spec: of new files, and of entries of manifests written anew."""
+        by_spec: dict[int, _Members] = defaultdict(_Members)
         for file in files:
-            by_spec[file.spec_id].append(file)
+            by_spec[file.spec_id].new.append(file)
+        if gathered is not None:
+            for entry in gathered.left:
+                by_spec[entry.data_file.spec_id].left.append(entry)
+            for entry in gathered.replaced:
+                by_spec[entry.data_file.spec_id].gone.append(entry)
         written = []
         for spec_id, members in by_spec.items():
             spec = table.metadata.specs()[spec_id]
             path = table.location_provider().new_metadata_location(f"{uuid.uuid4()}-m0.avro")
             staged.files.append(path)
-            with manifest_writer(table, spec, content, path, staged.snapshot_id) as writer:
-                for file in members:
+            with ManifestWriter(table, spec, content, path, staged.snapshot_id) as writer:
+                for file in members.new:
                     writer.add(
                         ManifestEntry.from_args(
                             status=ManifestEntryStatus.ADDED,
@@ -234,10 +258,15 @@ class Stage:
                             data_file=file,
                         )
                     )
+                for entry in members.left:
+                    writer.existing(entry)
+                for entry in members.gone:
+                    writer.delete(entry)
             written.append(writer.to_manifest_file())
             known = self.live if content == ManifestContent.DATA else self.gone
             if known is not None:
-                known.note(written[-1], members)
+                left = [entry.data_file for entry in members.left]
+                known.note(written[-1], [*members.new, *left])
         return written
 
     def _write_list(self, table: Table, staged: Staged, summary: Summary) -> Snapshot:
@@ -326,18 +355,15 @@ def write_snapshot(
         f"snap-{snapshot_id}-0-{uuid.uuid4()}.avro"
     )
     files.append(path)
-    with write_manifest_list(
-        format_version=metadata.format_version,
-        output_file=table.io.new_output(path),
+    listed, next_row = write_manifest_list(
+        table,
+        path,
         snapshot_id=snapshot_id,
-        parent_snapshot_id=parent,
+        parent=parent,
         sequence_number=sequence,
-        avro_compression=compression_of(metadata),
-    ) as writer:
-        # This gives new manifests the sequence number of the commit.
-        listed = [writer.prepare_manifest(each) for each in manifests]
-        if listed:
-            writer.add_manifests(listed)
+        manifests=manifests,
+    )
+    first_row = next_row_id(metadata) if next_row is not None else None
     snapshot = Snapshot(
         snapshot_id=snapshot_id,
         parent_snapshot_id=parent,
@@ -347,6 +373,8 @@ def write_snapshot(
         timestamp_ms=max(now_ms, metadata.last_updated_ms),
         summary=summary,
         schema_id=metadata.current_schema_id,
+        first_row_id=first_row,
+        added_rows=next_row - first_row if next_row is not None and first_row is not None else None,
     )
     return snapshot, listed
 
@@ -376,13 +404,6 @@ def set_tag(name: str, snapshot_id: int) -> TableUpdate:
     )
 
 
-def compression_of(metadata: TableMetadata) -> Any:
-    """The codec of the table's Avro files."""
-    return metadata.properties.get(
-        TableProperties.WRITE_AVRO_COMPRESSION, TableProperties.WRITE_AVRO_COMPRESSION_DEFAULT
-    )
-
-
 def _delete_marks(contents: Contents, relocated: Relocated) -> dict[str, str]:
     """What is to be said of deletes that were not of a row where its token says."""
     counts = {
@@ -401,18 +422,20 @@ def _summary(
 ) -> Summary:
     data = [file for file in files if file.content == DataFileContent.DATA]
     deletes = [file for file in files if file.content != DataFileContent.DATA]
-    deleted = sum(file.record_count for file in deletes)
+    vectors, old_vectors = _vectors(deletes), _vectors(replaced)
     added = {
         "added-data-files": len(data),
         "added-records": sum(file.record_count for file in data),
         "added-delete-files": len(deletes),
-        "added-position-delete-files": len(deletes),
-        "added-position-deletes": deleted,
+        "added-dvs": vectors,
+        "added-position-delete-files": len(deletes) - vectors,
+        "added-position-deletes": sum(file.record_count for file in deletes),
         "removed-delete-files": len(replaced),
-        "removed-position-delete-files": len(replaced),
+        "removed-dvs": old_vectors,
+        "removed-position-delete-files": len(replaced) - old_vectors,
         "removed-position-deletes": sum(file.record_count for file in replaced),
-        "added-files-size": sum(file.file_size_in_bytes for file in files),
-        "removed-files-size": sum(file.file_size_in_bytes for file in replaced),
+        "added-files-size": sum(map(_size, files)),
+        "removed-files-size": sum(map(_size, replaced)),
         "changed-partition-count": len(
             {(file.spec_id, repr(file.partition)) for file in files if len(file.partition)}
         ),
@@ -422,6 +445,15 @@ def _summary(
         operation = Operation.OVERWRITE if data else Operation.DELETE
     summary = Summary(operation, **{key: str(n) for key, n in added.items() if n})
     return with_totals(summary, metadata.snapshot_by_id(parent) if parent is not None else None)
+
+
+def _vectors(files: Sequence[DataFile]) -> int:
+    """How many of some files of deletes are deletion vectors."""
+    return sum(map(is_vector, files))
+
+
+def _size(file: DataFile) -> int:
+    return content_place(file)[1] if is_vector(file) else file.file_size_in_bytes
 
 
 def with_totals(summary: Summary, before: Snapshot | None) -> Summary:

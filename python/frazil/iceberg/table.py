@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
-# The format of tables that are made here, and of tables that can be written.
+# Format versions of tables that can be written, and that of tables that are made here.
+FORMAT_VERSIONS = (2, 3)
 FORMAT_VERSION = 2
 
 # Properties of tables that are made here. Each commit writes a metadata.json; that many old ones
 # are kept, so that neither their number nor their list in the newest one grows for ever.
 TABLE_PROPERTIES = {
-    "format-version": str(FORMAT_VERSION),
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
     "write.parquet.compression-codec": "zstd",
@@ -87,6 +87,7 @@ def prepare_table(
     properties: Mapping[str, str] | None = None,
     location: str | None = None,
     key: Sequence[str] = (),
+    format_version: int | None = None,
 ) -> Table:
     """Load the table of a sink and check that it takes these columns; make it if it is not there.
 
@@ -109,6 +110,8 @@ def prepare_table(
         Folder of a new table; the catalog's choice by default.
     key
         Columns by which rows replace each other: the identifier fields of a new table.
+    format_version
+        Of a new table; what that of a table which is there has to be. None: 2 of a new one.
 
     Raises
     ------
@@ -122,12 +125,22 @@ def prepare_table(
     if table is None:
         try:
             iceberg = to_iceberg(schema, key)
-            table = _create(catalog, parts, iceberg, partition_by, branch, properties, location)
+            made = {"format-version": str(FORMAT_VERSION), **(properties or {})}
+            if format_version is not None:
+                made["format-version"] = str(format_version)
+            table = _create(catalog, parts, iceberg, partition_by, branch, made, location)
         except FrazilError:
             raise
         except Exception as error:  # depends on the catalog: requests, sqlalchemy, boto, ...
             raise ConnectError(f"making table {name}: {_first_line(error)}") from error
-    check_table(table, name, schema, partition_by=partition_by, branch=branch)
+    check_table(
+        table,
+        name,
+        schema,
+        partition_by=partition_by,
+        branch=branch,
+        format_version=format_version,
+    )
     return table
 
 
@@ -149,13 +162,20 @@ def check_table(
     *,
     partition_by: Sequence[str] | None = None,
     branch: str = MAIN_BRANCH,
+    format_version: int | None = None,
 ) -> None:
     """Check an existing table: format, columns, spec, branch. See `prepare_table`."""
     version = table.metadata.format_version
-    if version != FORMAT_VERSION:
+    if version not in FORMAT_VERSIONS:
         raise PlanError(
-            f"table {name} has format version {version}, Frazil writes version {FORMAT_VERSION}",
-            "upgrade the table" if version < FORMAT_VERSION else "write to a table of version 2",
+            f"table {name} has format version {version}, Frazil writes versions "
+            f"{' and '.join(map(str, FORMAT_VERSIONS))}",
+            "upgrade the table" if version < FORMAT_VERSION else "write to a table of version 3",
+        )
+    if format_version is not None and version != format_version:
+        raise PlanError(
+            f"table {name} has format version {version}, not {format_version}",
+            "upgrade the table, or leave format_version out to take it as it is",
         )
     check_fits(table.schema(), schema, name)
     _check_spec(table.spec(), table.schema(), name, partition_by)
@@ -232,7 +252,7 @@ def _create(
     schema: Schema,
     partition_by: Sequence[str] | None,
     branch: str,
-    properties: Mapping[str, str] | None,
+    properties: Mapping[str, str],
     location: str | None,
 ) -> Table:
     name = ".".join(parts)
@@ -249,7 +269,7 @@ def _create(
             schema,
             location=location,
             partition_spec=spec,
-            properties={**TABLE_PROPERTIES, **(properties or {})},
+            properties={**TABLE_PROPERTIES, **properties},
         )
     except TableAlreadyExistsError:  # somebody was faster; it is checked like any other
         return catalog.load_table(parts)

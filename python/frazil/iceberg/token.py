@@ -192,7 +192,7 @@ def _add_deletes(deletes: Mapping[str, Any], table: Table, contents: Contents) -
 def _data_file(file: Mapping[str, Any], metadata: TableMetadata) -> DataFile:
     spec_id = file["spec_id"]
     data_file = DataFile.from_args(
-        _table_format_version=2,
+        _table_format_version=3,  # as all are held, see `frazil.iceberg.manifests`
         content=DataFileContent.DATA,
         file_path=file["path"],
         file_format=FileFormat.PARQUET,

@@ -89,6 +89,7 @@ class IcebergTarget:
             branch=options["branch"],
             properties=properties,
             key=self._key,
+            format_version=options.get("format_version"),
         )
 
     @property

@@ -131,7 +131,7 @@ def test_branches(catalog: Catalog) -> None:
 def test_format_version_one_is_refused(catalog: Catalog) -> None:
     catalog.create_namespace("shop")
     catalog.create_table("shop.orders", SCHEMA, properties={"format-version": "1"})
-    with pytest.raises(PlanError, match="format version 1, Frazil writes version 2"):
+    with pytest.raises(PlanError, match="format version 1, Frazil writes versions 2 and 3"):
         prepare_table(catalog, "shop.orders", SCHEMA)
 
 

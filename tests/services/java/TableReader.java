@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.iceberg.BaseTable;
+import org.apache.iceberg.MetadataColumns;
 import org.apache.iceberg.StaticTableOperations;
 import org.apache.iceberg.StructLike;
 import org.apache.iceberg.Table;
@@ -36,7 +37,7 @@ import org.apache.iceberg.types.Types;
  *
  * <p>A request on stdin is a JSON object: {@code properties} for the file access and either {@code
  * location} (of a metadata.json) or {@code uri} and {@code table} (a REST catalog); {@code snapshot}
- * chooses one. The answer on stdout is a line of JSON for each row and then {@code #end <rows>}, or
+ * chooses one; {@code lineage} adds the ids of rows that tables of version 3 have. The answer on stdout is a line of JSON for each row and then {@code #end <rows>}, or
  * {@code #error <text>}. How types are written is said in java_reader.py.
  */
 public final class TableReader {
@@ -86,6 +87,9 @@ public final class TableReader {
     IcebergGenerics.ScanBuilder scan = IcebergGenerics.read(table);
     if (request.hasNonNull("snapshot")) {
       scan = scan.useSnapshot(request.get("snapshot").asLong());
+    }
+    if (request.path("lineage").asBoolean()) {
+      scan = scan.project(MetadataColumns.schemaWithRowLineage(table.schema()));
     }
     long rows = 0;
     try (CloseableIterable<Record> records = scan.build()) {
