@@ -1,4 +1,4 @@
-"""python -m bench w1|w2|w3|nexmark|state|freshness; see bench/README.md."""
+"""python -m bench w1|w2|w3|nexmark|cdc|state|freshness; see bench/README.md."""
 
 from __future__ import annotations
 
@@ -37,6 +37,18 @@ def _arguments() -> argparse.Namespace:
     suite.add_argument("--peers", default="", help="flink")
     suite.add_argument("--runs", type=_positive, default=3)
     suite.add_argument("--json", type=Path, metavar="OUT")
+    cdc = commands.add_parser("cdc", help="CPU, speed and memory: a table by its log of changes")
+    cdc.add_argument("--events", type=_positive, default=1_000_000, help="inserts; and changes")
+    cdc.add_argument("--source", choices=("file", "kafka"), default="kafka")
+    cdc.add_argument("--peers", default="", help="flink")
+    cdc.add_argument("--runs", type=_positive, default=3)
+    cdc.add_argument(
+        "--scans",
+        default="",
+        metavar="EPOCHS",
+        help="how long a table of so many epochs is read, instead",
+    )
+    cdc.add_argument("--json", type=Path, metavar="OUT")
     state = commands.add_parser("state", help="CPU by number of keys, and of windows that overlap")
     state.add_argument("--events", type=_positive, default=4_000_000, help="N; also 3 N are read")
     state.add_argument("--runs", type=_positive, default=3)
@@ -76,6 +88,18 @@ def _nexmark(given: argparse.Namespace) -> tuple[str, Rows]:
     return measurement.table(results), measurement.as_json(results)
 
 
+def _cdc(given: argparse.Namespace) -> tuple[str, Rows]:
+    from bench.cdc import measurement, scans
+
+    if given.scans:
+        epochs = [_positive(number) for number in given.scans.split(",")]
+        read = scans.measure_scans(given.events, epochs)
+        return scans.table(read), scans.as_json(read)
+    peers = [peer for peer in given.peers.split(",") if peer]
+    results = measurement.measure_cdc(given.events, given.source, peers, runs=given.runs)
+    return measurement.table(results), measurement.as_json(results)
+
+
 def _state(given: argparse.Namespace) -> tuple[str, Rows]:
     from bench import snapshots, state
 
@@ -102,7 +126,12 @@ def _freshness(given: argparse.Namespace) -> tuple[str, Rows]:
 def main() -> int:
     """Measure, print, write."""
     given = _arguments()
-    commands = {**dict.fromkeys(WORKLOADS, _workload), "nexmark": _nexmark, "state": _state}
+    commands = {
+        **dict.fromkeys(WORKLOADS, _workload),
+        "nexmark": _nexmark,
+        "cdc": _cdc,
+        "state": _state,
+    }
     try:
         text, plain = commands.get(given.command, _freshness)(given)
     except (ValueError, FileNotFoundError) as error:

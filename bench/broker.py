@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,23 @@ class Broker:
         batching = {"linger_ms": 20, "batch_size": 1 << 20, "queue_buffering_max_messages": 200_000}
         return self._kafka.producer(**{"acks": "all", **batching, **settings})
 
-    def fill(self, topic: str, path: Path, *, partitions: int) -> str:
-        """Make a topic of a file's lines, spread over the partitions in turn."""
+    def fill(
+        self,
+        topic: str,
+        path: Path,
+        *,
+        partitions: int,
+        partition_of: Callable[[int, bytes], int] | None = None,
+    ) -> str:
+        """Make a topic of a file's lines, by number and line, or spread over it in turn."""
         self.create(topic, partitions=partitions)
+        place = partition_of or (lambda number, _: number % partitions)
         producer = self.producer()
         with path.open("rb") as lines:
             for number, line in enumerate(lines):
                 while True:
                     try:
-                        producer.produce(topic, line.rstrip(b"\n"), partition=number % partitions)
+                        producer.produce(topic, line.rstrip(b"\n"), partition=place(number, line))
                         break
                     except BufferError:  # its queue is full; poll makes room
                         producer.poll(0.1)

@@ -145,9 +145,10 @@ def events_table(name: str, columns: Sequence[str], options: dict[str, str]) -> 
     return f"CREATE TABLE {name} ({', '.join(columns)}) WITH ({_options(options)})"
 
 
-def iceberg_table(name: str, columns: Sequence[str]) -> str:
-    """DDL of a table of results."""
-    return f"CREATE TABLE {DATABASE}.{name} ({', '.join(columns)}) WITH ({_options(TABLE_OPTIONS)})"
+def iceberg_table(name: str, columns: Sequence[str], options: dict[str, str] | None = None) -> str:
+    """DDL of a table of results, with options beside those of all tables."""
+    chosen = _options({**TABLE_OPTIONS, **(options or {})})
+    return f"CREATE TABLE {DATABASE}.{name} ({', '.join(columns)}) WITH ({chosen})"
 
 
 def insert(table: str, query: str) -> str:

@@ -122,3 +122,52 @@ def test_nexmark_measures_and_checks(run_bench, tmp_path, capsys):
     assert run_bench("nexmark", "--peers", "spark") == 2
     assert "no peer of Nexmark is called spark" in capsys.readouterr().err
     assert run_bench("nexmark", "--events", "5") == 2
+
+
+def test_a_table_is_copied_and_checked(run_bench, tmp_path):
+    out = tmp_path / "result.json"
+    arguments = ("--events", "2000", "--runs", "1", "--source", "file", "--json", str(out))
+    assert run_bench("cdc", *arguments) == 0
+    (result,) = json.loads(out.read_text())
+    assert (result["system"], result["inserts"], result["changes"]) == ("frazil", 2000, 2000)
+    assert result["rows_ok"] is True
+
+
+def test_rows_left_are_those_of_the_log(tmp_path, monkeypatch):
+    """The last event of each key, unless it is a delete; before each is what was there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    from bench.cdc import log, truth
+
+    size = log.Size(1000, 3000)
+    events = (
+        "SELECT row_number() OVER () AS nth, op, before, after, "
+        "coalesce(after.id, before.id) AS id "
+        f"FROM read_json('{log.log_file(size)}', format='newline_delimited')"
+    )
+    with truth.opened() as database:
+        last = (
+            "SELECT arg_max(after, nth) AS after, arg_max(op, nth) AS op "
+            f"FROM ({events}) GROUP BY id"
+        )
+        left = truth.rows(database, f"(SELECT unnest(after) FROM ({last}) WHERE op <> 'd')")
+        assert left == truth.expected(size)
+        shares = database.execute(
+            f"SELECT op, count(*) FROM ({events}) WHERE nth > 1000 GROUP BY op ORDER BY op"
+        ).fetchall()
+        other = database.execute(
+            "SELECT count(*) FROM (SELECT op, before, "
+            f"lag(after) OVER (PARTITION BY id ORDER BY nth) AS was FROM ({events})) "
+            "WHERE before IS DISTINCT FROM was"
+        ).fetchall()
+    assert [kind for kind, _ in shares] == ["c", "d", "u"]
+    assert [round(count / 3000, 1) for _, count in shares] == [0.3, 0.2, 0.5]
+    assert other == [(0,)]
+
+
+def test_scans_of_a_table_are_measured(run_bench, tmp_path):
+    out = tmp_path / "result.json"
+    assert run_bench("cdc", "--events", "300", "--scans", "1,3", "--json", str(out)) == 0
+    assert [(scan["epochs"], scan["rows_ok"]) for scan in json.loads(out.read_text())] == [
+        (1, True),
+        (3, True),
+    ]

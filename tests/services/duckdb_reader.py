@@ -19,15 +19,7 @@ class DuckdbReader:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._connection = duckdb.connect(
-            config={
-                "autoinstall_known_extensions": "false",
-                "memory_limit": "512MB",
-                "threads": "2",
-            }
-        )
-        for name in _EXTENSIONS:
-            self._connection.load_extension(str(_extension_file(name)))
+        self._connection = iceberg_database(memory_limit="512MB", threads=2)
         self._connection.execute("SET TimeZone = 'UTC'")
 
     def close(self) -> None:
@@ -45,6 +37,15 @@ class DuckdbReader:
                 self._connection.execute(_secret(s3))
             scan = f"SELECT * FROM iceberg_scan({_quoted(location)}{chosen})"
             return self._connection.execute(scan).to_arrow_table()
+
+
+def iceberg_database(*, memory_limit: str, threads: int) -> duckdb.DuckDBPyConnection:
+    """A database in memory that can read Iceberg tables."""
+    config = {"autoinstall_known_extensions": "false", "memory_limit": memory_limit}
+    connection = duckdb.connect(config={**config, "threads": str(threads)})
+    for name in _EXTENSIONS:
+        connection.load_extension(str(_extension_file(name)))
+    return connection
 
 
 def _extension_file(name: str) -> Path:
