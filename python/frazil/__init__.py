@@ -6,6 +6,7 @@ import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine li
 from frazil import _engine
 from frazil.concat import concat
 from frazil.debezium import DebeziumJson
+from frazil.drift import Drift
 from frazil.errors import (
     AuthError,
     CheckpointError,
@@ -95,6 +96,7 @@ __all__ = [
     "DebeziumJson",
     "Decimal",
     "DecodeError",
+    "Drift",
     "EngineError",
     "Expr",
     "Fenced",

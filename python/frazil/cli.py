@@ -124,10 +124,16 @@ def rollback(
 @main.command()
 @_program
 @click.option("--against", metavar="URL", help="A pipeline's checkpoints: what would be restored?")
-def check(program: str, against: str | None) -> None:
-    """Check a program without running it: its plan, and whether a checkpoint fits it."""
+@click.option("--drift", is_flag=True, help="What would be changed in the schemas of its tables?")
+def check(program: str, against: str | None, drift: bool) -> None:
+    """Check a program without running it: its plan, and whether checkpoint and tables fit it."""
     pipeline = load(program)
     click.echo(f"{pipeline!r}: the plan is sound")
+    if drift:
+        from frazil.run.drift import drift_report
+
+        for line in drift_report(pipeline):
+            click.echo(line)
     if against is None:
         return
     from frazil.checkpoint import open_store, plan_of

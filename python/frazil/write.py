@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil.changes import changes_of, current, make_log, refuse_changes
+from frazil.drift import Drift, Policy, drift_of
 from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.node import ExchangeNode, Json, Port, SinkNode
@@ -114,12 +115,14 @@ class Writers:
         properties: Mapping[str, str] | None = None,
         compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd",
         format_version: Literal[2, 3] | None = None,
+        drift: Drift | Policy | None = None,
         s3: S3 | None = None,
         name: str | None = None,
     ) -> Sink:
         """Write the rows to an Apache Iceberg table, each exactly once.
 
-        The table is made if it is not there; otherwise its columns are checked by name and type.
+        The table is made if it is not there; otherwise its columns are checked by name and type,
+        and `drift` says what is done about differences.
 
         Parameters
         ----------
@@ -150,6 +153,9 @@ class Writers:
         format_version
             Of a table that is made: 2 by default, or 3, which has ids of rows, and deletion vectors
             in place of files of deletes. A table that is there has to have it, if it is given.
+        drift
+            What to do where stream and table have other columns: a `Drift`; or "evolve" for all
+            that the table can be given. Default: refuse to start.
         s3
             How to reach the object store, if the catalog does not say it.
         name
@@ -201,6 +207,8 @@ class Writers:
             options["format_version"] = format_version
         if keys:
             options["key"] = list(keys)
+        if (policies := drift_of(drift)) is not None:
+            options["drift"] = policies.to_json()
         default = table if branch == "main" else f"{table}@{branch}"
         how = f"upsert by {', '.join(keys)}" if keys else "append"
         where = f", {'partitioned ' if keys else ''}by {', '.join(listed)}" if listed else ""

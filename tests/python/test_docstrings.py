@@ -14,6 +14,7 @@ MODULES = [
     "checkpoint_folder",
     "concat",
     "debezium",
+    "drift",
     "duration",
     "expr_aggregate",
     "fill_gaps",

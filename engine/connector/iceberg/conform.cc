@@ -161,11 +161,12 @@ Status Missing(const std::string& path) {
 }
 
 // Checks that arrays of type `from` can become `to`, whatever values they hold.
-Status CheckFits(const arrow::DataType& from, const arrow::Field& to, const std::string& path) {
+Status CheckFits(const arrow::DataType& from, const arrow::Field& to, const std::string& path,
+                 const std::set<std::string>& left_out) {
   const arrow::DataType& type = *to.type();
   if (from.id() == Type::NA || from.Equals(type)) return Status::OK();
   if (from.id() == Type::DICTIONARY) {
-    return CheckFits(*static_cast<const arrow::DictionaryType&>(from).value_type(), to, path);
+    return CheckFits(*static_cast<const arrow::DictionaryType&>(from).value_type(), to, path, left_out);
   }
   if (type.id() == Type::STRUCT && from.id() == Type::STRUCT) {
     const auto& members = static_cast<const arrow::StructType&>(from);
@@ -176,23 +177,24 @@ Status CheckFits(const arrow::DataType& from, const arrow::Field& to, const std:
         if (!member->nullable()) return Missing(name);
         continue;
       }
-      FZ_TRY(CheckFits(*source->type(), *member, name));
+      FZ_TRY(CheckFits(*source->type(), *member, name, left_out));
     }
     for (const auto& member : from.fields()) {
       if (static_cast<const arrow::StructType&>(type).GetFieldIndex(member->name()) >= 0) continue;
+      if (left_out.contains(path + "." + member->name())) continue;
       return Error(ErrorKind::kUser, "writing column \"" + path + "." + member->name() +
                                          "\": the table has no such field; add it to the table, or drop it");
     }
     return Status::OK();
   }
   if (type.id() == Type::LIST && IsList(from.id())) {
-    return CheckFits(*from.field(0)->type(), *type.field(0), path + ".element");
+    return CheckFits(*from.field(0)->type(), *type.field(0), path + ".element", left_out);
   }
   if (type.id() == Type::MAP && from.id() == Type::MAP) {
     const auto& source = static_cast<const arrow::MapType&>(from);
     const auto& target = static_cast<const arrow::MapType&>(type);
-    FZ_TRY(CheckFits(*source.key_type(), *target.key_field(), path + ".key"));
-    return CheckFits(*source.item_type(), *target.item_field(), path + ".value");
+    FZ_TRY(CheckFits(*source.key_type(), *target.key_field(), path + ".key", left_out));
+    return CheckFits(*source.item_type(), *target.item_field(), path + ".value", left_out);
   }
   if (PrimitiveFits(from, type)) return Status::OK();
   return Error(ErrorKind::kUser, "writing column \"" + path + "\": the table has " + type.ToString() +
@@ -317,8 +319,9 @@ Result<std::shared_ptr<arrow::Schema>> StorageSchema(const arrow::Schema& table)
   return arrow::schema(std::move(fields));
 }
 
-Conformer::Conformer(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool)
-    : schema_(std::move(schema)), pool_(pool) {}
+Conformer::Conformer(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool,
+                     std::set<std::string> left_out)
+    : schema_(std::move(schema)), pool_(pool), left_out_(std::move(left_out)) {}
 
 Status Conformer::Plan(const std::shared_ptr<arrow::Schema>& from) {
   source_.clear();
@@ -329,15 +332,15 @@ Status Conformer::Plan(const std::shared_ptr<arrow::Schema>& from) {
       return Error(ErrorKind::kUser,
                    "writing column \"" + field->name() + "\": the stream has it twice; rename one");
     }
-    if (schema_->GetFieldIndex(field->name()) < 0) {
+    if (schema_->GetFieldIndex(field->name()) < 0 && !left_out_.contains(field->name())) {
       return Error(ErrorKind::kUser, "writing column \"" + field->name() +
                                          "\": the table has no such column; add it to the table, or drop it");
     }
   }
   for (const auto& field : schema_->fields()) {
-    const int index = from->GetFieldIndex(field->name());
+    const int index = left_out_.contains(field->name()) ? -1 : from->GetFieldIndex(field->name());
     if (index < 0 && !field->nullable()) return Missing(field->name());
-    if (index >= 0) FZ_TRY(CheckFits(*from->field(index)->type(), *field, field->name()));
+    if (index >= 0) FZ_TRY(CheckFits(*from->field(index)->type(), *field, field->name(), left_out_));
     source_.push_back(index);
   }
   planned_ = from;

@@ -75,6 +75,16 @@ Result<std::vector<std::string>> ReadKey(const nlohmann::json& json, const arrow
   return key;
 }
 
+Result<std::set<std::string>> ReadLeftOut(const nlohmann::json& json) {
+  if (!json.is_array()) return Bad("left_out", "expected a list of columns, got " + json.dump());
+  std::set<std::string> left_out;
+  for (const auto& column : json) {
+    if (!column.is_string()) return Bad("left_out", "expected names of columns, got " + json.dump());
+    left_out.insert(column.get<std::string>());
+  }
+  return left_out;
+}
+
 }  // namespace
 
 Result<MetricsMode> ParseMetricsMode(const std::string& text) {
@@ -126,6 +136,9 @@ Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json) {
   }
   if (const auto key = json.find("key"); key != json.end() && !key->is_null()) {
     FZ_ASSIGN(options.key, ReadKey(*key, *options.schema));
+  }
+  if (const auto columns = json.find("left_out"); columns != json.end() && !columns->is_null()) {
+    FZ_ASSIGN(options.left_out, ReadLeftOut(*columns));
   }
   if (const auto metrics = json.find("metrics"); metrics != json.end() && !metrics->is_null()) {
     if (!metrics->is_object()) return Bad("metrics", "expected an object of column: mode");

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,8 @@ struct WriterOptions {
   std::string table_uuid;                 // whose field ids these are; goes into tokens
   int32_t spec_id = 0;
   std::vector<PartitionField> partition;
-  std::vector<std::string> key;  // columns by which rows replace each other; none: rows are appended
+  std::vector<std::string> key;    // columns by which rows replace each other; none: rows are appended
+  std::set<std::string> left_out;  // columns of the stream that are not written; with dots inside structs
   int64_t attempt = 0;
   std::string
       scope;  // 8 hex digits that begin the uuids in file names: whose files these are; empty = random
@@ -55,8 +57,8 @@ struct WriterOptions {
 };
 
 // Reads the options of a sink node:
-// {"location","schema","table_uuid","spec_id","partition":[{"source","name","transform","param"}],"key","attempt","scope","s3",
-//  "compression","compression_level","target_file_bytes","row_group_bytes","delta_encoding","metrics"}.
+// {"location","schema","table_uuid","spec_id","partition":[{"source","name","transform","param"}],"key","left_out","attempt",
+//  "scope","s3","compression","compression_level","target_file_bytes","row_group_bytes","delta_encoding","metrics"}.
 //  kConfig error naming the key.
 Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json);
 

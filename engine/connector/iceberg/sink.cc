@@ -17,7 +17,8 @@ namespace {
 class IcebergSink : public Sink {
  public:
   IcebergSink(std::unique_ptr<DataWriter> writer, arrow::MemoryPool* pool)
-      : writer_(std::move(writer)), conformer_(writer_->options().schema, pool) {}
+      : writer_(std::move(writer)),
+        conformer_(writer_->options().schema, pool, writer_->options().left_out) {}
 
   void begin(Epoch epoch) override { writer_->begin(epoch); }
 

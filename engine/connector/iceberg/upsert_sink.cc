@@ -47,7 +47,8 @@ class UpsertSink : public Sink {
                                [made = sink.get()](const std::string& uri, const PartitionKey& key) {
                                  return made->number_file(uri, key);
                                }));
-    sink->conformer_.emplace(sink->writer_->options().schema, context.pool);
+    sink->conformer_.emplace(sink->writer_->options().schema, context.pool,
+                             sink->writer_->options().left_out);
     return sink;
   }
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from frazil.errors import SchemaError, SchemaMismatch, nearest
+from frazil.errors import SchemaError
 from pyiceberg import types as ice
 from pyiceberg.schema import Schema
 
@@ -95,14 +95,15 @@ def to_iceberg(schema: pa.Schema, key: Sequence[str] = ()) -> Schema:
     if not len(schema):
         raise SchemaError("a table needs at least one column, the stream has none")
     required = [field.with_nullable(field.nullable and field.name not in key) for field in schema]
-    fields = _fields_to_iceberg(pa.schema(required), ids, "")
+    fields = fields_to_iceberg(pa.schema(required), ids, "")
     own = [field.field_id for field in fields if field.name in key]
     return Schema(*fields, identifier_field_ids=own)
 
 
-def _fields_to_iceberg(
+def fields_to_iceberg(
     fields: pa.Schema | list[pa.Field], ids: Iterator[int], prefix: str
 ) -> list[NestedField]:
+    """Make the Iceberg fields of columns, or of the members of the struct that `prefix` ends in."""
     seen: dict[str, str] = {}
     for field in fields:
         path = prefix + field.name
@@ -140,7 +141,7 @@ def _type_to_iceberg(kind: pa.DataType, ids: Iterator[int], path: str) -> Iceber
         return _type_to_iceberg(kind.value_type, ids, path)
     if pa.types.is_struct(kind) and kind.num_fields:
         members = [kind.field(i) for i in range(kind.num_fields)]
-        return ice.StructType(*_fields_to_iceberg(members, ids, path + "."))
+        return ice.StructType(*fields_to_iceberg(members, ids, path + "."))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         own = next(ids)
         element = _type_to_iceberg(kind.value_type, ids, path + ".element")
@@ -210,63 +211,3 @@ def type_to_arrow(kind: IcebergType) -> pa.DataType:
     if (arrow := _WRITTEN.get(kind)) is not None:
         return arrow
     raise SchemaError(f"Frazil cannot write the Iceberg type {kind}")
-
-
-def check_fits(table: Schema, stream: pa.Schema, name: str) -> None:
-    """Check that rows of a stream can be written to an existing table.
-
-    Columns go by name. The table may have optional columns that the stream lacks: they get null.
-    Types have to be the same; nothing is widened silently.
-
-    Raises
-    ------
-    SchemaMismatch
-        With the column, and what both sides have.
-    """
-    wanted = Schema(*_fields_to_iceberg(stream, itertools.count(1), ""))
-    _check_struct(table.as_struct(), wanted.as_struct(), name, "")
-
-
-def _check_struct(table: ice.StructType, stream: ice.StructType, name: str, prefix: str) -> None:
-    theirs = {field.name: field for field in table.fields}
-    ours = {field.name: field for field in stream.fields}
-    for column, field in ours.items():
-        path = prefix + column
-        if column not in theirs:
-            near = nearest(column, theirs)
-            raise SchemaMismatch(
-                f"table {name} has no column {path!r}",
-                f"did you mean {prefix + near!r}?" if near else f"it has {_some(list(theirs))}",
-                "add it to the table, or leave it out of the stream: .drop(...)",
-            )
-        _check_type(theirs[column].field_type, field.field_type, name, path)
-    for column, field in theirs.items():
-        if field.required and column not in ours:
-            raise SchemaMismatch(
-                f"table {name} requires column {prefix + column!r} and the stream does not have it",
-                f"the stream has {_some([prefix + each for each in ours])}",
-                "add it to the stream: .with_columns(...), or make it optional in the table",
-            )
-
-
-def _check_type(table: IcebergType, stream: IcebergType, name: str, path: str) -> None:
-    match table, stream:
-        case ice.StructType(), ice.StructType():
-            _check_struct(table, stream, name, path + ".")
-        case ice.ListType(), ice.ListType():
-            _check_type(table.element_type, stream.element_type, name, path + ".element")
-        case ice.MapType(), ice.MapType():
-            _check_type(table.key_type, stream.key_type, name, path + ".key")
-            _check_type(table.value_type, stream.value_type, name, path + ".value")
-        case _ if table != stream:
-            arrow = type_to_arrow(table) if table.is_primitive else table
-            raise SchemaMismatch(
-                f"column {path!r} is {stream} in the stream and {table} in table {name}",
-                f"cast it before writing, to {arrow}",
-            )
-
-
-def _some(names: list[str], shown: int = 8) -> str:
-    rest = len(names) - shown
-    text = ", ".join(names[:shown]) or "no columns"
-    return f"{text} and {rest} more" if rest > 0 else text

@@ -6,9 +6,11 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
+from frazil.drift import Drift
 from frazil.errors import ConfigError, ConnectError, FrazilError, PlanError, SchemaMismatch
+from frazil.iceberg.drift import changes_of
 from frazil.iceberg.partition import spec_text, to_spec, transform_parts
-from frazil.iceberg.schema import check_fits, to_arrow, to_iceberg
+from frazil.iceberg.schema import to_arrow, to_iceberg
 from pyiceberg.exceptions import (
     NamespaceAlreadyExistsError,
     NoSuchTableError,
@@ -35,6 +37,9 @@ TABLE_PROPERTIES = {
     "write.parquet.compression-codec": "zstd",
     "write.parquet.compression-level": "1",
 }
+
+NO_DRIFT = Drift()
+"""No difference is allowed."""
 
 _METRICS_DEFAULT = "write.metadata.metrics.default"
 _METRICS_COLUMN = "write.metadata.metrics.column."
@@ -88,6 +93,7 @@ def prepare_table(
     location: str | None = None,
     key: Sequence[str] = (),
     format_version: int | None = None,
+    drift: Drift = NO_DRIFT,
 ) -> Table:
     """Load the table of a sink and check that it takes these columns; make it if it is not there.
 
@@ -112,6 +118,8 @@ def prepare_table(
         Columns by which rows replace each other: the identifier fields of a new table.
     format_version
         Of a new table; what that of a table which is there has to be. None: 2 of a new one.
+    drift
+        Which differences are allowed; `frazil.iceberg.drift.evolve` ends them.
 
     Raises
     ------
@@ -140,6 +148,7 @@ def prepare_table(
         partition_by=partition_by,
         branch=branch,
         format_version=format_version,
+        drift=drift,
     )
     return table
 
@@ -163,6 +172,7 @@ def check_table(
     partition_by: Sequence[str] | None = None,
     branch: str = MAIN_BRANCH,
     format_version: int | None = None,
+    drift: Drift = NO_DRIFT,
 ) -> None:
     """Check an existing table: format, columns, spec, branch. See `prepare_table`."""
     version = table.metadata.format_version
@@ -177,7 +187,7 @@ def check_table(
             f"table {name} has format version {version}, not {format_version}",
             "upgrade the table, or leave format_version out to take it as it is",
         )
-    check_fits(table.schema(), schema, name)
+    changes_of(table, schema, drift)
     _check_spec(table.spec(), table.schema(), name, partition_by)
     ref = table.metadata.refs.get(branch)
     if ref is None and branch != MAIN_BRANCH:

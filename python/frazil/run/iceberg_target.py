@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from frazil.checkpoint.history import unlanded
 from frazil.checkpoint.orphan import file_scope, find_orphans
+from frazil.drift import Drift
 from frazil.errors import CommitRefused, FrazilError
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.commit import TableCommitter
+from frazil.iceberg.drift import changes_of, evolve
 from frazil.iceberg.fileio import SmallFileIO
 from frazil.iceberg.restate import PutBack, way_back
 from frazil.iceberg.table import (
@@ -90,7 +92,31 @@ class IcebergTarget:
             properties=properties,
             key=self._key,
             format_version=options.get("format_version"),
+            drift=self._drift,
         )
+
+    @property
+    def _drift(self) -> Drift:
+        """What may differ between the stream and the table."""
+        return Drift._from_json(self._spec.options.get("drift"))
+
+    def _evolve(self) -> None:
+        """End the differences in a commit of its own, before a file is written that needs it."""
+        name = self._spec.options["table"]
+
+        def load() -> Table:
+            table = find_table(self._catalog, name)
+            return self._table if table is None else table
+
+        self._found, done = evolve(self._catalog, load, self._spec.schema, self._drift)
+        for change in done:
+            log_.info("schema", sink=self.name, table=name, change=str(change))
+
+    @property
+    def _left_out(self) -> list[str]:
+        """Columns of the stream that are not written."""
+        found = changes_of(self._table, self._spec.schema, self._drift)
+        return [".".join(change.path) for change in found if change.kind == "ignore"]
 
     @property
     def _key(self) -> Sequence[str]:
@@ -115,13 +141,15 @@ class IcebergTarget:
         return {
             **writer_options(self._table),
             "key": list(self._key),
+            "left_out": self._left_out,
             "attempt": log.attempt,
             "scope": file_scope(log.incarnation, self._spec.id),
             "s3": self._spec.options.get("s3") or writer_s3(self._table),
         }
 
     def recover(self, log: CheckpointLog) -> None:
-        """Tie the committer to the log, and remove what dead attempts wrote in vain."""
+        """Tie the committer to the log, remove what dead attempts wrote in vain, fit the table."""
+        self._evolve()
         self._committer = TableCommitter(
             self._catalog,
             self._spec.options["table"],

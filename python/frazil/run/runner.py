@@ -68,7 +68,7 @@ def prepare(
                 id=node["id"],
                 name=node["name"],
                 pipeline=pipeline.name,
-                schema=_schema(node["schema"]),
+                schema=plan_schema(node["schema"]),
                 options=node["options"],
                 objects=pipeline.plan.objects.get(node["id"], {}),
                 hook=hook,
@@ -307,7 +307,8 @@ def _call(function: Function, batch: _engine.ArrowBatch) -> pa.RecordBatch:
     return call_function(function, pa.record_batch(batch))
 
 
-def _schema(text: str) -> pa.Schema:
+def plan_schema(text: str) -> pa.Schema:
+    """The schema of a node of a plan."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
@@ -341,4 +342,4 @@ def _store(pipeline: Pipeline, targets: Mapping[str, SinkTarget]) -> Store:
     return open_store(folder, options)
 
 
-__all__ = ["FrazilError", "Handle", "prepare", "run", "settings_of"]
+__all__ = ["FrazilError", "Handle", "plan_schema", "prepare", "run", "settings_of"]

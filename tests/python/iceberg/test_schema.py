@@ -3,16 +3,15 @@
 import datetime
 import decimal
 import json
-import re
 import uuid
 
 import pyarrow as pa
 import pytest
 from frazil import _engine
-from frazil.errors import SchemaError, SchemaMismatch
+from frazil.errors import SchemaError
 from frazil.iceberg.catalog import embedded_catalog
 from frazil.iceberg.commit import TableCommitter
-from frazil.iceberg.schema import check_fits, to_arrow, to_iceberg
+from frazil.iceberg.schema import to_arrow, to_iceberg
 from frazil.iceberg.table import prepare_table, writer_options
 from frazil.iceberg.token import PendingToken, SinkIdentity
 from pyiceberg.catalog import load_catalog
@@ -150,50 +149,6 @@ def test_other_types_are_refused_with_advice(kind: pa.DataType, advice: str) -> 
 def test_schemas_that_make_no_table(schema: pa.Schema, text: str) -> None:
     with pytest.raises(SchemaError, match=text):
         to_iceberg(schema)
-
-
-@pytest.mark.parametrize(
-    ("stream", "text"),
-    [
-        ([("id", pa.int64()), ("names", pa.string())], r"no column 'names'\n.*did you mean 'name'"),
-        ([("name", pa.string())], r"requires column 'id' and the stream does not have it"),
-        ([("id", pa.int32())], r"'id' is int in the stream and long in table t\n.*to int64"),
-        ([("id", pa.string())], r"'id' is string in the stream and long in table t"),
-        (
-            [("id", pa.int64()), ("s", pa.struct([("x", pa.int64())]))],
-            r"'s.x' is long in the stream and int in table t\n.*to int32",
-        ),
-        (
-            [("id", pa.int64()), ("s", pa.struct([("y", pa.int32())]))],
-            r"table t has no column 's.y'",
-        ),
-        (
-            [("id", pa.int64()), ("s", pa.list_(pa.int32()))],
-            r"'s' is list<int> in the stream and struct<",
-        ),
-    ],
-)
-def test_streams_that_do_not_fit(stream: list[tuple[str, pa.DataType]], text: str) -> None:
-    table = pa.schema(
-        [
-            pa.field("id", pa.int64(), nullable=False),
-            pa.field("name", pa.string()),
-            pa.field("s", pa.struct([("x", pa.int32())])),
-        ]
-    )
-    with pytest.raises(SchemaMismatch) as caught:
-        check_fits(to_iceberg(table), pa.schema(stream), "t")
-    assert re.search(text, str(caught.value))
-
-
-def test_streams_that_fit() -> None:
-    table = pa.schema([pa.field("id", pa.int64(), nullable=False), ("name", pa.string())])
-    for stream in (
-        [("id", pa.int64())],
-        [("name", pa.large_string()), ("id", pa.int64())],
-        [("id", pa.uint32())],
-    ):
-        check_fits(to_iceberg(table), pa.schema(stream), "t")
 
 
 def test_every_type_through_writer_and_committer(tmp_path) -> None:  # type: ignore[no-untyped-def]

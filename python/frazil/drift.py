@@ -1,0 +1,120 @@
+"""What a sink does when its stream and its table no longer have the same columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+from frazil.errors import ConfigError
+
+if TYPE_CHECKING:
+    from frazil.node import Json
+
+Policy = Literal["evolve", "ignore", "stop"]
+
+EVERY = "*"
+"""Stands for all columns that a mapping does not name."""
+
+_OFFERED = {
+    "on_new_column": ("evolve", "ignore", "stop"),
+    "on_wider_type": ("evolve", "stop"),
+    "on_missing_column": ("evolve", "stop"),
+    "on_type_conflict": ("ignore", "stop"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """What is done about columns that differ between a stream and its Iceberg table.
+
+    Each policy is a word, or a mapping from columns (of a struct: with dots) to words, in which "*"
+    stands for all others. The table's schema is changed by a commit of its own before rows are
+    written that need it. Without a policy such a difference refuses the start.
+
+    Parameters
+    ----------
+    on_new_column
+        The stream has a column that the table lacks: "evolve" adds it to the table, null in the
+        rows that are there; "ignore" does not write it.
+    on_wider_type
+        The stream has a type that holds more: "evolve" widens the column (int to long, float to
+        double, a decimal to more digits). If it is the table that has it, values are widened.
+    on_missing_column
+        The table requires a column that the stream lacks, or in which it may have nulls: "evolve"
+        makes it optional.
+    on_type_conflict
+        Types that have nothing to do with each other: "ignore" does not write the column.
+    renamed
+        New names of columns by their old ones: a column of the table that has an old name is given
+        the new one; it keeps its rows.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> orders = fz.read_memory([{"id": 1, "note": "new"}])
+    >>> orders.write_iceberg("shop.orders", drift=fz.Drift(on_new_column="evolve"))
+    Sink(iceberg shop.orders)
+    """
+
+    on_new_column: Policy | Mapping[str, Policy] = "stop"
+    on_wider_type: Policy | Mapping[str, Policy] = "stop"
+    on_missing_column: Policy | Mapping[str, Policy] = "stop"
+    on_type_conflict: Policy | Mapping[str, Policy] = "stop"
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the policies.
+
+        Raises
+        ------
+        ConfigError
+            One is not offered.
+        """
+        for name, offered in _OFFERED.items():
+            for column, policy in _by_column(getattr(self, name)).items():
+                if policy not in offered:
+                    where = "" if column == EVERY else f" of {column!r}"
+                    raise ConfigError(
+                        f"{name}={policy!r}{where} is not offered",
+                        "one of " + ", ".join(map(repr, offered)),
+                    )
+        new = list(self.renamed.values())
+        for name in new:
+            if new.count(name) > 1 or name in self.renamed:
+                raise ConfigError(f"renamed: {name!r} is named twice", "one new name for each old")
+
+    def _of(self, name: str, column: str) -> Policy:
+        """The policy of a kind of difference for a column."""
+        policies = _by_column(getattr(self, name))
+        return policies.get(column, policies.get(EVERY, "stop"))
+
+    def to_json(self) -> Json:
+        """As it stands in a plan."""
+        named = {name: _by_column(getattr(self, name)) for name in _OFFERED}
+        return {**named, "renamed": dict(self.renamed)}
+
+    @classmethod
+    def _from_json(cls, plan: Mapping[str, Mapping[str, str]] | None) -> Drift:
+        """Out of a plan; None is no policy."""
+        return cls(**(plan or {}))  # type: ignore[arg-type]
+
+
+def drift_of(given: Drift | Policy | None) -> Drift | None:
+    """The policies of a writer: a word stands for all that offer it.
+
+    Raises
+    ------
+    ConfigError
+        It is neither.
+    """
+    if given is None or isinstance(given, Drift):
+        return given
+    if given not in get_args(Policy):
+        raise ConfigError(f"drift={given!r} is not offered", '"evolve", "ignore", "stop" or Drift')
+    chosen = {name: given for name, offered in _OFFERED.items() if given in offered}
+    return Drift(**chosen)  # type: ignore[arg-type]
+
+
+def _by_column(policy: Policy | Mapping[str, Policy]) -> dict[str, Policy]:
+    return dict(policy) if isinstance(policy, Mapping) else {EVERY: policy}
