@@ -13,8 +13,9 @@ endif
 ifeq ($(shell command -v c++),)
 APT += g++
 endif
-# Only the tests with real services need these; make build and make test-fast do not.
-APT_TEST := openjdk-17-jdk-headless maven
+# Only the tests with real services need these; make build and make test-fast do not. (Debian's postgresql starts a
+# server of its own, which the tests do not use: they start theirs.)
+APT_TEST := openjdk-17-jdk-headless maven postgresql mariadb-server-core mariadb-client-core
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14

@@ -5,12 +5,16 @@ import time
 from collections.abc import Callable
 
 from tests.services.cache import FetchError, cache_dir
+from tests.services.connect import fetch_connect, fetch_connector
 from tests.services.iceberg_java import fetch_iceberg, fetch_program
 from tests.services.kafka import fetch_kafka
 from tests.services.s3 import GoMissing, fetch_s3
 
 FETCHES: dict[str, Callable[[], object]] = {
     "Kafka": fetch_kafka,
+    "Kafka Connect": fetch_connect,
+    "Debezium for PostgreSQL": lambda: fetch_connector("postgres"),
+    "Debezium for MariaDB": lambda: fetch_connector("mariadb"),
     "S3": fetch_s3,
     "Iceberg's Java library": fetch_iceberg,
     "the REST catalog": lambda: fetch_program("RestCatalog"),

@@ -18,6 +18,9 @@ PATHS: dict[str, str] = {"deploy/docker/Dockerfile": "a folder inside the image"
 
 # Files of tests that sleep: reason.
 SLEEPS: dict[str, str] = {
+    "tests/cdc/mirror.py": "polls processes and a topic; a deadline ends it",
+    "tests/cdc/test_mirror.py": "a drawn moment at which a process is killed",
+    "tests/services/connect.py": "polls the worker; a deadline ends it",
     "tests/crash/scene.py": "polls another process's state, which tells nobody; with a deadline",
     "tests/crash/test_changes.py": "a random moment to kill at",
     "tests/crash/test_joins.py": "a random moment to kill at",

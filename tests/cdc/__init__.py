@@ -1,0 +1,1 @@
+"""Tables of real databases through Debezium into Iceberg: equal at the end."""

@@ -1,0 +1,137 @@
+"""A table that clients change becomes an Iceberg table: at the end it has the same rows."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cdc.mirror import Mirror
+    from tests.services.connect import Connect
+    from tests.services.duckdb_reader import DuckdbReader
+    from tests.services.java_reader import JavaReader
+    from tests.services.kafka import Kafka
+    from tests.services.mariadb import Mariadb
+    from tests.services.postgres import Postgres
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+MakeMirror = Callable[..., "Mirror"]
+
+
+@pytest.fixture
+def of_postgres(
+    postgres: Postgres, kafka: Kafka, connect: Connect, tmp_path: Path
+) -> Iterator[MakeMirror]:
+    """Makes the mirror of a new table in PostgreSQL."""
+    from tests.cdc.mirror import Mirror, PostgresSystem
+
+    with ExitStack() as made:
+
+        def make(table: str, **options: str) -> Mirror:
+            folder = tmp_path / "postgres"
+            folder.mkdir()
+            mirror = Mirror(PostgresSystem(postgres, table), kafka, connect, folder, **options)
+            made.callback(mirror.close)
+            return mirror
+
+        yield make
+
+
+@pytest.fixture
+def of_mariadb(
+    mariadb: Mariadb, kafka: Kafka, connect: Connect, tmp_path: Path
+) -> Iterator[MakeMirror]:
+    """Makes the mirror of a new table in MariaDB."""
+    from tests.cdc.mirror import MariadbSystem, Mirror
+
+    with ExitStack() as made:
+
+        def make(table: str, **options: str) -> Mirror:
+            folder = tmp_path / "mariadb"
+            folder.mkdir()
+            mirror = Mirror(MariadbSystem(mariadb, table), kafka, connect, folder, **options)
+            made.callback(mirror.close)
+            return mirror
+
+        yield make
+
+
+def chance_of_now() -> random.Random:
+    """Randomness of a seed that a failure shows."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def test_undisturbed(
+    of_postgres: MakeMirror,
+    of_mariadb: MakeMirror,
+    duckdb_reader: DuckdbReader,
+    java_reader: JavaReader,
+) -> None:
+    from tests.cdc.workload import Clients
+
+    chance = chance_of_now()
+    mirrors = [of_postgres("undisturbed"), of_mariadb("undisturbed")]
+    with Clients([client for each in mirrors for client in each.clients(3, chance)]):
+        processes = [each.start() for each in mirrors]
+        for each, process in zip(mirrors, processes, strict=True):
+            each.await_slots(8, process)
+    for each, process in zip(mirrors, processes, strict=True):
+        each.mark_end()
+        process.terminate()
+        assert process.wait(60) == 0
+        each.finish()
+        assert each.check(duckdb_reader, java_reader) > 30
+    # assert mirrors[0].unsent() > 10
+
+
+def test_killed(
+    of_postgres: MakeMirror,
+    of_mariadb: MakeMirror,
+    kafka: Kafka,
+    connect: Connect,
+    duckdb_reader: DuckdbReader,
+) -> None:
+    """Pipelines, Connect and the broker are killed while clients change the tables."""
+    from tests.cdc.workload import Clients
+
+    chance = chance_of_now()
+    mirrors = [of_postgres("killed"), of_mariadb("killed")]
+    processes = [each.start() for each in mirrors]
+
+    def kill_pipelines() -> None:
+        for number, each in enumerate(mirrors):
+            processes[number].kill()
+            processes[number].wait()
+            processes[number] = each.start()
+
+    def kill_connect() -> None:
+        connect.kill()
+        connect.start()
+
+    def kill_broker() -> None:
+        kafka.kill()
+        kafka.start()
+
+    kills = [kill_pipelines, kill_connect, kill_broker, kill_pipelines, kill_connect]
+    chance.shuffle(kills)
+    with Clients([client for each in mirrors for client in each.clients(3, chance)]):
+        for kill in kills:
+            for each, process in zip(mirrors, processes, strict=True):
+                each.await_slots(chance.randint(1, 4), process)
+            time.sleep(chance.uniform(0, 0.3))
+            kill()
+    for each, process in zip(mirrors, processes, strict=True):
+        each.mark_end()
+        process.terminate()
+        assert process.wait(60) == 0
+        each.finish()
+        assert each.check(duckdb_reader) > 30
