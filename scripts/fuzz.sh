@@ -13,8 +13,10 @@ if [ $# -eq 0 ]; then
 fi
 for name in "$@"; do
   mkdir -p "$build/corpus/$name"
+  seeds=()
+  [ -d "tests/fuzz/$name" ] && seeds=("tests/fuzz/$name")  # some begin with nothing
   if "$build/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024 \
-    -artifact_prefix="$build/crash-$name-" "$build/corpus/$name" "tests/fuzz/$name" >"$build/$name.log" 2>&1; then
+    -artifact_prefix="$build/crash-$name-" "$build/corpus/$name" "${seeds[@]}" >"$build/$name.log" 2>&1; then
     echo "$name: $(grep -c . <(ls "$build/corpus/$name")) inputs kept, $(grep -aoE '^Done [0-9]+ runs' "$build/$name.log")"
   else
     tail -40 "$build/$name.log"

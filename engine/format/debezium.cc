@@ -16,6 +16,7 @@
 #include "format/debezium_rows.h"
 #include "format/json.h"
 #include "format/json_column.h"
+#include "format/json_rest.h"
 
 namespace frazil {
 namespace {
@@ -125,6 +126,10 @@ class DebeziumDecoder : public Decoder {
     arrow::FieldVector fields;
     for (const auto& field : schema_->fields()) {
       if (field->name() == kKindColumn || !JsonMetadata(*field, kEnvelopeMetadata).empty()) continue;
+      if (JsonRest::IsOne(*field)) {
+        fields.push_back(field);
+        continue;
+      }
       FZ_ASSIGN(const std::string source, DebeziumSource(*field));
       auto made = DebeziumField(*field, type == nullptr ? nullptr : FieldNamed(*type, source), options_);
       if (!made.ok()) {

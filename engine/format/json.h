@@ -27,7 +27,9 @@ Result<JsonOptions> ParseJsonOptions(const nlohmann::json& format);
 // Field metadata: "fz:source" = where the value is: a dotted path `user.id`, a JSON pointer `/user/a.b`, or a
 // JSON list of keys `["user","a.b"]`; without it, the column's name as one key. "fz:default" = JSON text of
 // the value taken when the field is missing. "fz:time_unit" = unit of numbers in a time column: s, ms, us, ns
-// (date32 also d), or iso for text only. Inside structs the same keys hold, except that a source is one key.
+// (date32 also d), or iso for text only. "fz:rest" = the column has the members of the row that no other
+// column reads as a whole, as a JSON object (json_rest.h). Inside structs the same keys hold, except that a
+// source is one key.
 //
 // A row is rejected iff it is not valid UTF-8, its brackets or strings do not close, a raw control character
 // stands in a string, bytes follow the object, an object's keys, colons and commas do not alternate on the

@@ -19,7 +19,7 @@ std::shared_ptr<arrow::Field> With(const char* name, std::shared_ptr<arrow::Data
 
 std::shared_ptr<arrow::Schema> Schema(int which) {
   const auto inner = arrow::struct_({field("a", arrow::int16()), field("b", arrow::utf8(), false)});
-  switch (which % 4) {
+  switch (which % 5) {
     case 0:
       return arrow::schema({field("a", arrow::int64(), false), field("b", arrow::utf8()),
                             field("c", arrow::float64()), field("d", arrow::boolean()),
@@ -36,6 +36,11 @@ std::shared_ptr<arrow::Schema> Schema(int which) {
                             field("c", arrow::list(inner)),
                             field("d", arrow::map(arrow::utf8(), arrow::list(arrow::utf8()))),
                             field("e", arrow::large_list(arrow::large_utf8())), field("f", arrow::null())});
+    case 3: {
+      const auto rest = With("rest", arrow::utf8(), "fz:rest", "true");
+      return arrow::schema(
+          {field("a", arrow::int64()), field("b", arrow::struct_({field("a", arrow::int16()), rest})), rest});
+    }
     default:
       return arrow::schema({With("x", arrow::int64(), "fz:source", "a.b"), With("y", inner, "fz:source", "a"),
                             With("z", arrow::utf8(), "fz:default", "\"none\"", false),

@@ -33,34 +33,51 @@ Result<std::unique_ptr<JsonObject>> JsonObject::Make(const arrow::FieldVector& f
     auto member = MakeMember(field, options, pool, level);
     if (!member.ok()) return Prefixed(member.status(), "field \"" + field.name() + "\"");
     made->members_.push_back(std::move(member).ValueUnsafe());
-    std::vector<std::string> path{field.name()};
-    if (const std::string source = JsonMetadata(field, "fz:source"); !source.empty()) {
-      auto parsed = ParseJsonSource(source);
-      if (!parsed.ok()) return Prefixed(parsed.status(), "field \"" + field.name() + "\"");
-      path = std::move(parsed).ValueUnsafe();
+    if (!JsonRest::IsOne(field)) {
+      FZ_TRY(made->AddKeys(field, at, level));
+      continue;
     }
-    if (path.size() + static_cast<size_t>(level) > static_cast<size_t>(limits::kJsonDepth)) {
-      return Error(ErrorKind::kConfig, "field \"" + field.name() + "\": source nested deeper than " +
-                                           std::to_string(limits::kJsonDepth) + " levels");
+    FZ_TRY(JsonRest::Check(field));
+    if (made->rest_at_ >= 0) {
+      return Error(ErrorKind::kConfig, "field \"" + field.name() + "\": another one has the rest already");
     }
-    JsonKeys* keys = &made->keys_;
-    for (size_t step = 0; step < path.size(); ++step) {
-      keys->AddColumn(at);
-      JsonKeys::Key* key = keys->Add(path[step]);
-      if (key->first_below < 0) key->first_below = at;
-      if (step + 1 == path.size()) {
-        key->columns.push_back(at);
-        break;
-      }
-      if (key->inside == nullptr) key->inside = std::make_unique<JsonKeys>();
-      keys = key->inside.get();
-    }
+    made->rest_at_ = at;
+    made->rest_.emplace(made->members_.back().column.get());
   }
   return made;
 }
 
+Status JsonObject::AddKeys(const arrow::Field& field, int32_t at, int level) {
+  std::vector<std::string> path{field.name()};
+  if (const std::string source = JsonMetadata(field, "fz:source"); !source.empty()) {
+    auto parsed = ParseJsonSource(source);
+    if (!parsed.ok()) return Prefixed(parsed.status(), "field \"" + field.name() + "\"");
+    path = std::move(parsed).ValueUnsafe();
+  }
+  if (path.size() + static_cast<size_t>(level) > static_cast<size_t>(limits::kJsonDepth)) {
+    return Error(ErrorKind::kConfig, "field \"" + field.name() + "\": source nested deeper than " +
+                                         std::to_string(limits::kJsonDepth) + " levels");
+  }
+  JsonKeys* keys = &keys_;
+  for (size_t step = 0; step < path.size(); ++step) {
+    keys->AddColumn(at);
+    JsonKeys::Key* key = keys->Add(path[step]);
+    if (key->first_below < 0) key->first_below = at;
+    if (step + 1 == path.size()) {
+      key->columns.push_back(at);
+      break;
+    }
+    if (key->inside == nullptr) key->inside = std::make_unique<JsonKeys>();
+    keys = key->inside.get();
+  }
+  return Status::OK();
+}
+
 bool JsonObject::Read(JsonCursor& cursor, JsonFailure& failure) {
-  if (!ReadKeys(keys_, cursor, failure)) return false;
+  JsonRest* const rest = rest_.has_value() ? &*rest_ : nullptr;
+  if (rest != nullptr) rest->Begin();
+  if (!ReadKeys(keys_, rest, cursor, failure)) return false;
+  if (rest != nullptr && !EndRest(failure)) return false;
   for (size_t i = 0; i < members_.size(); ++i) {
     if (members_[i].column->length() == length_) [[unlikely]] {
       if (!AppendMissing(static_cast<int32_t>(i), failure)) return false;
@@ -70,7 +87,9 @@ bool JsonObject::Read(JsonCursor& cursor, JsonFailure& failure) {
   return true;
 }
 
-bool JsonObject::ReadKeys(JsonKeys& keys, JsonCursor& cursor, JsonFailure& failure) {
+bool JsonObject::EndRest(JsonFailure& failure) { return rest_->End(failure) || Blame(rest_at_, failure); }
+
+bool JsonObject::ReadKeys(JsonKeys& keys, JsonRest* rest, JsonCursor& cursor, JsonFailure& failure) {
   if (!cursor.Enter(failure)) return false;
   if (cursor.Peek() == '}') {
     cursor.Leave();
@@ -78,7 +97,8 @@ bool JsonObject::ReadKeys(JsonKeys& keys, JsonCursor& cursor, JsonFailure& failu
   }
   JsonKeys::Key* key = nullptr;
   for (;;) {
-    key = keys.PassUnread(cursor, key);
+    if (rest == nullptr) key = keys.PassUnread(cursor, key);
+    const char* const begin = rest == nullptr || cursor.AtEnd() ? nullptr : cursor.TokenBegin();
     key = keys.Take(cursor, key, failure);
     if (key == nullptr) return false;
     if (!cursor.Take(':')) [[unlikely]]
@@ -90,6 +110,7 @@ bool JsonObject::ReadKeys(JsonKeys& keys, JsonCursor& cursor, JsonFailure& failu
     } else {
       if (!ReadValue(*key, cursor, failure)) return false;
     }
+    if (rest != nullptr && key->columns.empty()) rest->Add(begin, cursor);
     const char c = cursor.Peek();
     if (c == ',') {
       cursor.Advance();
@@ -131,7 +152,7 @@ bool JsonObject::ReadInside(JsonKeys::Key& key, JsonCursor& cursor, JsonFailure&
     JsonColumn& column = *members_[static_cast<size_t>(at)].column;
     if (column.length() != length_) column.Truncate(length_);
   }
-  if (cursor.Peek() == '{') return ReadKeys(*key.inside, cursor, failure);
+  if (cursor.Peek() == '{') return ReadKeys(*key.inside, nullptr, cursor, failure);
   JsonCursor behind = cursor;
   if (cursor.Peek() == 'n' && behind.TakeNull(failure)) {  // nothing inside: every field of it is missing
     cursor = behind;

@@ -9,6 +9,7 @@
 
 #include "format/json_column.h"
 #include "format/json_index.h"
+#include "format/json_rest.h"
 
 namespace frazil {
 
@@ -114,7 +115,10 @@ class JsonObject {
 
   static Result<Member> MakeMember(const arrow::Field& field, const JsonOptions& options,
                                    arrow::MemoryPool* pool, int level);
-  bool ReadKeys(JsonKeys& keys, JsonCursor& cursor, JsonFailure& failure);
+  Status AddKeys(const arrow::Field& field, int32_t at, int level);
+  // Reads an object by its keys; what no column reads of it goes to `rest` unless that is nullptr.
+  bool ReadKeys(JsonKeys& keys, JsonRest* rest, JsonCursor& cursor, JsonFailure& failure);
+  bool EndRest(JsonFailure& failure);
   bool ReadValue(JsonKeys::Key& key, JsonCursor& cursor, JsonFailure& failure);
   bool ReadColumn(int32_t at, JsonCursor& cursor, JsonFailure& failure);
   bool ReadInside(JsonKeys::Key& key, JsonCursor& cursor, JsonFailure& failure);
@@ -123,6 +127,8 @@ class JsonObject {
 
   std::vector<Member> members_;
   JsonKeys keys_;
+  std::optional<JsonRest> rest_;
+  int32_t rest_at_ = -1;  // its member
   int64_t length_ = 0;
   bool root_ = false;
 };

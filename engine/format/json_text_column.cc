@@ -69,6 +69,15 @@ bool JsonTextColumn<Offset>::AppendBase64(std::string_view text, const JsonCurso
 }
 
 template <typename Offset>
+bool JsonTextColumn<Offset>::AppendText(std::string_view text, JsonFailure& failure) {
+  if (!Room(text.size(), failure)) return false;
+  std::memcpy(bytes_.as<char>() + size_, text.data(), text.size());
+  size_ += static_cast<int64_t>(text.size());
+  Close();
+  return true;
+}
+
+template <typename Offset>
 bool JsonTextColumn<Offset>::AppendEmpty(JsonFailure& failure) {
   if (!Room(0, failure)) return false;
   Close();

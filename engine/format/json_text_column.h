@@ -11,6 +11,8 @@ class JsonTextColumn : public JsonColumn {
   JsonTextColumn(const arrow::Field& field, arrow::MemoryPool* pool);
 
   bool Append(JsonCursor& cursor, JsonFailure& failure) override;
+  // Appends a text that is not read from JSON.
+  bool AppendText(std::string_view text, JsonFailure& failure);
   bool AppendEmpty(JsonFailure& failure) override;
   void Truncate(int64_t length) override;
   Status Reserve(int64_t values) override;

@@ -41,6 +41,7 @@ from frazil.node import (
     WindowPartialNode,
 )
 from frazil.plan_state import compared_with_broker, state_of
+from frazil.schema import has_rest
 
 PLAN_VERSION = 1
 NODES_MAX = 10_000
@@ -272,6 +273,8 @@ class _Compiler:
         wanted = self.needed.setdefault(node_id, set())
         if isinstance(node, SourceNode):
             wanted.update(node.key or ())  # tells whether an update is one of the same row
+            if any(has_rest(field) for field in node.schema if field.name in wanted):
+                wanted.update(node.schema.names)  # what is left is what no declared column reads
         if not wanted and isinstance(node, SourceNode | ProjectNode | UnionNode):
             wanted.add(min(node.schema, key=_width).name)  # rows have to be counted by something
         match node:

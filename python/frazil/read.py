@@ -21,7 +21,7 @@ from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, on_user_line
 from frazil.memory_rows import encoded_rows, memory_table
 from frazil.node import Json, OnBadRow, Port, SourceNode
-from frazil.schema import SchemaLike, checked, resolve
+from frazil.schema import SchemaLike, checked, has_rest, resolve
 from frazil.secret import Secret, references
 from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
 from frazil.stream import Stream
@@ -435,6 +435,12 @@ def _source(
             f"{name}: key={key!r}, and its rows are no changes",
             'a key goes with format="debezium-json"',
         )
+    if format is None and debezium is None:
+        for field in filter(has_rest, schema):
+            raise PlanError(
+                f"{name}: column {field.name!r} is the rest of an object of JSON, and this is none",
+                "leave it out",
+            )
     if on_bad_row is not None:
         _one_of("on_bad_row", on_bad_row, ("fail", "drop", "divert"))
     if isinstance(metadata, str):

@@ -28,6 +28,7 @@ RESERVED_PREFIXES = ("__fz_", "__udf_", "__agg_")
 SOURCE = b"fz:source"
 TIME_UNIT = b"fz:time_unit"
 DEFAULT = b"fz:default"
+REST = b"fz:rest"
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 _UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
@@ -52,6 +53,7 @@ class FieldOptions:
     source: tuple[str, ...] | None
     default: Any
     time_unit: TimeUnit | None
+    rest: bool = False
 
 
 def field(
@@ -59,6 +61,7 @@ def field(
     source: str | Sequence[str] | None = None,
     default: Any = _MISSING,
     time_unit: TimeUnit | None = None,
+    rest: bool = False,
 ) -> Any:
     """Say where the data differs from the program.
 
@@ -72,6 +75,9 @@ def field(
     time_unit
         Unit of times that the data holds as numbers since 1970 ("s", "ms", "us" or "ns").
         Without it, times are ISO 8601 texts.
+    rest
+        Of JSON: the column has the fields of the object that no column reads as a whole, as one
+        JSON object; null if there are none. Its type is `str | None`.
 
     Returns
     -------
@@ -91,8 +97,10 @@ def field(
     """
     if time_unit is not None and time_unit not in _UNITS_PER_SECOND:
         raise SchemaError(f"time_unit={time_unit!r} is no unit", 'one of "s", "ms", "us", "ns"')
+    if rest and (source is not None or default is not _MISSING or time_unit is not None):
+        raise SchemaError("rest=True with another option", "the rest of an object has none")
     if source is None:
-        return FieldOptions(None, default, time_unit)
+        return FieldOptions(None, default, time_unit, rest)
     keys = source.split(".") if isinstance(source, str) else list(source)
     if not keys or not all(isinstance(key, str) and key for key in keys):
         raise SchemaError(
@@ -100,6 +108,14 @@ def field(
             'write source="name", "outer.inner", or ["outer", "a.name"]',
         )
     return FieldOptions(tuple(keys), default, time_unit)
+
+
+def has_rest(field: pa.Field) -> bool:
+    """Whether a column, or one inside it, has the rest of an object."""
+    if REST in (field.metadata or {}):
+        return True
+    kind = field.type
+    return any(has_rest(kind.field(i)) for i in range(kind.num_fields))
 
 
 class _SchemaMeta(type):
@@ -306,6 +322,10 @@ def _field_of(name: str, annotation: Any, options: FieldOptions | None, where: s
                     "only times have a unit",
                 )
             metadata[TIME_UNIT] = options.time_unit.encode()
+        if options.rest:
+            if type_ != pa.string() or not nullable:
+                raise SchemaError(f"{where}: rest=True on {type_name(type_)}", "write str | None")
+            metadata[REST] = b"true"
         if options.default is not _MISSING:
             metadata[DEFAULT] = _default_json(options, type_, nullable, where).encode()
     return pa.field(name, type_, nullable, metadata or None)
