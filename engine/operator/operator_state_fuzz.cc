@@ -14,6 +14,7 @@
 
 #include "base/schema_text.h"
 #include "operator/changes/group_aggregate.h"
+#include "operator/changes/hold_changes.h"
 #include "operator/changes/kinds.h"
 #include "operator/join/asof_join.h"
 #include "operator/join/interval_join.h"
@@ -265,6 +266,8 @@ std::vector<Tested> All() {
       Grouping({{"keys", {"k", "window_end"}}, {"window_end", "window_end"}, {"early_us", 10}}, lists),
       With(input, end, [](int64_t i) { return 110 + 10 * (3 * i / 10); })));
   all.push_back(Plain<GroupAggregate>(Grouping({{"time", nullptr}}, sums), changing));
+  all.push_back(Plain<HoldChanges>({{"keys", {"k"}}, {"row", {"k", "at"}}, {"every_us", 10}},
+                                   With(input, KindField(), [](int64_t) { return 0; })));
   all.push_back(Plain<Deduplicate>(Keyed({{"within_us", 10}}), input));
   all.push_back(Plain<DeduplicateLast>(Keyed({{"within_us", 10}}), input));
   all.push_back(Plain<Running>(Keyed({{"aggregates", Aggregates(lists)}, {"ttl_us", 50}}), input));

@@ -7,6 +7,7 @@
 #include "operator/changes/as_changes.h"
 #include "operator/changes/as_log.h"
 #include "operator/changes/group_aggregate.h"
+#include "operator/changes/hold_changes.h"
 #include "operator/changes/kinds.h"
 #include "operator/filter.h"
 #include "operator/join/asof_join.h"
@@ -203,6 +204,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
     }
     case NodeKind::kAsChanges:
       return AsChanges::Make(node.spec, *input, context.pool);
+    case NodeKind::kHoldChanges:
+      return HoldChanges::Make(node.spec, input, context);
     case NodeKind::kAsofJoin:
       return AsofJoin::Make(node.spec, inputs, context);
     case NodeKind::kWindowPartial:

@@ -36,7 +36,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"asof_join", NodeKind::kAsofJoin},
       {"group_aggregate", NodeKind::kGroupAggregate},
       {"as_log", NodeKind::kAsLog},
-      {"as_changes", NodeKind::kAsChanges}};
+      {"as_changes", NodeKind::kAsChanges},
+      {"hold_changes", NodeKind::kHoldChanges}};
   return kinds;
 }
 

@@ -38,6 +38,7 @@ enum class NodeKind {
   kGroupAggregate,
   kAsLog,
   kAsChanges,
+  kHoldChanges,
   kSink
 };
 

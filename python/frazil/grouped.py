@@ -213,6 +213,7 @@ class Windowed:
           event time: window_end - 1us
         """
         from frazil.group_aggregate import make_group_aggregate
+        from frazil.hold_changes import hold_changes
         from frazil.stream import Stream
 
         asked = {**(aggregates or {}), **named}
@@ -251,7 +252,11 @@ class Windowed:
         transforms = (("identity", 0),) * len(keys)
         exchange = ExchangeNode(partial.schema, Port(partial), self._keys, transforms, hashed=True)
         schema = pa.schema([*keys, *WINDOW_COLUMNS, *(column for column, _ in bound)])
-        stream = Stream(Port(WindowAggregateNode(schema, Port(exchange), partial, on_change)))
+        made_port = Port(WindowAggregateNode(schema, Port(exchange), partial, on_change))
+        if self._emit is not None and self._emit.early_ms is not None:
+            row = (*self._keys, WINDOW_COLUMNS[0].name)
+            made_port = hold_changes(made_port, self._keys, row, self._emit.early_ms)
+        stream = Stream(made_port)
         if all(isinstance(one, Aggregate) for one in asked.values()):
             return stream
         calls = call_texts(port.node)
@@ -293,11 +298,6 @@ def _emit(window: Window, lateness_ms: int, emit: object, early: Duration | None
         raise PlanError(
             f"window got emit='on_change' and early={early!r}",
             "on_change gives results with every batch: say one of them",
-        )
-    if window.kind == "session" and early is not None:
-        raise PlanError(
-            f"early results of {window} are not offered: sessions have no end to count from",
-            'emit="on_change" gives results with every batch',
         )
     early_ms = None if early is None else bounded(early, "early", least=1)
     return Emit(window, lateness_ms, early_ms)

@@ -20,6 +20,7 @@ from frazil.errors import (
 from frazil.event_time import EventTime, event_time_of
 from frazil.expr import Column, Expr, as_expr, bind, col
 from frazil.gate import named_step
+from frazil.hold_changes import HoldChangesNode
 from frazil.node import (
     FilterNode,
     MapBatchesNode,
@@ -562,6 +563,8 @@ def _difference(mine: Sequence[pa.Field], theirs: Sequence[pa.Field]) -> str:
 
 
 def _with_name(node: Node, name: str) -> Node:
+    if isinstance(node, HoldChangesNode):
+        return node.with_name(name)
     if isinstance(node, Step):
         return named_step(node, name)
     return dataclasses.replace(node, name=name)

@@ -9,6 +9,7 @@ from frazil.errors import PlanError, on_user_line
 from frazil.event_time import make_event_time
 from frazil.gate import gates_of
 from frazil.group_aggregate import GroupAggregateNode
+from frazil.hold_changes import HoldChangesNode
 from frazil.node import Port, ProjectNode, Step, WindowAggregateNode, WindowPartialNode
 
 if TYPE_CHECKING:
@@ -234,6 +235,8 @@ def late_gates(port: Port) -> list[WindowPartialNode | Step]:
         return []
     if isinstance(node, ProjectNode) and node.finishes:
         node = node.input.node
+    if isinstance(node, HoldChangesNode):
+        node = node.inputs[0].node
     if isinstance(node, WindowAggregateNode):
         return [node.partial]
     if isinstance(node, GroupAggregateNode):

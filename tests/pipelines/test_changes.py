@@ -127,7 +127,7 @@ class Windows:
         self.window = WINDOWS[rng.choice(list(WINDOWS))]
         self.session = self.window.kind == "session"
         ways = [{"emit": "on_change"}, {"early": "3s"}, {"early": "1m"}]
-        self.how: dict[str, Any] = ways[0] if self.session else rng.choice(ways)
+        self.how: dict[str, Any] = rng.choice(ways)
         self.lateness = rng.choice([None, "10s"])
         self.out_of_order = rng.choice(["0s", "5s", "20s"])
         self.keys = rng.choice([("user",), ()])

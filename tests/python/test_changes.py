@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from frazil import col
 from frazil.changes import changes_of, current
-from frazil.errors import ColumnExists, ModeMismatch, PlanError
+from frazil.errors import ColumnExists, ModeMismatch, PlanChanged, PlanError
 
 ROWS = [
     {"user": user, "n": n, "at": datetime(2026, 1, 1, 0, n, tzinfo=UTC)}
@@ -51,6 +51,24 @@ def test_which_streams_are_changes() -> None:
     assert str(changes_of(totals().select("n")._port)) == "changes"
     assert changes_of(totals().as_log()._port) is None
     assert changes_of(windows(emit="on_change").late._port) is None
+
+
+def test_early_results_of_sessions(tmp_path: Path) -> None:
+    def sessions(early: str) -> fz.Stream:
+        window = events().group_by("user").window(fz.session(gap="10m"), early=early)
+        return window.agg(n=fz.count()).named("visits")
+
+    early = sessions("10s")
+    assert str(changes_of(early._port)) == "changes by user, window_start"
+    assert changes_of(early.late._port) is None
+    explained = fz.Pipeline("p", early.write_memory()).explain()
+    assert "changes each 10s of event time" in explained
+    sink = early.write_memory()
+    checkpoint = str(tmp_path / "checkpoint")
+    fz.Pipeline("p", sink, checkpoint=checkpoint).run(until="now", close_windows=True, quiet=True)
+    assert {row["user"]: row["n"] for row in sink.table().to_pylist()} == {"a": 3, "b": 2, "c": 1}
+    with pytest.raises(PlanChanged, match="every: was 10s, is now 20s"):
+        fz.Pipeline("p", sessions("20s").write_memory(), checkpoint=checkpoint).run(until="now")
 
 
 @pytest.mark.parametrize(
