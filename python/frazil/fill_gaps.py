@@ -188,10 +188,10 @@ def _window(port: Port, origin: str) -> Window:
             f"fill_gaps of {windows.window}: sessions are where rows are, so none is missing",
             'use fz.tumbling: group_by(...).window(fz.tumbling("1m")).agg(...).fill_gaps(...)',
         )
-    if windows.window.kind not in ("tumbling", "calendar"):
+    if windows.window.kind == "cumulating":
         raise PlanError(
-            f"fill_gaps of {windows.window}: these windows overlap",
-            "fill the gaps of tumbling windows, with or without a zone",
+            f"fill_gaps of {windows.window}: a window that grows has all rows of the one before it",
+            "fill the gaps of tumbling windows, with or without a zone, or of hopping ones",
         )
     return windows.window
 

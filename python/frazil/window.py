@@ -255,7 +255,8 @@ def lasting_of(window: Window, lasting: Duration) -> Lasting:
         text = f"{count} {unit}" + "s" * (count != 1)
     else:
         span_ms = duration_ms(lasting, "lasting")
-        windows = span_ms * 1_000 // int(options["size_us"])
+        # Windows that hop follow each other by less than their size.
+        windows = span_ms * 1_000 // int(options.get("every_us", options["size_us"]))
         long = span_ms > WINDOW_MS_MAX
         text = duration_text(span_ms)
     if long or windows > FILLED_WINDOWS_MAX:
@@ -265,8 +266,9 @@ def lasting_of(window: Window, lasting: Duration) -> Lasting:
             f"up to {most}, and up to {FILLED_WINDOWS_MAX} windows",
         )
     if windows == 0:
+        gap = "from one window to the next" if window.kind == "hopping" else "a window"
         raise PlanError(
-            f"lasting={lasting!r} is shorter than a window of {window}", "one window at least"
+            f"lasting={lasting!r} is shorter than {gap} of {window}", "one window at least"
         )
     return Lasting(windows, text)
 

@@ -31,7 +31,13 @@ from tests.pipelines.processes import Processes
 
 # FRAZIL_SEEDS=500 draws more of them.
 SEEDS = range(int(os.environ.get("FRAZIL_SEEDS", "12")))
-CUTS = (Cut("tumbling", 20, 20), Cut("tumbling", 30, 30, 7), Cut("tumbling", 5, 5))
+CUTS = (
+    Cut("tumbling", 20, 20),
+    Cut("tumbling", 30, 30, 7),
+    Cut("tumbling", 5, 5),
+    Cut("hopping", 20, 5),
+    Cut("hopping", 30, 10, 7),
+)
 LONG = timedelta(seconds=60)
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -45,10 +51,12 @@ def filled(
     lasting: int,
     next_end: Next,
     until: datetime | None,
+    size: timedelta | None = None,
 ) -> list[Event]:
     """The rows, and those that are missing, of windows that end by `until` (None: all).
 
-    A value that is `...` is that of the key's last row.
+    Windows have a size, or begin where the one before them ends. A value that is `...` is that of
+    the key's last row.
     """
     by_key: dict[tuple[Any, ...], dict[datetime, Event]] = {}
     for row in rows:
@@ -61,7 +69,8 @@ def filled(
                 if at in windows or (until is not None and at > until):
                     break
                 given = {name: last[name] if v is ... else v for name, v in values.items()}
-                made.append({**last, **given, "window_start": start, "window_end": at})
+                begin = start if size is None else at - size
+                made.append({**last, **given, "window_start": begin, "window_end": at})
                 start, at = at, next_end(at)
     return made
 
@@ -93,7 +102,7 @@ class Gaps:
 
     def streams(self, events: fz.Stream) -> dict[str, fz.Stream]:
         windows = self.query.stream(events)
-        lasting = f"{self.lasting * self.query.cut.size}s"
+        lasting = f"{self.lasting * self.query.cut.every}s"
         asked = {name: fz.previous() if v is ... else v for name, v in self.values.items()}
         every = windows.fill_gaps(asked, lasting=lasting)
         renamed = {f"of {key}": col(key) for key in self.query.keys}
@@ -127,9 +136,11 @@ class Gaps:
             assert not windows
             until = BEGIN
         size = timedelta(seconds=self.query.cut.size)
+        every_s = timedelta(seconds=self.query.cut.every)
 
         def fill(rows: list[Event], keys: Sequence[str], values: Mapping[str, Any]) -> list[Event]:
-            return filled(rows, keys, values, self.lasting, lambda end: end + size, until)
+            lasting = self.lasting
+            return filled(rows, keys, values, lasting, lambda end: end + every_s, until, size)
 
         every = fill(windows, self.query.keys, self.values)
         assert processes.rows("every") == counted(every), (self.query, self.values)

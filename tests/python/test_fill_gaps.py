@@ -67,24 +67,24 @@ MONTHS = windows(fz.tumbling("1 month", zone="Europe/Berlin"))
             "sessions are where rows are",
         ),
         (
-            lambda: windows(fz.hopping("1m", every="10s")).fill_gaps(lasting="1h"),
+            lambda: windows(fz.hopping("1m", every="10s")).fill_gaps(lasting="9s"),
             PlanError,
-            "hopping 1m, every 10s: these windows overlap",
+            "shorter than from one window to the next of hopping 1m",
         ),
         (
             lambda: windows(fz.cumulating("1m", every="10s")).fill_gaps(lasting="1h"),
             PlanError,
-            "these windows overlap",
+            "a window that grows has all rows",
         ),
         (
             lambda: (
-                windows(fz.hopping("1m", every="10s"))
+                windows(fz.cumulating("1m", every="10s"))
                 .group_by()
                 .agg(n=fz.count())
                 .fill_gaps(lasting="1h")
             ),
             PlanError,
-            "these windows overlap",
+            "a window that grows has all rows",
         ),
         (
             lambda: windows(fz.tumbling("1m"), emit="on_change").fill_gaps(lasting="1h"),

@@ -36,7 +36,8 @@ Result<std::unique_ptr<FillGaps>> FillGaps::Make(const nlohmann::json& spec, con
   FZ_ASSIGN(const WindowSpec window, ParseWindow(spec.at("window")));
   const auto windows = spec.at("windows").get<int64_t>();
   int64_t span = 0;
-  if ((window.kind != WindowSpec::Kind::kTumbling && window.kind != WindowSpec::Kind::kCalendar) ||
+  using Kind = WindowSpec::Kind;
+  if ((window.kind != Kind::kTumbling && window.kind != Kind::kHopping && window.kind != Kind::kCalendar) ||
       windows < 1 || windows > kWindowsMax || __builtin_mul_overflow(window.size, windows, &span)) {
     return Error(ErrorKind::kConfig, "reading the plan: fill_gaps of " + std::to_string(windows) +
                                          " windows " + spec.at("window").dump());
@@ -155,7 +156,7 @@ std::optional<Timestamp> FillGaps::next_end() const {
   std::optional<Timestamp> next;
   if (!waiting_.empty()) next = waiting_.begin()->first;
   if (active_ > 0) {
-    const Timestamp end = panes_.last_end(panes_.pane(done_));
+    const Timestamp end = panes_.first_end(panes_.pane(done_));
     if (!next.has_value() || end < *next) next = end;
   }
   return next.has_value() && *next <= due_ ? next : std::nullopt;

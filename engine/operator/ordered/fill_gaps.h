@@ -19,9 +19,10 @@ namespace frazil {
 
 // Gives a row for each window in which a key has none, from the key's first window on and for so many windows
 // after its last one. Behind a windowed aggregate, of which a key has one row in a window: tumbling windows,
-// also of a calendar. Rows come in any order that the watermark allows, and go on at once. When the watermark
-// has passed the end of a window, the keys without a row in it are given theirs, with the time of the others.
-// Rows of one time are told apart by the hash of their key, as those of a WindowAggregate.
+// also of a calendar, or hopping ones. Rows come in any order that the watermark allows, and go on at once.
+// When the watermark has passed the end of a window, the keys without a row in it are given theirs, with the
+// time of the others. Rows of one time are told apart by the hash of their key, as those of a
+// WindowAggregate.
 //
 // All windows up to a time, done_, have been seen to; a row of a window that is after it waits for it here,
 // as the window's end and the values to be kept. Whether a key is still known cannot be seen: one that is
@@ -74,7 +75,7 @@ class FillGaps : public Operator {
   FillGaps(KeyColumns keys, RowTime time, const WindowSpec& window, Fillers fillers,
            const OperatorContext& context);
 
-  bool is_end(Timestamp end) const { return panes_.last_end(panes_.pane(end - 1)) == end; }
+  bool is_end(Timestamp end) const { return panes_.first_end(panes_.pane(end - 1)) == end; }
   Status wait(const Batch& batch, const std::vector<Timestamp>& times);
   Result<Progress> emit(Output& out);
   std::optional<Timestamp> next_end() const;

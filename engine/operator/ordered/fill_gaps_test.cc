@@ -233,7 +233,7 @@ TEST(FillGaps, RefusesPlansThatDoNotFit) {
   EXPECT_TRUE(refused([](json* spec) { (*spec)["windows"] = 1'000'001; }));
   EXPECT_TRUE(refused([](json* spec) { (*spec)["window"] = {{"kind", "session"}, {"gap_us", 5}}; }));
   EXPECT_TRUE(refused([](json* spec) {
-    (*spec)["window"] = {{"kind", "hopping"}, {"size_us", 10}, {"every_us", 5}, {"offset_us", 0}};
+    (*spec)["window"] = {{"kind", "cumulating"}, {"size_us", 10}, {"every_us", 5}, {"offset_us", 0}};
   }));
   EXPECT_TRUE(refused([](json* spec) { (*spec)["fill"].erase(3); }));
   EXPECT_TRUE(refused([](json* spec) { (*spec)["fill"][0]["key"] = 1; }));

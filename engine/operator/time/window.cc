@@ -111,7 +111,7 @@ Timestamp Panes::start(Timestamp end) const {
 
 Timestamp Panes::end_after(Timestamp end, int64_t count) const {
   if (calendar_.has_value()) return calendar_->end_after(end - 1, count);
-  return Later(end, count * spec_.size);
+  return Later(end, count * (spec_.kind == WindowSpec::Kind::kHopping ? spec_.every : spec_.size));
 }
 
 std::shared_ptr<arrow::Schema> LateSchema(const arrow::Schema& input) {

@@ -59,7 +59,7 @@ class Panes {
   int64_t every() const { return spec_.every; }
   // Start of the window that ends then.
   Timestamp start(Timestamp end) const;
-  // End of the window that is `count` windows after the one that ends then: tumbling and calendar windows.
+  // End of the window that is `count` windows after the one that ends then: all but cumulating windows.
   Timestamp end_after(Timestamp end, int64_t count) const;
 
  private:
