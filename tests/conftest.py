@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from tests.services.kafka import Kafka
     from tests.services.rest_catalog import RestCatalog
     from tests.services.s3 import S3
+    from tests.services.schema_registry import SchemaRegistry
 
 # Service modules are imported inside the fixtures: `make test-fast` must not need what they need.
 
@@ -98,6 +99,17 @@ def local_rest_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Re
     from tests.services.rest_catalog import RestCatalog
 
     service = RestCatalog(tmp_path_factory.mktemp("local_rest_catalog"))
+    _serve(service)
+    yield service
+    _end(service)
+
+
+@pytest.fixture(scope="session")
+def schema_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator["SchemaRegistry"]:
+    """A schema registry with Confluent's API."""
+    from tests.services.schema_registry import SchemaRegistry
+
+    service = SchemaRegistry(tmp_path_factory.mktemp("schema_registry"))
     _serve(service)
     yield service
     _end(service)

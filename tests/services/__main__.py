@@ -9,6 +9,7 @@ from tests.services.connect import fetch_connect, fetch_connector
 from tests.services.iceberg_java import fetch_iceberg, fetch_program
 from tests.services.kafka import fetch_kafka
 from tests.services.s3 import GoMissing, fetch_s3
+from tests.services.schema_registry import fetch_registry
 
 FETCHES: dict[str, Callable[[], object]] = {
     "Kafka": fetch_kafka,
@@ -18,6 +19,7 @@ FETCHES: dict[str, Callable[[], object]] = {
     "S3": fetch_s3,
     "Iceberg's Java library": fetch_iceberg,
     "the REST catalog": lambda: fetch_program("RestCatalog"),
+    "the schema registry": fetch_registry,
     "the Java reader": lambda: fetch_program("TableReader"),
 }
 
