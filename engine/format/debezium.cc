@@ -2,10 +2,8 @@
 
 #include <arrow/api.h>
 #include <arrow/compute/api.h>
-#include <arrow/util/key_value_metadata.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -13,10 +11,10 @@
 #include "base/batch.h"
 #include "base/limits.h"
 #include "format/debezium_envelope.h"
+#include "format/debezium_events.h"
 #include "format/debezium_rows.h"
 #include "format/json.h"
 #include "format/json_column.h"
-#include "format/json_rest.h"
 
 namespace frazil {
 namespace {
@@ -40,10 +38,6 @@ struct Shape {
   std::string reason;
 };
 
-bool IsKey(const DebeziumOptions& options, const std::string& name) {
-  return std::find(options.key.begin(), options.key.end(), name) != options.key.end();
-}
-
 // The schema of the row in the schema of an event, nullptr if there is none.
 const Json* FieldNamed(const Json& type, std::string_view name) {
   const auto fields = type.find("fields");
@@ -52,14 +46,6 @@ const Json* FieldNamed(const Json& type, std::string_view name) {
     if (field.is_object() && field.value("field", Json()) == name) return &field;
   }
   return nullptr;
-}
-
-arrow::Result<std::shared_ptr<arrow::Field>> WithSource(const std::shared_ptr<arrow::Field>& field,
-                                                        const Json& keys) {
-  auto metadata =
-      field->metadata() == nullptr ? std::make_shared<arrow::KeyValueMetadata>() : field->metadata()->Copy();
-  FZ_TRY(metadata->Set("fz:source", keys.dump()));
-  return field->WithMetadata(std::move(metadata));
 }
 
 class DebeziumDecoder : public Decoder {
@@ -120,63 +106,18 @@ class DebeziumDecoder : public Decoder {
   }
 
  private:
-  // The columns of the table as they are read, of one side of an event. Those of a row before may be
-  // missing, except the key's.
-  Result<arrow::FieldVector> Columns(const Json* type, bool relaxed, Shape* clash) const {
-    arrow::FieldVector fields;
-    for (const auto& field : schema_->fields()) {
-      if (field->name() == kKindColumn || !JsonMetadata(*field, kEnvelopeMetadata).empty()) continue;
-      if (JsonRest::IsOne(*field)) {
-        fields.push_back(field);
-        continue;
-      }
-      FZ_ASSIGN(const std::string source, DebeziumSource(*field));
-      auto made = DebeziumField(*field, type == nullptr ? nullptr : FieldNamed(*type, source), options_);
-      if (!made.ok()) {
-        if (clash->reason.empty()) *clash = {nullptr, field->name(), MessageOf(made.status())};
-        made = field;
-      }
-      auto column = std::move(made).ValueUnsafe();
-      if (relaxed && !IsKey(options_, field->name())) {
-        column = column->WithNullable(true);
-        if (!options_.unwrapped && column->HasMetadata()) {
-          auto metadata = column->metadata()->Copy();
-          if (metadata->Contains("fz:default")) FZ_TRY(metadata->Delete("fz:default"));
-          column = column->WithMetadata(std::move(metadata));
-        }
-      }
-      FZ_ASSIGN(column, WithSource(column, Json::array({source})));
-      fields.push_back(std::move(column));
-    }
-    return fields;
-  }
-
-  // The events' schema for the JSON decoder.
+  // The events' schema for the JSON decoder, with what the message's schema says of the columns.
   Result<std::shared_ptr<arrow::Schema>> EventSchema(const Json* type, Shape* clash) const {
-    arrow::FieldVector fields;
-    const auto text = [](const char* name) { return arrow::field(name, arrow::utf8()); };
-    if (options_.unwrapped) {
-      FZ_ASSIGN(fields, Columns(type, /*relaxed=*/true, clash));
-      FZ_ASSIGN(auto op, WithSource(text(kOpField), Json::array({"__op"})));
-      FZ_ASSIGN(auto deleted, WithSource(text(kDeletedField), Json::array({"__deleted"})));
-      fields.push_back(std::move(op));
-      fields.push_back(std::move(deleted));
-      return arrow::schema(std::move(fields));
-    }
-    for (const char* side : {kBeforeField, kAfterField}) {
-      const Json* row = type == nullptr ? nullptr : FieldNamed(*type, side);
-      FZ_ASSIGN(auto columns, Columns(row, std::strcmp(side, kBeforeField) == 0, clash));
-      fields.push_back(arrow::field(side, arrow::struct_(std::move(columns))));
-    }
-    FZ_ASSIGN(auto op, WithSource(text(kOpField), Json::array({"op"})));
-    fields.push_back(std::move(op));
-    for (const auto& field : schema_->fields()) {
-      const std::string keys = JsonMetadata(*field, kEnvelopeMetadata);
-      if (keys.empty()) continue;
-      FZ_ASSIGN(auto made, WithSource(field, Json::parse(keys, nullptr, /*allow_exceptions=*/false)));
-      fields.push_back(std::move(made));
-    }
-    return arrow::schema(std::move(fields));
+    const auto column = [&](const arrow::Field& field,
+                            const std::string& side) -> Result<std::shared_ptr<arrow::Field>> {
+      const Json* row = type == nullptr || side.empty() ? type : FieldNamed(*type, side);
+      FZ_ASSIGN(const std::string source, DebeziumSource(field));
+      auto made = DebeziumField(field, row == nullptr ? nullptr : FieldNamed(*row, source), options_);
+      if (made.ok()) return made;
+      if (clash->reason.empty()) *clash = {nullptr, field.name(), MessageOf(made.status())};
+      return field.Copy();
+    };
+    return DebeziumEventSchema(*schema_, options_, column);
   }
 
   // Valid until the next call.
@@ -316,15 +257,8 @@ class DebeziumDecoder : public Decoder {
       column = "__deleted";
     } else if ((column == kBeforeField || column == kAfterField) && !options_.unwrapped &&
                reason.starts_with(path)) {
-      size_t longest = 0;
-      for (const auto& field : schema_->fields()) {
-        const std::string& name = field->name();
-        if (name.size() < longest || reason.compare(path.size(), name.size(), name) != 0) continue;
-        const char next = reason.c_str()[path.size() + name.size()];
-        if (next != ':' && next != '.' && next != '[') continue;
-        longest = name.size();
-        column = name;
-      }
+      const std::string found = DebeziumColumnAt(*schema_, std::string_view(reason).substr(path.size()));
+      if (!found.empty()) column = found;
       // What remains of the path says more than the column only behind the column's name.
       const std::string plain = path + column + ": ";
       if (reason.starts_with(plain)) reason = reason.substr(plain.size());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/status.h"
@@ -25,6 +26,15 @@ class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual Result<Decoded> decode(const RawBatch& raw) = 0;
+
+  // False if something from outside that these rows need (a schema) is not here yet: it has been asked for,
+  // the waker of the source is called when it may be, and then this is asked again of the same rows. decode()
+  // is only called behind a true. Errors end the run.
+  virtual Result<bool> ready(const RawBatch&) { return true; }
+  // True if ready() may ever say no.
+  virtual bool may_wait() const { return false; }
+  // What it waits for, for people; empty if it does not.
+  virtual std::string condition() const { return {}; }
 };
 
 }  // namespace frazil

@@ -1,13 +1,16 @@
 #include "format/registry.h"
 
+#include "format/avro.h"
 #include "format/debezium.h"
+#include "format/debezium_avro.h"
 #include "format/json.h"
+#include "format/registered_json.h"
 
 namespace frazil {
 
 Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
                                              const std::shared_ptr<arrow::Schema>& schema,
-                                             arrow::MemoryPool* pool) {
+                                             arrow::MemoryPool* pool, SchemaDesk desk) {
   const auto kind = format.at("kind").get<std::string>();
   if (kind == "json") {
     FZ_ASSIGN(const JsonOptions options, ParseJsonOptions(format));
@@ -16,6 +19,15 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
   if (kind == "debezium-json") {
     FZ_ASSIGN(DebeziumOptions options, ParseDebeziumOptions(format));
     return MakeDebeziumDecoder(schema, std::move(options), pool);
+  }
+  if (kind == "json-schema") return MakeRegisteredJsonDecoder(schema, pool);
+  const std::string registry = format.value("registry", "");
+  if (kind == "avro") return MakeAvroDecoder(schema, registry, std::move(desk), pool);
+  if (kind == "debezium-avro") {
+    nlohmann::json rest = format;
+    rest.erase("registry");
+    FZ_ASSIGN(DebeziumOptions options, ParseDebeziumOptions(rest));
+    return MakeDebeziumAvroDecoder(schema, std::move(options), registry, std::move(desk), pool);
   }
   return Error(ErrorKind::kConfig, "no format \"" + kind + "\"");
 }

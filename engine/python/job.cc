@@ -2,6 +2,7 @@
 
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -10,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/limits.h"
@@ -158,6 +160,17 @@ class PyJob {
     }
     return taken;
   }
+  std::vector<std::pair<std::string, int32_t>> take_wanted_schemas() { return live().take_wanted_schemas(); }
+  // What a registry has under an id: its kind and texts; or why there is none.
+  void give_schema(const std::string& registry, int32_t id, const std::string& kind,
+                   const std::vector<std::string>& texts, const std::string& missing) {
+    using State = RegisteredSchema::State;
+    live().give_schema(registry, id,
+                       {missing.empty() ? State::kKnown : State::kMissing, kind, texts, missing});
+  }
+  void note_registry(const std::string& registry, const std::string& trouble) {
+    live().note_registry(registry, trouble);
+  }
   void rest(int64_t now_us, std::optional<int64_t> others_us) { live().rest(now_us, others_us); }
   void committed(const std::string& positions) { live().committed(nlohmann::json::parse(positions)); }
 
@@ -207,6 +220,10 @@ void init_job(nb::module_& m) {
            nb::arg("lookups") = std::vector<std::string>{})
       .def("load", &PyJob::load)
       .def("take_state", &PyJob::take_state)
+      .def("take_wanted_schemas", &PyJob::take_wanted_schemas)
+      .def("give_schema", &PyJob::give_schema, nb::arg("registry"), nb::arg("id"), nb::arg("kind") = "",
+           nb::arg("texts") = std::vector<std::string>{}, nb::arg("missing") = "")
+      .def("note_registry", &PyJob::note_registry)
       .def("end_sources", &PyJob::end_sources)
       .def("rest", &PyJob::rest, nb::arg("now_us"), nb::arg("others_us").none())
       .def("committed", &PyJob::committed)

@@ -50,6 +50,7 @@ Job::Job(Plan plan, const JobOptions& options, FunctionTable functions)
       options_(options),
       functions_(std::move(functions)),
       untaken_(UntakenState::BytesMax(options.memory_bytes)),
+      schemas_([this] { schemas_wanted(); }),
       random_(options.seed) {}
 
 Job::~Job() { stop(); }
@@ -74,6 +75,7 @@ Status Job::open() {
   context.io = io_.get();
   context.functions = &functions_;
   context.untaken = &untaken_;
+  context.schemas = &schemas_;
   // So few that state is saved in many slices, with work drawn in between.
   if (options_.simulated) context.save_rows = 1 + static_cast<int64_t>(options_.seed % 7);
   if (options_.spill_bytes > 0) {
@@ -407,6 +409,13 @@ void Job::state_made(StateFile file) {
   if (!state_told_) events_.push_back({{"kind", "state"}});
   state_told_ = true;
   ready_state_.push_back(std::move(file));
+  changed_.notify_all();
+}
+
+// By the thread of a worker.
+void Job::schemas_wanted() {
+  std::lock_guard lock(mutex_);
+  events_.push_back({{"kind", "schemas"}});
   changed_.notify_all();
 }
 

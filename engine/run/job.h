@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "connector/source.h"
+#include "format/schema_board.h"
 #include "operator/batch_function.h"
 #include "plan/plan.h"
 #include "plan/stages.h"
@@ -107,12 +108,23 @@ class Job {
   // moves nowhere; null if that is not known.
   void rest(int64_t now_us, std::optional<Timestamp> others_us);
 
+  // Schemas of registries that rows wait for, by the registry's name and the id: told by an event "schemas".
+  // Whoever fetches one gives it, or says what keeps the registry from answering. Any thread.
+  std::vector<SchemaBoard::Key> take_wanted_schemas() { return schemas_.take_wanted(); }
+  void give_schema(const std::string& registry, int32_t id, RegisteredSchema schema) {
+    schemas_.give(registry, id, std::move(schema));
+  }
+  void note_registry(const std::string& registry, std::string trouble) {
+    schemas_.note(registry, std::move(trouble));
+  }
+
   // Waits up to `timeout` for events and gives them, oldest first; a simulated job does 1000 steps a second.
   // Kinds:
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
   //    "rejected"}},"tokens":{sink id:[token,...]},
   //    "frontiers":{event_time node:{partition:us}},"late":{node:n},"seconds":s}
   //   {"kind":"state"}            there are state files to take
+  //   {"kind":"schemas"}          there are wanted schemas to take
   //   {"kind":"ended"}            every bounded source is exhausted and drained
   //   {"kind":"failed","error":kind,"name":exception,"message":text,"retryable":bool}
   std::vector<nlohmann::json> wait(double timeout_seconds);
@@ -151,6 +163,7 @@ class Job {
   void cut(EpochPart part);
   void token_ready(const std::string& sink, const Result<Token>& token);
   void state_made(StateFile file);
+  void schemas_wanted();
   void state_ready(int worker, const EpochPart::PendingState& state, const Status& status);
   Result<std::vector<Control>> controls(const nlohmann::json& partitions, Control::Kind kind) const;
   int number_of(const std::string& node) const;
@@ -166,6 +179,7 @@ class Job {
   PartitionNames partitions_;
   std::map<std::string, std::set<size_t>> readers_;  // workers that read partitions of a source
   UntakenState untaken_;
+  SchemaBoard schemas_;
   std::vector<StateFile> ready_state_;
   bool state_told_ = false;  // there was an event since it was taken
   Dimensions loaded_;        // lookup tables that are not in use yet

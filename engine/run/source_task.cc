@@ -47,7 +47,8 @@ int64_t GoodRows(const Decoded& decoded) {
 }  // namespace
 
 Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow::MemoryPool* pool,
-                                                     bool bounded, std::function<void()> waker) {
+                                                     bool bounded, std::function<void()> waker,
+                                                     SchemaBoard* schemas) {
   auto task = std::make_unique<SourceTask>();
   task->id_ = node.id;
   task->name_ = node.name;
@@ -62,7 +63,8 @@ Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow
   FZ_ASSIGN(task->source_, MakeSource(node.spec, task->schema_, pool));
   const auto format = node.spec.find("format");
   if (format != node.spec.end() && !format->is_null()) {
-    FZ_ASSIGN(task->decoder_, MakeDecoder(*format, DecodedSchema(node, *task->schema_), pool));
+    FZ_ASSIGN(task->decoder_, MakeDecoder(*format, DecodedSchema(node, *task->schema_), pool,
+                                          SchemaDesk{schemas, task->waker_}));
   }
   return task;
 }
@@ -80,15 +82,53 @@ Result<SourceTask::Step> SourceTask::poll(const Budget& budget) {
     ended_ = bounded_;
     return Step{bounded_ ? Poll::Kind::kEnd : Poll::Kind::kIdle, {}, {}};
   }
+  if (held_.has_value()) {
+    if (budget.holds(held_->origin.partition)) return Step{Poll::Kind::kIdle, {}, {}};
+    return decode_held();
+  }
+  const bool may_wait = decoder_ != nullptr && decoder_->may_wait();
+  if (may_wait) before_held_ = source_->positions();
   auto polled = source_->poll(budget);
   if (!polled.ok()) return Prefixed(polled.status(), "reading " + name_);
   if (polled->kind != Poll::Kind::kRows) {
     ended_ = polled->kind == Poll::Kind::kEnd;
-    std::lock_guard lock(condition_mutex_);
-    condition_ = source_->condition();
+    note_condition(source_->condition());
     return Step{polled->kind, {}, {}};
   }
-  return decode(std::move(*polled));
+  if (!may_wait || !polled->raw.has_value()) return decode(std::move(*polled));
+  held_ = std::move(*polled);
+  return decode_held();
+}
+
+// Decodes the rows that are held, if what they need is here.
+Result<SourceTask::Step> SourceTask::decode_held() {
+  auto ready = decoder_->ready(*held_->raw);
+  if (!ready.ok()) return Prefixed(ready.status(), "reading " + name_);
+  if (!*ready) {
+    note_condition(decoder_->condition());
+    return Step{Poll::Kind::kIdle, {}, {}};
+  }
+  note_condition({});
+  Poll poll = std::move(*held_);
+  held_.reset();
+  return decode(std::move(poll));
+}
+
+// Rows that are held are not read yet, and nothing was read behind them; partitions may have come meanwhile.
+std::vector<PartitionPosition> SourceTask::positions() const {
+  auto now = source_->positions();
+  if (!held_.has_value()) return now;
+  for (PartitionPosition& each : now) {
+    const auto before = std::find_if(before_held_.begin(), before_held_.end(),
+                                     [&](const PartitionPosition& old) { return old.name == each.name; });
+    if (before != before_held_.end()) each = *before;
+  }
+  return now;
+}
+
+void SourceTask::note_condition(std::string condition) {
+  std::lock_guard lock(condition_mutex_);
+  condition_ = std::move(condition);
 }
 
 void SourceTask::release(const std::set<std::string>& ended) {
@@ -158,7 +198,7 @@ Result<Batch> SourceTask::assemble(const std::shared_ptr<arrow::RecordBatch>& de
 
 // Rows of columns stand at consecutive positions; rows of bytes say theirs.
 Status SourceTask::mark(const Poll& poll, const std::vector<int32_t>& kept, Batch* rows) const {
-  if (!positions_) return Status::OK();
+  if (!notes_positions_) return Status::OK();
   arrow::Int64Builder positions(pool_);
   FZ_TRY(positions.Reserve(rows->rows()));
   for (int64_t i = 0; i < rows->rows(); ++i) {

@@ -4,12 +4,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "connector/source.h"
 #include "format/decoder.h"
+#include "format/schema_board.h"
 #include "plan/plan.h"
 #include "run/epoch_part.h"
 
@@ -30,7 +32,8 @@ class SourceTask {
 
   // Reads the particulars from the plan's node. `waker` may be called from any thread.
   static Result<std::unique_ptr<SourceTask>> Make(const PlanNode& node, arrow::MemoryPool* pool, bool bounded,
-                                                  std::function<void()> waker);
+                                                  std::function<void()> waker,
+                                                  SchemaBoard* schemas = nullptr);
 
   // Not for use; see Make.
   SourceTask() = default;
@@ -38,7 +41,7 @@ class SourceTask {
   Status assign(const std::vector<Assignment>& partitions);
   Result<Step> poll(const Budget& budget);
   // Rows carry their position from now on, and the time they were stored where the connector knows it.
-  void note_positions() { positions_ = true; }
+  void note_positions() { notes_positions_ = true; }
   // Takes back rows that were given as good, by the source's policy for bad rows: an error, or the batch for
   // its `rejected` stream (no rows if they are dropped).
   Result<Batch> reject(const std::vector<RejectedRow>& rows);
@@ -47,10 +50,12 @@ class SourceTask {
   bool waits() const { return !after_.empty(); }
   // True if there was no row left at the last poll(), nor will be in this run; any thread.
   bool ended() const { return ended_; }
-  bool behind(int32_t ordinal) const { return source_->behind(ordinal); }
+  bool behind(int32_t ordinal) const {
+    return source_->behind(ordinal) || (held_.has_value() && held_->origin.partition == ordinal);
+  }
   Status committed(const std::vector<PartitionPosition>& positions) { return source_->committed(positions); }
 
-  EpochPart::SourceState state() const { return {source_->positions(), counts()}; }
+  EpochPart::SourceState state() const { return {positions(), counts()}; }
   RowCounts counts() const {
     return {read_.load(), good_.load(), rejected_.load(), dropped_.load(), bytes_.load()};
   }
@@ -66,19 +71,25 @@ class SourceTask {
   Status refuse(const RejectedRow& row) const;
   Status mark(const Poll& poll, const std::vector<int32_t>& kept, Batch* rows) const;
   Result<Step> decode(Poll poll);
+  Result<Step> decode_held();
+  std::vector<PartitionPosition> positions() const;
+  void note_condition(std::string condition);
 
   std::string id_;
   std::string name_;
   std::shared_ptr<arrow::Schema> schema_;
   std::unique_ptr<Source> source_;
   std::unique_ptr<Decoder> decoder_;  // null for sources that give columns
+  // Rows that wait for what the decoder has asked for, and the positions before them: they count as not read.
+  std::optional<Poll> held_;
+  std::vector<PartitionPosition> before_held_;
   OnBadRow on_bad_row_ = OnBadRow::kFail;
   arrow::MemoryPool* pool_ = nullptr;
   std::function<void()> waker_;
   bool bounded_ = false;
   std::set<std::string> after_;  // sources that are to be read to their end first
   std::atomic<bool> ended_{false};
-  bool positions_ = false;
+  bool notes_positions_ = false;
   bool assigned_ = false;
   mutable std::mutex condition_mutex_;
   std::string condition_;

@@ -77,8 +77,9 @@ Status Stage::add_node(const Plan& plan, int number) {
   switch (planned.kind) {
     case NodeKind::kSource: {
       Waker* waker = context_.waker;
-      FZ_ASSIGN(auto source, SourceTask::Make(planned, context_.decode_pool, context_.bounded,
-                                              [waker] { waker->wake(); }));
+      FZ_ASSIGN(auto source, SourceTask::Make(
+                                 planned, context_.decode_pool, context_.bounded, [waker] { waker->wake(); },
+                                 context_.schemas));
       node->set(std::move(source));
       sources_.push_back(node.get());
       source_numbers_.push_back(number);

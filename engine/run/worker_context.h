@@ -7,6 +7,7 @@
 
 #include "base/batch.h"
 #include "base/limits.h"
+#include "format/schema_board.h"
 #include "operator/batch_function.h"
 #include "run/epoch_part.h"
 #include "run/untaken_state.h"
@@ -33,6 +34,7 @@ struct WorkerContext {
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
   Waker* waker = nullptr;
+  SchemaBoard* schemas = nullptr;  // of registries
 
   arrow::MemoryPool* kept() const { return state_pool != nullptr ? state_pool : operator_pool; }
 };

@@ -5,7 +5,7 @@ import atexit as _atexit
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
 from frazil import _engine
 from frazil.concat import concat
-from frazil.debezium import DebeziumJson
+from frazil.debezium import DebeziumAvro, DebeziumJson
 from frazil.drift import Drift
 from frazil.errors import (
     AuthError,
@@ -56,6 +56,7 @@ from frazil.pipeline import Pipeline
 from frazil.read import read_files, read_generator, read_kafka, read_memory
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.schema import Schema, field
+from frazil.schema_registry import SchemaRegistry
 from frazil.secret import Secret, secret
 from frazil.security import S3, Sasl, Tls
 from frazil.stream import Stream
@@ -93,6 +94,7 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "DataError",
+    "DebeziumAvro",
     "DebeziumJson",
     "Decimal",
     "DecodeError",
@@ -123,6 +125,7 @@ __all__ = [
     "Schema",
     "SchemaError",
     "SchemaMismatch",
+    "SchemaRegistry",
     "Secret",
     "Sink",
     "SinkError",

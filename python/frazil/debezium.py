@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import pyarrow as pa
 from frazil.errors import ConfigError, PlanError, TypeMismatch
@@ -141,11 +141,66 @@ class DebeziumJson:
         }
 
 
-def debezium_format(format: object) -> DebeziumJson | None:
+@dataclass(frozen=True, kw_only=True)
+class DebeziumAvro:
+    """Change events of Debezium in Avro, for the `format` of `read_kafka`.
+
+    Each message names its schema by the id it has in the registry.
+
+    Parameters
+    ----------
+    unwrapped, before, truncates, unavailable
+        As of `DebeziumJson`.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> users = fz.read_kafka(
+    ...     "crm.public.users",
+    ...     servers="localhost:9092",
+    ...     format=fz.DebeziumAvro(before="full"),
+    ...     registry="http://localhost:8081",
+    ...     schema={"id": int, "email": str},
+    ...     key=["id"],
+    ... )
+    >>> users
+    Stream(changes by id) <- kafka:crm.public.users
+      id: int64 not null
+      email: string not null
+    """
+
+    unwrapped: bool = False
+    before: Literal["key", "full"] = "key"
+    truncates: Literal["reject", "skip"] = "reject"
+    unavailable: str = PLACEHOLDER
+
+    def __post_init__(self) -> None:
+        """Check the options; raises as `DebeziumJson`."""
+        self._options()
+
+    def _options(self) -> DebeziumJson:
+        return DebeziumJson(
+            unwrapped=self.unwrapped,
+            before=self.before,
+            truncates=self.truncates,
+            unavailable=self.unavailable,
+        )
+
+    def _to_json(self, key: Sequence[str]) -> Json:
+        """What the engine has to know."""
+        return {**self._options()._to_json(key), "kind": "debezium-avro"}
+
+
+Debezium: TypeAlias = DebeziumJson | DebeziumAvro
+
+
+def debezium_format(format: object) -> Debezium | None:
     """The options of a format that is Debezium's; None if it is another."""
     if format == "debezium-json":
         return DebeziumJson()
-    return format if isinstance(format, DebeziumJson) else None
+    if format == "debezium-avro":
+        return DebeziumAvro()
+    return format if isinstance(format, DebeziumJson | DebeziumAvro) else None
 
 
 def checked_key(key: object, schema: pa.Schema, what: str) -> tuple[str, ...]:
@@ -181,7 +236,7 @@ def checked_key(key: object, schema: pa.Schema, what: str) -> tuple[str, ...]:
     return names
 
 
-def metadata_names(format: DebeziumJson | None) -> tuple[str, ...]:
+def metadata_names(format: Debezium | None) -> tuple[str, ...]:
     """What `metadata` may ask of the events themselves."""
     return () if format is None or format.unwrapped else tuple(_TYPES)
 

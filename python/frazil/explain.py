@@ -123,6 +123,8 @@ class _Tree:
         if node.key is not None:
             fields += f"; changes by {', '.join(node.key)}"
             fields += "" if node.whole else " (rows before a change may be missing)"
+        if node.registry is not None:
+            fields += f"; schemas of {node.registry['url']}"
         if node.format is not None:
             lines.append(_row(f"{pad}<- decode {node.format['kind']}", fields))
             pad += "  "

@@ -94,6 +94,7 @@ class SourceNode(Node):
     """Reads partitions. `name` is set always: "kafka:orders".
 
     With a `key` its rows are changes; `whole` says whether they have the rows before them too.
+    `registry` is where the schemas of its messages are.
     """
 
     connector: str
@@ -104,6 +105,7 @@ class SourceNode(Node):
     detail: str = ""
     key: tuple[str, ...] | None = None
     whole: bool = True
+    registry: Json | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -416,6 +416,8 @@ class _Compiler:
         made["connector"] = node.connector
         made["options"] = options
         made["format"] = node.format
+        if node.registry is not None:
+            made["registry"] = node.registry
         kinds = () if node.key is None else (_KINDS_FIELD,)
         made["schema"] = schema_text(pa.schema([*(node.schema.field(n) for n in names), *kinds]))
         made["on_bad_row"] = on_bad_row or "fail"

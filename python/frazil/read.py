@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil import _engine
 from frazil.debezium import (
+    Debezium,
+    DebeziumAvro,
     DebeziumJson,
     DebeziumMetadata,
     checked_key,
@@ -21,10 +23,14 @@ from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, on_user_line
 from frazil.memory_rows import encoded_rows, memory_table
 from frazil.node import Json, OnBadRow, Port, SourceNode
+from frazil.registry_format import REGISTERED, message_schema, registry_of
 from frazil.schema import SchemaLike, checked, has_rest, resolve
 from frazil.secret import Secret, references
 from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
 from frazil.stream import Stream
+
+if TYPE_CHECKING:
+    from frazil.schema_registry import SchemaRegistry
 
 KafkaMetadata = Literal["key", "topic", "partition", "offset", "timestamp", "headers"]
 FileMetadata = Literal["path", "offset"]
@@ -62,8 +68,11 @@ MEMORY_PARTITIONS_MAX = 1_024
 def read_kafka(
     *topics: str,
     servers: str | Sequence[str],
-    schema: SchemaLike,
-    format: Literal["json", "debezium-json"] | DebeziumJson = "json",
+    schema: SchemaLike | None = None,
+    format: Literal["json", "avro", "json-schema", "debezium-json", "debezium-avro"]
+    | DebeziumJson
+    | DebeziumAvro = "json",
+    registry: str | SchemaRegistry | None = None,
     key: Sequence[str] | None = None,
     start: Start = "earliest",
     group: str | None = None,
@@ -88,10 +97,14 @@ def read_kafka(
     servers
         Addresses of brokers: "host:port", several with commas or as a list.
     schema
-        What a message holds; of change events, the columns of the table.
+        What a message holds; of change events, the columns of the table. With a registry the
+        default is the newest schema that it has of the topic, asked for now.
     format
-        How it is written: "json", one object; or "debezium-json" (or `DebeziumJson`), change events
-        of Debezium, which make a stream of changes.
+        How it is written: "json", one object; "avro", a record; "json-schema", an object behind
+        the id of its schema; or "debezium-json" or "debezium-avro" (or `DebeziumJson`,
+        `DebeziumAvro`), change events of Debezium, which make a stream of changes.
+    registry
+        Where the schemas of "avro" and "json-schema" are: a URL, or `SchemaRegistry`.
     key
         Columns of the table's key, for change events.
     start
@@ -145,7 +158,9 @@ def read_kafka(
         raise PlanError(f"read_kafka: {len(topics)} topics", f"up to {TOPICS_MAX}, each once")
     debezium = debezium_format(format)
     if debezium is None:
-        _one_of("format", format, ("json", "debezium-json"))
+        _one_of("format", format, ("json", *REGISTERED[:2], "debezium-json", "debezium-avro"))
+    kind = str(format) if debezium is None else debezium._to_json(())["kind"]
+    schemas = registry_of(registry, kind, "read_kafka")
     _one_of("isolation", isolation, ("read_committed", "read_uncommitted"))
     _one_of("tombstones", tombstones, (None, "reject", "skip"))
     _one_of("on_truncated", on_truncated, ("fail", "earliest", "latest"))
@@ -170,16 +185,18 @@ def read_kafka(
         raise PlanError('start="group" needs a group', 'write group="name"')
     if group is not None:
         options["group"] = group
+    unwrapped = debezium is not None and debezium.unwrapped
     return _source(
         connector="kafka",
         name=name or "kafka:" + ",".join(topics),
-        schema=resolve(schema),
+        schema=message_schema(schema, schemas, topics, kind, unwrapped=unwrapped),
         metadata=metadata,
         allowed=("key", "topic", "partition", "offset", "timestamp", "headers"),
         options=options,
-        format={"kind": "json"},
+        format={"kind": kind},
         debezium=debezium,
         key=key,
+        registry=schemas,
         on_bad_row=on_bad_row,
         detail=f"from {_start_text(start)}",
     )
@@ -261,7 +278,7 @@ def read_files(
             f"read_files got {len(listed)} paths", f"1 to {PATHS_MAX} paths, folders or patterns"
         )
     debezium = debezium_format(format)
-    if debezium is None:
+    if debezium is None or isinstance(debezium, DebeziumAvro):
         _one_of("format", format, ("json", "parquet", "debezium-json"))
     written = "parquet" if format == "parquet" else "json"
     _one_of("compression", compression, ("auto", "none", "gzip", "zstd"))
@@ -427,15 +444,17 @@ def _source(
     format: Json | None,
     on_bad_row: OnBadRow | None,
     detail: str = "",
-    debezium: DebeziumJson | None = None,
+    debezium: Debezium | None = None,
     key: Sequence[str] | None = None,
+    registry: SchemaRegistry | None = None,
 ) -> Stream:
     if debezium is None and key is not None:
         raise PlanError(
             f"{name}: key={key!r}, and its rows are no changes",
-            'a key goes with format="debezium-json"',
+            'a key goes with format="debezium-json" or "debezium-avro"',
         )
-    if format is None and debezium is None:
+    written = "none" if format is None and debezium is None else str((format or {}).get("kind"))
+    if written in ("none", "avro", "debezium-avro"):
         for field in filter(has_rest, schema):
             raise PlanError(
                 f"{name}: column {field.name!r} is the rest of an object of JSON, and this is none",
@@ -456,6 +475,8 @@ def _source(
     if debezium is not None:
         row_key = checked_key(key, schema, name)
         format = debezium._to_json(row_key)
+    if format is not None and registry is not None:
+        format = {**format, "registry": registry.name}
     node = SourceNode(
         checked(pa.schema(columns)),
         connector,
@@ -466,6 +487,7 @@ def _source(
         detail,
         row_key,
         debezium is None or debezium.before == "full",
+        None if registry is None else registry.to_json(),
         name=name,
     )
     return Stream(Port(node))

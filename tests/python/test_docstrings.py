@@ -28,6 +28,7 @@ MODULES = [
     "read",
     "report",
     "schema",
+    "schema_registry",
     "secret",
     "security",
     "show",

@@ -40,6 +40,7 @@ SLEEPS: dict[str, str] = {
 
 _PLAN = "reads the plan, which this version's Python wrote; plan_fuzz.cc goes through it"
 _JSON = "a part of the JSON decoder, which json_fuzz.cc goes through"
+_AVRO = "a part of the Avro decoder, which avro_fuzz.cc goes through"
 _BINDINGS = "arguments from this version's Python"
 
 # Files that parse bytes from outside and have no fuzzer beside them: reason.
@@ -50,10 +51,13 @@ PARSERS: dict[str, str] = {
     "engine/connector/memory/source.cc": "positions of its own, one number",
     "engine/expr/bind.cc": _PLAN,
     "engine/expr/functions/binary.cc": "base64 and hex of rows by Arrow and two loops",
+    "engine/format/avro_step.cc": _AVRO,
+    "engine/format/avro_text.cc": _AVRO,
     "engine/format/json_cursor.cc": _JSON,
     "engine/format/json_index.cc": _JSON,
     "engine/format/json_keys.cc": _JSON,
     "engine/python/aggregate.cc": _BINDINGS,
+    "engine/python/decode.cc": _BINDINGS,
     "engine/python/expr.cc": _BINDINGS,
     "engine/python/job.cc": _BINDINGS,
     "engine/python/module.cc": "names simdjson's version",

@@ -27,6 +27,7 @@ from frazil.run.engine_job import (
     Failed,
     Found,
     JobOptions,
+    SchemasWanted,
     StateCut,
     StateMade,
 )
@@ -35,6 +36,7 @@ from frazil.run.histories import Histories
 from frazil.run.lookups import Lookups
 from frazil.run.partitions import Partitions, key_groups
 from frazil.run.run_clock import RunClock
+from frazil.run.schemas import Schemas
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
 from frazil.run.state_chains import StateChains
 from frazil.run.status import Observer, Status
@@ -154,6 +156,7 @@ class Coordinator:
                 finally:
                     self._discovery.close()
                     self._lookups.close()
+                    self._schemas.close()
                     self._job.stop()
             if not self._abort.is_set():
                 self._hook("before_drain")
@@ -226,6 +229,12 @@ class Coordinator:
         )
         plan = self._runnable.with_sink_options(self._log)
         self._job = EngineJob(plan, options, self._runnable.functions)
+        self._schemas = Schemas(
+            self._runnable.registries,
+            self._job,
+            pipeline=self._runnable.name,
+            wait=settings.wait_at_start,
+        )
         restoring = time.monotonic()
         for file in self._states.restored():
             self._job.restore(file.operator, self._log.read_state(file))
@@ -372,9 +381,12 @@ class Coordinator:
                     self._store_state(event.state)
                 elif isinstance(event, EpochCut):
                     self._accept(event)
+                elif isinstance(event, SchemasWanted):
+                    self._schemas.want(event.schemas)
                 else:
                     self._ended = True
             self._commits.check()
+            self._schemas.check()
             self._show()
             now = self._clock.now()
             self._lookups.look(self._job, now)
@@ -537,10 +549,14 @@ class Coordinator:
         if self._observer is None and not self._threaded:
             return
         self.status.pending_epochs = self._log.pending_epochs()
-        self.status.trouble = {
-            self._runnable.targets[sink].name: str(error)
-            for sink, error in self._commits.trouble().items()
-        } | self._lookups.trouble()
+        self.status.trouble = (
+            {
+                self._runnable.targets[sink].name: str(error)
+                for sink, error in self._commits.trouble().items()
+            }
+            | self._lookups.trouble()
+            | self._schemas.trouble()
+        )
         self.status.metrics = self._job.metrics()
         self.status.times.update(self.status.metrics, time.monotonic())
         if self._observer is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,13 @@ class StateMade:
 
 
 @dataclass(frozen=True, slots=True)
+class SchemasWanted:
+    """Rows wait for schemas of registries, by the registry's name and the id."""
+
+    schemas: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """Every bounded source is exhausted, its rows are in the sinks."""
 
@@ -68,7 +75,7 @@ class Failed:
     error: FrazilError
 
 
-Event = StateMade | EpochCut | Ended | Failed
+Event = StateMade | EpochCut | SchemasWanted | Ended | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +193,24 @@ class EngineJob:
         """
         self._job.barrier(epoch, sorted(full), sorted(lookups))
 
+    def give_schema(
+        self,
+        registry: str,
+        id: int,
+        *,
+        kind: str = "",
+        texts: Sequence[str] = (),
+        missing: str = "",
+    ) -> None:
+        """Give a schema that is wanted: its kind, and the texts it refers to before its own; or
+        say why there is none. Any thread.
+        """
+        self._job.give_schema(registry, id, kind, list(texts), missing)
+
+    def note_registry(self, registry: str, trouble: str) -> None:
+        """Say what keeps a registry from answering, "" if nothing does. Any thread."""
+        self._job.note_registry(registry, trouble)
+
     def rest(self, now_us: int, others_us: int | None) -> None:
         """Have sources look which of their partitions have nothing to read and hold time up.
 
@@ -253,6 +278,8 @@ class EngineJob:
                 )
             case "state":
                 return StateMade(self._taken_state())
+            case "schemas":
+                return SchemasWanted(tuple(self._job.take_wanted_schemas()))
             case "ended":
                 return Ended()
             case _:

@@ -72,6 +72,9 @@ class Runnable:
     source_names: Mapping[str, str]  # by source id
     diverting: frozenset[str]  # sources whose `.rejected` is written
     lookups: Mapping[str, LookupTable] = field(default_factory=dict)  # by name
+    registries: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=dict, repr=False
+    )  # of schemas, by name; holds secrets
     commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
 
     def event_times(self) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from frazil.run.interrupt import on_interrupt
 from frazil.run.logs import log_to_stderr
 from frazil.run.lookups import lookup_tables
 from frazil.run.runnable import Runnable
+from frazil.run.schemas import registries
 from frazil.run.settings import RunSettings
 from frazil.run.targets import SinkSpec, make_target
 from frazil.secret import resolve_secrets
@@ -89,6 +90,7 @@ def prepare(
         store=store,
         checkpoint_plan=plan_of(pipeline.plan.json, pipeline.plan.function_hashes),
         lookups=lookup_tables(plan, pipeline.plan.objects),
+        registries=registries(plan),
         source_names={node["id"]: node["name"] for node in nodes if node["kind"] == "source"},
         commit_every_s={
             node["id"]: node["options"]["commit_every_ms"] / 1000

@@ -1,0 +1,129 @@
+#include "format/debezium_avro.h"
+
+#include <arrow/util/key_value_metadata.h>
+
+#include <algorithm>
+
+#include "base/batch.h"
+#include "format/avro_messages.h"
+#include "format/debezium_column.h"
+#include "format/debezium_events.h"
+#include "format/debezium_rows.h"
+
+namespace frazil {
+namespace {
+
+class DebeziumAvroDecoder : public Decoder {
+ public:
+  DebeziumAvroDecoder(std::shared_ptr<arrow::Schema> schema, DebeziumOptions options, arrow::MemoryPool* pool)
+      : schema_(std::move(schema)), options_(std::move(options)), pool_(pool) {}
+
+  Status Start(std::string registry, SchemaDesk desk) {
+    if (schema_->GetFieldIndex(std::string(kKindColumn)) < 0)
+      return Error(ErrorKind::kInternal, "debezium-avro without a kind column");
+    for (const auto& name : options_.key) {
+      if (schema_->GetFieldIndex(name) >= 0) continue;
+      return Error(ErrorKind::kConfig, "key column \"" + name + "\" is not among those that are read");
+    }
+    const auto column = [this](const arrow::Field& field, const std::string&) { return Marked(field); };
+    FZ_ASSIGN(auto events, DebeziumEventSchema(*schema_, options_, column));
+    FZ_ASSIGN(messages_, AvroMessages::Make(std::move(events), std::move(registry), std::move(desk), pool_));
+    return Status::OK();
+  }
+
+  Result<bool> ready(const RawBatch& raw) override { return messages_->ready(raw); }
+  bool may_wait() const override { return true; }
+  std::string condition() const override { return messages_->condition(); }
+
+  Result<Decoded> decode(const RawBatch& raw) override {
+    Decoded out;
+    std::vector<int32_t> messages;  // of the events
+    std::vector<std::pair<int64_t, RejectedRow>> rejected;
+    const auto reject = [&](int64_t row, const JsonFailure& failure) {
+      rejected.emplace_back(row, RejectedMessage(raw, row, failure));
+    };
+    FZ_TRY(messages_->Begin(raw.rows()));
+    for (int64_t i = 0; i < raw.rows(); ++i) {
+      if (raw.length[static_cast<size_t>(i)] == RawBatch::kNullRow) {
+        ++out.dropped;
+        continue;
+      }
+      JsonFailure failure;
+      FZ_ASSIGN(const bool good, messages_->Read(raw.row(i), failure));
+      if (good) {
+        messages.push_back(static_cast<int32_t>(i));
+      } else {
+        reject(i, OfTable(std::move(failure)));
+      }
+    }
+    FZ_ASSIGN(const auto events, messages_->Finish());
+    FZ_ASSIGN(DebeziumRows made, MakeDebeziumRows(*events, schema_, options_, pool_));
+    for (const auto& bad : made.bad) {
+      JsonFailure failure;
+      failure.column = bad.column;
+      failure.reason = bad.reason;
+      reject(messages[static_cast<size_t>(bad.event)], failure);
+    }
+    out.dropped += static_cast<int64_t>(made.dropped.size());
+    out.rows = std::move(made.rows);
+    bool all = static_cast<int64_t>(made.events.size()) == raw.rows();
+    for (size_t i = 0; i < made.events.size(); ++i) {
+      out.kept.push_back(messages[static_cast<size_t>(made.events[i])]);
+      all = all && out.kept.back() == static_cast<int32_t>(i);
+    }
+    if (all) out.kept.clear();
+    std::stable_sort(rejected.begin(), rejected.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (auto& [row, each] : rejected) out.rejected.push_back(std::move(each));
+    return out;
+  }
+
+ private:
+  // The column with the placeholder for values that were not sent.
+  Result<std::shared_ptr<arrow::Field>> Marked(const arrow::Field& field) const {
+    auto metadata =
+        field.metadata() == nullptr ? std::make_shared<arrow::KeyValueMetadata>() : field.metadata()->Copy();
+    if (!options_.unavailable.empty()) {
+      FZ_TRY(metadata->Set(kUnavailableMetadata, options_.unavailable));
+      FZ_TRY(metadata->Set(kUnavailableUuidMetadata, options_.unavailable_uuid));
+    }
+    return field.WithMetadata(metadata->size() == 0 ? nullptr : std::move(metadata));
+  }
+
+  // Names the column of the table instead of the event's.
+  JsonFailure OfTable(JsonFailure failure) const {
+    if (failure.column == kOpField) failure.column = options_.unwrapped ? "__op" : "op";
+    if (failure.column == kDeletedField) failure.column = "__deleted";
+    const bool side = failure.column == kBeforeField || failure.column == kAfterField;
+    if (options_.unwrapped || !side || failure.path.size() < 2) return failure;
+    const std::string inside = failure.path.substr(1);
+    if (const std::string column = DebeziumColumnAt(*schema_, inside); !column.empty()) {
+      // What remains of the path says more than the column only behind the column's name.
+      if (inside == column) {
+        failure.path.clear();
+      } else {
+        failure.reason = "at " + failure.column + failure.path + ": " + failure.reason;
+        failure.path.clear();
+      }
+      failure.column = column;
+    }
+    return failure;
+  }
+
+  std::shared_ptr<arrow::Schema> schema_;
+  DebeziumOptions options_;
+  arrow::MemoryPool* pool_;
+  std::unique_ptr<AvroMessages> messages_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Decoder>> MakeDebeziumAvroDecoder(std::shared_ptr<arrow::Schema> schema,
+                                                         DebeziumOptions options, std::string registry,
+                                                         SchemaDesk desk, arrow::MemoryPool* pool) {
+  auto made = std::make_unique<DebeziumAvroDecoder>(std::move(schema), std::move(options), pool);
+  FZ_TRY(made->Start(std::move(registry), std::move(desk)));
+  return made;
+}
+
+}  // namespace frazil

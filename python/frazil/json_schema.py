@@ -1,0 +1,157 @@
+"""Columns of a JSON Schema: what a reader declares if the program does not say it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+from frazil.errors import SchemaError
+
+DEPTH_MAX = 32
+"""Levels of nesting of a schema; one that refers to itself has no end."""
+REFERENCES_MAX = 64
+"""References that one of them may go through."""
+
+_TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "string": pa.string(),
+    "null": pa.null(),
+}
+_FORMATS: dict[str, pa.DataType] = {
+    "date-time": pa.timestamp("us", "UTC"),
+    "date": pa.date32(),
+    "duration": pa.duration("us"),
+}
+
+
+class JsonSchemaColumns:
+    """The types of a JSON Schema as Arrow's.
+
+    Parameters
+    ----------
+    texts
+        The schema, behind those it refers to.
+    names
+        What it calls those by.
+    what
+        How errors call it.
+    """
+
+    def __init__(self, texts: Sequence[str], names: Sequence[str], what: str) -> None:
+        self._what = what
+        try:
+            documents = [json.loads(text) for text in texts]
+        except ValueError:
+            raise SchemaError(f"{what} is not JSON", "declare schema= yourself") from None
+        self._root = documents[-1]
+        self._named: dict[str, Any] = dict(zip(names, documents, strict=False))
+        for document in documents:
+            if isinstance(document, dict) and isinstance(document.get("$id"), str):
+                self._named.setdefault(document["$id"], document)
+        self._path: list[str] = []
+
+    def schema(self) -> pa.Schema:
+        """The columns of the object.
+
+        Raises
+        ------
+        SchemaError
+            If it is no object, or a property has a type that no column has.
+        """
+        root, document = self._resolved(self._root, self._root)
+        if not isinstance(root.get("properties"), dict):
+            raise SchemaError(f"{self._what} is no object with properties", "declare schema=")
+        return pa.schema(self._properties(root, document))
+
+    def _resolved(self, schema: Any, document: Any) -> tuple[dict[str, Any], Any]:
+        """A schema without references, and the document it stands in."""
+        for _ in range(REFERENCES_MAX):
+            if not isinstance(schema, dict):
+                break
+            reference = schema.get("$ref")
+            if not isinstance(reference, str):
+                return schema, document
+            name, _, pointer = reference.partition("#")
+            if name:
+                document = self._named.get(name)
+            schema = document
+            for key in pointer.split("/")[1:]:
+                key = key.replace("~1", "/").replace("~0", "~")
+                schema = schema.get(key) if isinstance(schema, dict) else None
+        raise self._cannot("of a type that is not defined or not said")
+
+    def _properties(self, schema: dict[str, Any], document: Any) -> list[pa.Field]:
+        required = schema.get("required") or ()
+        fields = []
+        for name, each in schema["properties"].items():
+            self._path.append(str(name))
+            type_, nullable = self._type(each, document)
+            fields.append(pa.field(str(name), type_, nullable or name not in required))
+            self._path.pop()
+        if not fields:
+            raise self._cannot("an object without properties")
+        return fields
+
+    def _type(self, schema: Any, document: Any) -> tuple[pa.DataType, bool]:
+        """Arrow type, and whether null is allowed."""
+        if len(self._path) > DEPTH_MAX:
+            raise self._cannot("of a type that holds itself")
+        schema, document = self._resolved(schema, document)
+        for union in ("oneOf", "anyOf", "allOf"):
+            if isinstance(schema.get(union), list):
+                return self._union(schema[union], document)
+        kinds = schema.get("type")
+        listed = kinds if isinstance(kinds, list) else [kinds]
+        named = [kind for kind in listed if kind != "null"]
+        nullable = len(named) < len(listed)
+        if not named:
+            return pa.null(), True
+        if set(named) == {"integer", "number"}:
+            named = ["number"]
+        if len(named) > 1:
+            raise self._cannot("of several types")
+        return self._one(named[0], schema, document), nullable
+
+    def _union(self, branches: list[Any], document: Any) -> tuple[pa.DataType, bool]:
+        made = [self._type(branch, document) for branch in branches]
+        types = [type_ for type_, _ in made if type_ != pa.null()]
+        if not types or any(type_ != types[0] for type_ in types):
+            raise self._cannot("of several types")
+        return types[0], any(nullable for _, nullable in made)
+
+    def _one(self, kind: Any, schema: Mapping[str, Any], document: Any) -> pa.DataType:
+        if kind is None and "enum" in schema:
+            kind = "string" if all(isinstance(each, str) for each in schema["enum"]) else None
+        if kind is None and "properties" in schema:
+            kind = "object"
+        match kind:
+            case "array" if isinstance(schema.get("items"), dict):
+                self._path.append("[]")
+                item, nullable = self._type(schema["items"], document)
+                self._path.pop()
+                return pa.list_(pa.field("element", item, nullable))
+            case "object" if isinstance(schema.get("properties"), dict):
+                return pa.struct(self._properties(dict(schema), document))
+            case "object" if isinstance(schema.get("additionalProperties"), dict):
+                self._path.append("{}")
+                item, nullable = self._type(schema["additionalProperties"], document)
+                self._path.pop()
+                return pa.map_(pa.string(), pa.field("value", item, nullable))
+            case "string" if schema.get("format") in _FORMATS:
+                return _FORMATS[schema["format"]]
+            case "string" if schema.get("contentEncoding") == "base64":
+                return pa.binary()
+            case str() if kind in _TYPES:
+                return _TYPES[kind]
+        raise self._cannot("of a type that is not said")
+
+    def _cannot(self, what: str) -> SchemaError:
+        path = ".".join(self._path[:8]).replace(".[]", "[]").replace(".{}", "{}")
+        return SchemaError(
+            f"{self._what}: property {path!r} is {what}, and a column has one type",
+            "declare schema= with the columns you need: what is not in it is skipped",
+        )

@@ -1,0 +1,110 @@
+"""Formats whose schemas are in a registry, as readers declare them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from frazil.avro_schema import AvroColumns
+from frazil.errors import ConfigError, PlanError, SchemaError
+from frazil.json_schema import JsonSchemaColumns
+from frazil.schema import SchemaLike, checked, resolve
+from frazil.schema_registry import SchemaRegistry
+from frazil.secret import resolve_secrets
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from frazil.registry_client import RegistryClient
+
+REGISTERED = ("avro", "json-schema", "debezium-avro")
+"""Formats of messages that name their schema by its id."""
+
+
+def registry_of(
+    registry: str | SchemaRegistry | None, kind: str, reader: str
+) -> SchemaRegistry | None:
+    """Check that a registry is given if, and only if, the format has its schemas there.
+
+    Raises
+    ------
+    ConfigError
+        If not.
+    """
+    if kind not in REGISTERED:
+        if registry is not None:
+            raise ConfigError(
+                f"{reader}: registry= is given, and {kind} has no schemas there",
+                "formats with a registry: " + ", ".join(map(repr, REGISTERED)),
+            )
+        return None
+    if registry is None and kind == "json-schema":
+        return None  # JSON can be read without
+    if registry is None:
+        raise ConfigError(
+            f"{reader}: messages in {kind} name their schema by an id, and no registry is given",
+            'write registry="http://localhost:8081", or fz.SchemaRegistry(...)',
+        )
+    if isinstance(registry, str):
+        return SchemaRegistry(registry)
+    if not isinstance(registry, SchemaRegistry):
+        raise ConfigError(
+            f"{reader}: registry={registry!r} is not offered", "its URL, or fz.SchemaRegistry(...)"
+        )
+    return registry
+
+
+def message_schema(
+    schema: SchemaLike | None,
+    registry: SchemaRegistry | None,
+    topics: Sequence[str],
+    kind: str,
+    *,
+    unwrapped: bool,
+) -> pa.Schema:
+    """The columns that are declared, or those of the newest schema of the topics in the registry:
+    subject ``<topic>-value``.
+
+    Raises
+    ------
+    PlanError
+        If there is none, or topics have different ones.
+    """
+    if schema is not None:
+        return resolve(schema)
+    if registry is None:
+        raise PlanError("messages in JSON carry no schema, and none is given", "write schema=")
+    from frazil.registry_client import RegistryClient
+
+    client = RegistryClient(resolve_secrets(registry.to_json()))
+    try:
+        found = [_columns(client, topic, kind, unwrapped) for topic in topics]
+    finally:
+        client.close()
+    for topic, other in zip(topics[1:], found[1:], strict=True):
+        if not other.equals(found[0]):
+            raise PlanError(
+                f"topics {topics[0]} and {topic} have different schemas in {registry.name}",
+                "declare schema= with the columns that both have",
+            )
+    return found[0]
+
+
+def _columns(client: RegistryClient, topic: str, kind: str, unwrapped: bool) -> pa.Schema:
+    from frazil.registry_client import SchemaMissing
+
+    subject = f"{topic}-value"
+    try:
+        id_, schema = client.latest(subject)
+    except SchemaMissing:
+        raise PlanError(
+            f"schema registry {client.name} has no subject {subject!r}",
+            "declare schema=, if the producer names its subjects otherwise or writes later",
+        ) from None
+    what = f"schema {id_} of {subject}"
+    wanted = "JSON" if kind == "json-schema" else "AVRO"
+    if schema.kind != wanted:
+        raise SchemaError(f"{what} is {schema.kind}", "read it with the format of that name")
+    if wanted == "JSON":
+        return checked(JsonSchemaColumns(schema.texts, schema.names, what).schema())
+    side = "after" if kind == "debezium-avro" and not unwrapped else None
+    return checked(AvroColumns(schema.texts, what).schema(side))

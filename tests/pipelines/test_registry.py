@@ -1,0 +1,139 @@
+"""Rows that wait for their schema: nothing lost or doubled, whatever comes first.
+
+Messages are lines of files here, so that the order of all work is drawn from a seed; the registry
+is a small server that is away now and then.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import fastavro
+import frazil as fz
+import pytest
+from frazil.checkpoint.memory_store import MemoryStore
+from frazil.errors import AuthError
+from frazil.run import schemas
+from frazil.run.coordinator import Coordinator
+from frazil.run.runner import prepare
+from frazil.run.settings import RunSettings
+
+from tests.pipelines.harness import EVERY_S, Crash, CrashAt
+from tests.python.test_registry_client import Server
+
+if TYPE_CHECKING:
+    from frazil.report import RunReport
+
+VERSIONS = 6
+ROWS = 400
+
+
+def schema(version: int) -> dict[str, Any]:
+    fields: list[dict[str, Any]] = [{"name": "n", "type": "long"}]
+    fields += [{"name": f"extra{number}", "type": "string"} for number in range(version)]
+    return {"type": "record", "name": "R", "fields": fields}
+
+
+def message(number: int) -> bytes:
+    """A message whose bytes are a line; of what version it is follows from its number."""
+    version = number * VERSIONS // ROWS
+    row = {"n": number, **{f"extra{each}": "x" for each in range(version)}}
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema(version)), row)
+    return b"\0" + (100 + version).to_bytes(4, "big") + out.getvalue()
+
+
+class World:
+    """Files of messages, a registry, a checkpoint log and a sink."""
+
+    def __init__(self, folder: Path, server: Server, random: Random) -> None:
+        self.numbers = [n for n in range(ROWS) if not set(b"\r\n") & set(message(n))]
+        for lane in range(3):
+            (folder / f"lane{lane}").mkdir()
+            lines = b"".join(message(n) + b"\n" for n in self.numbers[lane::3])
+            (folder / f"lane{lane}" / "rows").write_bytes(lines)
+        for version in range(VERSIONS):
+            away = [(503, {"message": "away"})] * random.choice([0, 0, 5])
+            known = (200, {"schema": json.dumps(schema(version))})
+            server.answers[f"/schemas/ids/{100 + version}"] = [*away, known]
+        self._server = server
+        read = fz.read_files(
+            str(folder / "lane*" / "rows"),
+            format="json",
+            schema={"n": int},
+            lanes="by_folder",
+            compression="none",
+            name="rows",
+        )
+        self.sink = read.write_memory(name="found")
+        self._store = MemoryStore()
+
+    def run(
+        self, *, seed: int | None, workers: int, hook: Callable[[str], None] = lambda _: None
+    ) -> RunReport:
+        pipeline = fz.Pipeline("waiting", self.sink, checkpoint="unused")
+        runnable = prepare(pipeline, hook=hook, store=self._store)
+        for node in runnable.plan["nodes"]:
+            if node["kind"] == "source":
+                node["format"] = {"kind": "avro", "registry": self._server.url}
+        spec = {"url": self._server.url, "timeout_ms": 5_000}
+        settings = RunSettings(
+            workers=workers,
+            bounded=True,
+            takeover=True,
+            checkpoint_every_s=EVERY_S,
+            simulated_seed=seed,
+        )
+        runnable = replace(runnable, registries={self._server.url: spec})
+        return Coordinator(runnable, settings, hook=hook).run()
+
+    def check(self) -> None:
+        assert Counter(self.sink.table()["n"].to_pylist()) == Counter(self.numbers)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(schemas, "RETRY_MIN_S", 0.001)
+    monkeypatch.setattr(schemas, "RETRY_MAX_S", 0.004)
+    made = Server()
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_that_wait_are_read_once(seed: int, server: Server, tmp_path: Path) -> None:
+    world = World(tmp_path, server, Random(seed))
+    world.run(seed=seed if seed % 2 else None, workers=1 + seed % 3)
+    world.check()
+    asked = Counter(path for path, _ in server.asked)
+    assert set(asked) == set(server.answers)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crash_while_rows_wait(seed: int, server: Server, tmp_path: Path) -> None:
+    world = World(tmp_path, server, Random(seed))
+    for attempt in range(4):
+        hook = CrashAt(Random(f"{seed} {attempt}").randrange(2, 40))
+        try:
+            world.run(seed=10 * seed + attempt, workers=2, hook=hook)
+        except Crash:
+            continue
+        break
+    else:
+        world.run(seed=seed, workers=1)
+    world.check()
+
+
+def test_a_refused_login_ends_the_run(server: Server, tmp_path: Path) -> None:
+    world = World(tmp_path, server, Random(1))
+    server.answers["/schemas/ids/103"] = [(401, {"message": "who are you"})]
+    with pytest.raises(AuthError, match="who are you"):
+        world.run(seed=None, workers=1)

@@ -1,0 +1,202 @@
+"""The events of test_debezium_events.py in Avro come to the same rows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import frazil as fz
+import pyarrow as pa
+import pytest
+from frazil import _engine
+
+from tests.python.connect_avro import Json, Registry
+from tests.python.test_debezium_events import (
+    COLUMNS,
+    EVENTS,
+    KEYS,
+    PLAIN_UNIT,
+    TOPICS,
+    Row,
+    outcome,
+    schema_of,
+    tuples,
+)
+
+KINDS = ("insert", "update_before", "update_after", "delete")
+KIND = pa.field("__fz_kind", pa.uint8(), nullable=False)
+
+
+def field_of(name: str, type_: pa.DataType, prefix: str, value: Any) -> Json:
+    """What Connect's schema says of a column of events that came without one."""
+    micros = PLAIN_UNIT[prefix] == "us"
+    made: Json = {"field": name, "optional": True}
+    if pa.types.is_decimal(type_):
+        if isinstance(value, float):
+            return {**made, "type": "double"}
+        if prefix == "pgn":
+            return {**made, "type": "string"}
+        parameters = {"scale": str(type_.scale)}
+        decimal = "org.apache.kafka.connect.data.Decimal"
+        return {**made, "type": "bytes", "name": decimal, "parameters": parameters}
+    if pa.types.is_list(type_):
+        return {**made, "type": "array", "items": {"type": "string", "optional": True}}
+    if pa.types.is_date(type_):
+        return {**made, "type": "int32", "name": "io.debezium.time.Date"}
+    if pa.types.is_timestamp(type_) and name == "created_at":
+        return {**made, "type": "string", "name": "io.debezium.time.ZonedTimestamp"}
+    if pa.types.is_timestamp(type_):
+        unit = "MicroTimestamp" if micros else "Timestamp"
+        return {**made, "type": "int64", "name": f"io.debezium.time.{unit}"}
+    if pa.types.is_time(type_):
+        if micros:
+            return {**made, "type": "int64", "name": "io.debezium.time.MicroTime"}
+        return {**made, "type": "int32", "name": "io.debezium.time.Time"}
+    if pa.types.is_duration(type_):
+        return {**made, "type": "int64", "name": "io.debezium.time.MicroDuration"}
+    names = {pa.binary(): "bytes", pa.bool_(): "boolean", pa.float64(): "double"}
+    names |= {pa.float32(): "float", pa.string(): "string", pa.large_string(): "string"}
+    return {**made, "type": names.get(type_, "int64")}
+
+
+def plain_schema(event: Json) -> Json:
+    """A schema for an event that has none."""
+    prefix, _, table = event["topic"].partition(".inventory.")
+    prefix = prefix.partition(".")[0]
+    columns = COLUMNS.get(table, {"id": pa.int64()})
+    value = event["value"]
+    row_of = value if event["mode"] == "unwrap" else value.get("after") or value.get("before") or {}
+    fields = [field_of(name, type_, prefix, row_of.get(name)) for name, type_ in columns.items()]
+    texts = [{"field": name, "type": "string", "optional": True} for name in ("__op", "__deleted")]
+    if event["mode"] == "unwrap":
+        return {"type": "struct", "name": "row.Value", "fields": [*fields, *texts]}
+    row = {"type": "struct", "optional": True, "name": "row.Value", "fields": fields}
+    lsn = {"field": "lsn", "type": "int64", "optional": True}
+    source = {"field": "source", "type": "struct", "name": "s.Source", "fields": [lsn]}
+    return {
+        "type": "struct",
+        "name": "row.Envelope",
+        "fields": [
+            {**row, "field": "before"},
+            {**row, "field": "after"},
+            source,
+            {"field": "op", "type": "string"},
+            {"field": "ts_ms", "type": "int64", "optional": True},
+        ],
+    }
+
+
+def in_micros(event: Json) -> Any:
+    """The value, with durations in their own unit where the declared one is another."""
+    value = json.loads(json.dumps(event["value"]))
+    if event["topic"].startswith("pgn"):
+        for side in ("before", "after"):
+            row = value.get(side) or {}
+            if row.get("iv") is not None:
+                row["iv"] *= 1_000
+    return value
+
+
+def message_of(event: Json, registry: Registry) -> bytes | None:
+    if event["value"] is None:
+        return None
+    if event["mode"] == "schemas":
+        return registry.message(event["value"]["schema"], event["value"]["payload"])
+    return registry.message(plain_schema(event), in_micros(event))
+
+
+def decoded(
+    format: fz.DebeziumAvro, schema: pa.Schema, key: list[str], messages: Any, registry: Registry
+) -> tuple[pa.RecordBatch, list[int], list[tuple[int, str, str]]]:
+    described = json.dumps({**format._to_json(key), "registry": "http://registry"})
+    batch, kept, bad = _engine.decode(
+        described, pa.schema([*schema, KIND]), messages, schemas=registry.texts
+    )
+    rows = pa.record_batch(batch)
+    return rows, kept or list(range(rows.num_rows)), bad
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_each_event_comes_to_its_rows(topic: str) -> None:
+    prefix, _, table = topic.partition(".inventory.")
+    schema = schema_of(topic)
+    key = KEYS.get(table, ["id"])
+    events = [event for event in EVENTS if event["topic"] == topic]
+    registry = Registry()
+    messages = [message_of(event, registry) for event in events]
+    format = fz.DebeziumAvro(unwrapped=prefix.partition(".")[0] == "pgu")
+    rows, kept, bad = decoded(format, schema, key, messages, registry)
+
+    found: list[Any] = [[] for _ in events]
+    kinds = rows[KIND.name].to_pylist()
+    for number, kind, row in zip(kept, kinds, tuples(rows, schema), strict=True):
+        found[number].append((KINDS[kind], row))
+    for number, _, _ in bad:
+        assert found[number] == []
+        found[number] = "rejected"
+    for event, got in zip(events, found, strict=True):
+        expected: list[tuple[str, Row]] | str = outcome(event, schema, key)
+        assert got == ([] if expected == "dropped" else expected), (event, bad)
+
+
+def test_bad_events_say_what_is_wrong() -> None:
+    registry = Registry()
+    row = {
+        "type": "struct",
+        "optional": True,
+        "name": "r.Value",
+        "fields": [
+            {"field": "id", "type": "int64"},
+            {"field": "note", "type": "string", "optional": True},
+            {"field": "data", "type": "bytes", "optional": True},
+            {"field": "tags", "type": "array", "items": {"type": "string"}, "optional": True},
+        ],
+    }
+    envelope = {
+        "type": "struct",
+        "name": "r.Envelope",
+        "fields": [
+            {**row, "field": "before"},
+            {**row, "field": "after"},
+            {"field": "op", "type": "string"},
+        ],
+    }
+    schema = pa.schema(
+        [
+            pa.field("id", pa.int64(), False),
+            pa.field("note", pa.string()),
+            pa.field("data", pa.binary()),
+            pa.field("tags", pa.list_(pa.string())),
+        ]
+    )
+    placeholder = "__debezium_unavailable_value"
+    base64 = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="
+    values: list[Any] = [
+        {"op": "u", "after": {"id": 1, "note": placeholder}},
+        {"op": "u", "after": {"id": 1, "data": base64}},
+        {"op": "u", "after": {"id": 1, "tags": [placeholder]}},
+        {"op": "t"},
+        {"op": "c"},
+        {"op": "c", "after": {"id": 7, "note": "whole"}},
+    ]
+    messages = [registry.message(envelope, value) for value in values]
+    rows, kept, bad = decoded(fz.DebeziumAvro(), schema, ["id"], messages, registry)
+    assert kept == [5]
+    assert rows["id"].to_pylist() == [7]
+    assert [(number, column) for number, column, _ in bad] == [
+        (0, "note"),
+        (1, "data"),
+        (2, "tags"),
+        (3, ""),
+        (4, ""),
+    ]
+    for _, _, reason in bad[:3]:
+        assert reason.startswith(f'"{placeholder}" stands for a value that did not change')
+    assert "the table was truncated" in bad[3][2]
+    assert bad[4][2] == 'op "c" without a row after it'
+    narrow = schema.set(1, pa.field("note", pa.int64()))
+    rows, kept, bad = decoded(fz.DebeziumAvro(), narrow, ["id"], messages[5:], registry)
+    assert rows.num_rows == 0
+    ((_, column, reason),) = bad
+    assert column == "note"
+    assert reason == "the message's schema says string, and the column is declared int64"
