@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from pyiceberg.types import StringType
 
 from tests.crash.pipelines import ROWS
 
@@ -123,11 +124,25 @@ def test_partitioning_changed_between_prepare_and_commit(scene: Scene, point: st
 
 
 def test_column_added_between_prepare_and_commit(scene: Scene) -> None:
-    from pyiceberg.types import StringType
-
     scene.kill("after_put", count=2)
     with scene.table().update_schema() as change:
         change.add_column("note", StringType())
+    scene.finish()
+    scene.check()
+
+
+def test_column_dropped_while_it_runs(scene: Scene) -> None:
+    """What is prepared lands, then it ends: rows of a later start would not be seen whole."""
+    process = scene.freeze("before_commit", count=3, rate=6_000.0)
+    with scene.table().update_schema(allow_incompatible_changes=True) as change:
+        change.delete_column("country")
+    process.resume()
+    assert process.wait() != 0
+    assert "column 'country' was dropped" in process.error
+    assert len(scene.ids()) == len(set(scene.ids()))
+    assert "has no column 'country'" in scene.refused()
+    with scene.table().update_schema() as change:
+        change.add_column("country", StringType())
     scene.finish()
     scene.check()
 

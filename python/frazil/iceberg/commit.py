@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from frazil.checkpoint.manifest import Landed
     from pyiceberg.catalog import Catalog
     from pyiceberg.manifest import ManifestFile
+    from pyiceberg.schema import Schema
     from pyiceberg.table import Table
     from pyiceberg.table.metadata import TableMetadata
 
@@ -133,6 +134,7 @@ class TableCommitter:
         # Heads in which a proof was seen, and the manifests of a head that is ours.
         self._verified: tuple[Landed, int] | None = None
         self._manifests: tuple[int, list[ManifestFile]] | None = None
+        self._schema: Schema | None = None
         self._merged: Merged | None = None
         self._sweeper = Sweeper()
         self._live = LiveFiles(key) if key else None
@@ -142,6 +144,11 @@ class TableCommitter:
     def name(self) -> str:
         """namespace.table."""
         return self._name
+
+    @property
+    def schema(self) -> Schema | None:
+        """The table's, as it was when it was looked at last."""
+        return self._schema
 
     # -- what a coordinator calls ----------------------------------------------------------------
 
@@ -350,6 +357,7 @@ class TableCommitter:
             table = self._catalog.load_table(self._parts)
             self._hook("after_load")
             seen = self._check_table(table)
+            self._schema = table.schema()
             self._check_log(seen, pending, landed, log)
             self._check_claim(seen)
             if seen.proof is not None:

@@ -18,7 +18,7 @@ from frazil.errors import CommitRefused, SchemaMismatch, nearest
 from frazil.iceberg.schema import fields_to_iceberg, type_to_arrow
 from pyiceberg import types as ice
 from pyiceberg.exceptions import CommitFailedException
-from pyiceberg.schema import Schema
+from pyiceberg.schema import Schema, index_by_id
 from pyiceberg.table.update import AssertLastAssignedFieldId, AssertTableUUID
 from pyiceberg.table.update.schema import UpdateSchema
 
@@ -143,6 +143,29 @@ def changes_of(table: Table, stream: pa.Schema, drift: Drift) -> list[Change]:
     """`changes` of a loaded table."""
     partitioned = [field.source_id for field in table.spec().fields]
     return changes(table.schema(), stream, ".".join(table.name()), drift, partitioned)
+
+
+def unreadable(written: Schema, now: Schema) -> str | None:
+    """Why rows of data files are not seen as they were written; None if they are.
+
+    Parameters
+    ----------
+    written
+        The schema of the data files.
+    now
+        The table's.
+    """
+    before, after = index_by_id(written), index_by_id(now)
+    for field_id, field in before.items():
+        if field_id not in after:
+            name = written.find_column_name(field_id)
+            return f"column {name!r} was dropped, or made anew"
+        if field.required < after[field_id].required:
+            return f"column {now.find_column_name(field_id)!r} is required now"
+    for field_id, field in after.items():
+        if field_id not in before and field.required and field.initial_default is None:
+            return f"column {now.find_column_name(field_id)!r} is there now, and required"
+    return None
 
 
 def _commit(catalog: Catalog, table: Table, needed: Sequence[Change]) -> None:

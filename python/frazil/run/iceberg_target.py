@@ -14,7 +14,7 @@ from frazil.drift import Drift
 from frazil.errors import CommitRefused, FrazilError
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.commit import TableCommitter
-from frazil.iceberg.drift import changes_of, evolve
+from frazil.iceberg.drift import changes_of, evolve, unreadable
 from frazil.iceberg.fileio import SmallFileIO
 from frazil.iceberg.restate import PutBack, way_back
 from frazil.iceberg.table import (
@@ -182,7 +182,26 @@ class IcebergTarget:
             for file in json.loads(part)["files"]
         )
         made = () if result.snapshot_id is None else (result.snapshot_id,)
+        self._check_schema()
         return Committed(done.slot, done.digest, head=result.head, snapshots=made, rows=rows)
+
+    def _check_schema(self) -> None:
+        """End the run if others changed the schema so that what is written is not seen (S3).
+
+        Only when all that was prepared has landed: rows of the columns that are still there are.
+        """
+        assert self._committer is not None
+        now, table = self._committer.schema, self._table
+        if now is None or now.schema_id == table.schema().schema_id:
+            return
+        if (why := unreadable(table.schema(), now)) is not None:
+            raise CommitRefused(
+                f"pipeline {self._spec.pipeline!r}, sink {self.name!r}: table "
+                f"{self._spec.options['table']} was changed while it was written to: {why}",
+                "what was prepared is committed; the next start takes the table as it is then, or "
+                "says what does not fit",
+                kind="schema_changed",
+            )
 
     def way_back(self, incarnation: str, want: Landed | None) -> PutBack | None:
         """Find how the table gets back to a token; None if it shows that one. For a rollback.

@@ -14,7 +14,7 @@ from frazil.drift import Drift
 from frazil.errors import CommitRefused, ConfigError, SchemaMismatch
 from frazil.iceberg import drift as drifting
 from frazil.iceberg.catalog import open_catalog
-from frazil.iceberg.drift import TRIES_MAX, changes, evolve
+from frazil.iceberg.drift import TRIES_MAX, changes, evolve, unreadable
 from frazil.iceberg.schema import to_iceberg
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
@@ -291,6 +291,39 @@ def test_an_id_that_was_given_is_not_given_again(tmp_path: Path) -> None:
         catalog, lambda: next(tables, None) or catalog.load_table("shop.rows"), stream, EVOLVE
     )
     assert {field.name: field.field_id for field in table.schema().fields} == {"id": 1, "ours": 3}
+
+
+def test_what_others_change_so_that_rows_are_not_seen(tmp_path: Path) -> None:
+    catalog = open_catalog(_catalog(tmp_path))
+    catalog.create_namespace("shop")
+    inner = pa.struct([("x", pa.int32()), ("y", pa.string())])
+    made = catalog.create_table(
+        "shop.rows", to_iceberg(pa.schema([("id", pa.int32()), ("a", pa.string()), ("s", inner)]))
+    )
+    written = made.schema()
+    kind = written.find_field("a").field_type
+
+    def changed(change: Any) -> str | None:
+        table = catalog.load_table("shop.rows")
+        with table.update_schema(allow_incompatible_changes=True) as update:
+            change(update)
+        return unreadable(written, catalog.load_table("shop.rows").schema())
+
+    assert changed(lambda to: to.add_column("more", kind)) is None
+    assert changed(lambda to: to.rename_column("a", "b")) is None
+    assert changed(lambda to: to.update_column("id", written.find_field("id").field_type)) is None
+    assert changed(lambda to: to.delete_column(("s", "y"))) == (
+        "column 's.y' was dropped, or made anew"
+    )
+    assert changed(lambda to: to.add_column(("s", "y"), kind)) == (
+        "column 's.y' was dropped, or made anew"
+    )
+    written = catalog.load_table("shop.rows").schema()
+    assert changed(lambda to: to.update_column("b", required=True)) == "column 'b' is required now"
+    written = catalog.load_table("shop.rows").schema()
+    assert changed(lambda to: to.add_column("last", kind, required=True)) == (
+        "column 'last' is there now, and required"
+    )
 
 
 def test_check_says_what_would_be_changed(tmp_path: Path) -> None:
