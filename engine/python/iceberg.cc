@@ -1,4 +1,5 @@
 #include <arrow/array/builder_binary.h>
+#include <arrow/array/builder_primitive.h>
 #include <nanobind/stl/string.h>
 
 #include <memory>
@@ -23,10 +24,10 @@ BatchCarrier IcebergTransform(const std::string& name, int64_t param, nb::handle
   return {arrow::RecordBatch::Make(schema, batch->num_rows(), {values})};
 }
 
-// The encoded keys of rows, whose columns are the key's, as a batch of one binary column.
+// The encoded keys of rows, whose columns are the key's, and their hashes: a batch of two columns.
 BatchCarrier EncodeIcebergKeys(nb::handle data) {
   const auto batch = ImportBatch(data);
-  const auto encode = [&]() -> Result<std::shared_ptr<arrow::Array>> {
+  const auto encode = [&]() -> Result<arrow::ArrayVector> {
     arrow::DataTypeVector types;
     for (const auto& column : batch->columns()) types.push_back(column->type());
     FZ_ASSIGN(const auto codec, KeyCodec::Make(std::move(types)));
@@ -34,11 +35,17 @@ BatchCarrier EncodeIcebergKeys(nb::handle data) {
     FZ_TRY(codec.encode(batch->columns(), batch->num_rows(), &keys));
     arrow::BinaryBuilder builder;
     for (int64_t i = 0; i < keys.size(); ++i) FZ_TRY(builder.Append(keys.key(i)));
-    return builder.Finish();
+    arrow::UInt64Builder hashes;
+    FZ_TRY(hashes.AppendValues(keys.hashes().data(), keys.size()));
+    arrow::ArrayVector columns(2);
+    FZ_TRY(builder.Finish(&columns[0]));
+    FZ_TRY(hashes.Finish(&columns[1]));
+    return columns;
   };
-  auto keys = ValueOrThrow(encode());
-  const auto schema = arrow::schema({arrow::field("key", arrow::binary())});
-  return {arrow::RecordBatch::Make(schema, batch->num_rows(), {std::move(keys)})};
+  auto columns = ValueOrThrow(encode());
+  const auto schema =
+      arrow::schema({arrow::field("key", arrow::binary()), arrow::field("hash", arrow::uint64())});
+  return {arrow::RecordBatch::Make(schema, batch->num_rows(), std::move(columns))};
 }
 
 }  // namespace

@@ -13,6 +13,9 @@ from frazil.types import type_name
 UPSERT_KEYS_MAX = 64
 """Columns of a key."""
 
+DELETED_COLUMN = "_deleted"
+"""What `deletes="soft"` adds: whether a row is gone."""
+
 
 def upsert_key(port: Port, key: str | Sequence[str], what: str) -> tuple[str, ...]:
     """Check the key by which a stream's rows replace those of a table.
@@ -56,9 +59,65 @@ def by_key(port: Port, key: tuple[str, ...]) -> Port:
     return Port(ExchangeNode(port.schema, port, key, (("identity", 0),) * len(key)))
 
 
-def upsert_state(schema: pa.Schema, key: tuple[str, ...]) -> dict[str, str]:
+def check_order(port: Port, order_by: str, what: str) -> None:
+    """Check the column by which rows of a key are older and newer.
+
+    Raises
+    ------
+    PlanError
+        The stream has no such column, or its values cannot be ordered as a number.
+    """
+    from frazil.stream import column_not_found
+
+    if order_by not in port.schema.names:
+        raise column_not_found(order_by, port.schema, what)
+    type_ = port.schema.field(order_by).type
+    t = pa.types
+    if t.is_uint64(type_) or not (
+        t.is_integer(type_) or t.is_timestamp(type_) or t.is_date32(type_)
+    ):
+        raise TypeMismatch(
+            f"{what}: order_by={order_by!r} is {type_name(type_)}",
+            "name a column of integers, timestamps or dates, that grows with each change of a row",
+        )
+
+
+def check_soft(port: Port, what: str) -> None:
+    """Check that rows of a stream may go, and that there is room for the column that says so.
+
+    Raises
+    ------
+    PlanError
+        None of its rows ever goes; or it has a column of that name.
+    """
+    if changes_of(port) is None:
+        raise PlanError(
+            f'{what}: deletes="soft" of a stream without deletes',
+            "leave it out: rows only replace each other",
+        )
+    if DELETED_COLUMN in port.schema.names:
+        raise PlanError(
+            f'{what}: deletes="soft" adds the column {DELETED_COLUMN!r}, which the stream has',
+            "give that column another name",
+        )
+
+
+def with_deleted(schema: pa.Schema, key: Sequence[str], deleted: str) -> pa.Schema:
+    """Columns of a table in which rows that are gone stay; of those only the key may be known."""
+    fields = [f if f.name in key else f.with_nullable(True) for f in schema]
+    return pa.schema([*fields, pa.field(deleted, pa.bool_(), nullable=False)])
+
+
+def upsert_state(
+    schema: pa.Schema, key: tuple[str, ...], order_by: str | None, *, soft: bool
+) -> dict[str, str]:
     """What the sink keeps, in words: a checkpoint fits only a sink that says the same."""
-    return {"key": ", ".join(f"{name}: {_kept(schema.field(name).type)}" for name in key)}
+    said = {"key": ", ".join(f"{name}: {_kept(schema.field(name).type)}" for name in key)}
+    if order_by is not None:
+        said["order_by"] = f"{order_by}: {_kept(schema.field(order_by).type)}"
+    if soft:
+        said["deletes"] = "soft"
+    return said
 
 
 def _kept(type_: pa.DataType) -> str:

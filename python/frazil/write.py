@@ -15,7 +15,14 @@ from frazil.node import ExchangeNode, Json, Port, SinkNode
 from frazil.partition import partition_fields
 from frazil.secret import references
 from frazil.types import type_name
-from frazil.upsert import by_key, upsert_key, upsert_state
+from frazil.upsert import (
+    DELETED_COLUMN,
+    by_key,
+    check_order,
+    check_soft,
+    upsert_key,
+    upsert_state,
+)
 
 if TYPE_CHECKING:
     from frazil.security import S3
@@ -108,6 +115,9 @@ class Writers:
         catalog: Catalog | None = None,
         mode: Literal["append", "upsert"] = "append",
         key: str | Sequence[str] = (),
+        order_by: str | None = None,
+        deletes: Literal["hard", "soft"] = "hard",
+        existing: Literal["refuse", "adopt"] = "refuse",
         partition_by: str | Sequence[str] = (),
         branch: str = "main",
         commit_every: Duration | None = None,
@@ -137,6 +147,15 @@ class Writers:
             before it, and a stream of changes also takes rows away.
         key
             With mode="upsert": columns that tell which row is replaced.
+        order_by
+            With mode="upsert": a column that grows with each change of a row. A row that is older
+            than the newest one of its key does nothing, in whatever order rows come.
+        deletes
+            With mode="upsert": "hard" takes rows away; "soft" keeps them, with true in a column
+            ``_deleted`` that the table has then.
+        existing
+            With mode="upsert", of a table with rows that this sink did not write: "adopt" reads
+            their keys at the first start and replaces them like its own; "refuse" does not start.
         partition_by
             Columns or transforms for a table that is made: "country", "day(created_at)",
             "bucket(16, user_id)", "truncate(4, zip)"; also year, month, hour.
@@ -180,8 +199,11 @@ class Writers:
         keys: tuple[str, ...] = ()
         if mode == "upsert":
             keys = upsert_key(self._port, key, f"write_iceberg of {table}")
+            _check_upsert_options(self._port, table, order_by, deletes, existing)
         else:
-            _refuse_to_append(self._port, table, key)
+            _refuse_to_append(
+                self._port, table, key=key, order_by=order_by, deletes=deletes, existing=existing
+            )
         for field in schema:
             _require_iceberg(field.name, field.type, name or table)
         listed = [partition_by] if isinstance(partition_by, str) else list(partition_by)
@@ -202,16 +224,12 @@ class Writers:
         if s3 is not None:
             options["s3"] = s3.to_json()
         if format_version is not None:
-            if format_version not in (2, 3):
-                raise ConfigError(f"format_version={format_version!r} is not offered", "2 or 3")
-            options["format_version"] = format_version
+            options["format_version"] = _checked_version(format_version)
         if keys:
-            options["key"] = list(keys)
+            options |= _upsert_options(keys, order_by, deletes, existing)
         if (policies := drift_of(drift)) is not None:
             options["drift"] = policies.to_json()
         default = table if branch == "main" else f"{table}@{branch}"
-        how = f"upsert by {', '.join(keys)}" if keys else "append"
-        where = f", {'partitioned ' if keys else ''}by {', '.join(listed)}" if listed else ""
         return Sink(
             SinkNode(
                 schema,
@@ -220,8 +238,8 @@ class Writers:
                 options,
                 objects,
                 "exactly once",
-                how + where,
-                upsert_state(schema, keys) if keys else None,
+                _said(keys, listed),
+                upsert_state(schema, keys, order_by, soft=deletes == "soft") if keys else None,
                 name=name or default,
             )
         )
@@ -390,10 +408,57 @@ def _distributed(
     return Port(ExchangeNode(port.schema, port, columns, transforms))
 
 
-def _refuse_to_append(port: Port, table: str, key: str | Sequence[str]) -> None:
+_UPSERT_DEFAULTS = {"key": (), "order_by": None, "deletes": "hard", "existing": "refuse"}
+
+
+def _check_upsert_options(
+    port: Port, table: str, order_by: str | None, deletes: str, existing: str
+) -> None:
     what = f"write_iceberg of {table}"
-    if key:
-        raise PlanError(f"{what}: key={key!r} is of another mode", 'write mode="upsert" too')
+    if deletes not in ("hard", "soft"):
+        raise ConfigError(f"deletes={deletes!r} is not offered", '"hard" or "soft"')
+    if existing not in ("refuse", "adopt"):
+        raise ConfigError(f"existing={existing!r} is not offered", '"refuse" or "adopt"')
+    if order_by is not None:
+        check_order(port, order_by, what)
+    if deletes == "soft":
+        check_soft(port, what)
+
+
+def _said(keys: Sequence[str], partition_by: Sequence[str]) -> str:
+    """How a table is written, for `explain`."""
+    how = f"upsert by {', '.join(keys)}" if keys else "append"
+    if not partition_by:
+        return how
+    return f"{how}, {'partitioned ' if keys else ''}by {', '.join(partition_by)}"
+
+
+def _upsert_options(
+    keys: tuple[str, ...], order_by: str | None, deletes: str, existing: str
+) -> Json:
+    options: Json = {"key": list(keys)}
+    if order_by is not None:
+        options["order_by"] = order_by
+    if deletes == "soft":
+        options["deleted"] = DELETED_COLUMN
+    if existing == "adopt":
+        options["existing"] = existing
+    return options
+
+
+def _checked_version(version: int) -> int:
+    if version not in (2, 3):
+        raise ConfigError(f"format_version={version!r} is not offered", "2 or 3")
+    return version
+
+
+def _refuse_to_append(port: Port, table: str, **given: Any) -> None:
+    what = f"write_iceberg of {table}"
+    for option, value in given.items():
+        if value and value != _UPSERT_DEFAULTS[option]:
+            raise PlanError(
+                f"{what}: {option}={value!r} is of another mode", 'write mode="upsert" too'
+            )
     refuse_changes(
         port,
         what,

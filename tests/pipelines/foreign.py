@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from frazil import _engine
-from frazil.iceberg.manifests import ManifestWriter, data_file, read_manifests
+from frazil.iceberg.manifests import (
+    ManifestWriter,
+    data_file,
+    read_entries,
+    read_manifests,
+    referenced,
+)
 from frazil.iceberg.row_delta import PATH_ID, ROW_ID
 from frazil.iceberg.schema import to_arrow
 from frazil.iceberg.staging import set_branch, with_totals, write_snapshot
@@ -35,8 +41,8 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 
-def rewrite(table: Table, rows: pa.Table) -> None:
-    """Write rows to new data files, which take the place of all that is in the table.
+def rewrite(table: Table, rows: pa.Table, files: Collection[str] | None = None) -> None:
+    """Write rows to new data files, which take the place of others; deletes of these go.
 
     Parameters
     ----------
@@ -44,15 +50,43 @@ def rewrite(table: Table, rows: pa.Table) -> None:
         Of a catalog that `open_catalog` gave.
     rows
         The rows.
+    files
+        Data files whose place they take: all by default. With those that were there some time ago,
+        and their rows then, this is a program that does not look at what was deleted since.
     """
-    metadata = table.metadata
-    snapshot_id = metadata.new_snapshot_id()
-    files = write_rows(table, rows)
-    manifests = [_manifest(table, files, ManifestContent.DATA, snapshot_id)] if files else []
+    head = table.current_snapshot()
+    assert head is not None
+    snapshot_id = table.metadata.new_snapshot_id()
+    made = write_rows(table, rows)
+    manifests = [_manifest(table, made, ManifestContent.DATA, snapshot_id)] if made else []
+    left: dict[ManifestContent, list[ManifestEntry]] = {each: [] for each in ManifestContent}
+    if files is not None:
+        for manifest in read_manifests(table.io.new_input(head.manifest_list)):
+            for entry in read_entries(table.io, manifest):
+                if _about(entry.data_file) not in files:
+                    left[manifest.content].append(entry)
+    for content, entries in left.items():
+        for spec_id in sorted({entry.data_file.spec_id for entry in entries}):
+            own = [entry for entry in entries if entry.data_file.spec_id == spec_id]
+            manifests.append(_manifest(table, own, content, snapshot_id, spec_id))
     count = str(rows.num_rows)
     totals = {"total-records": count, "total-delete-files": "0", "total-position-deletes": "0"}
     summary = Summary(Operation.REPLACE, **{"added-records": count, **totals})
     _commit(table, snapshot_id, manifests, summary)
+
+
+def live_files(table: Table) -> set[str]:
+    """The data files of a table."""
+    return {task.file.file_path for task in table.scan().plan_files()}
+
+
+def _about(file: DataFile) -> str:
+    """The data file that it is, or that it is about."""
+    if file.content == DataFileContent.DATA:
+        return str(file.file_path)
+    if (path := referenced(file)) is not None:
+        return path
+    return str(file.lower_bounds[PATH_ID].decode())
 
 
 def delete_rows(table: Table, rows: Sequence[tuple[str, int]]) -> None:
@@ -100,12 +134,22 @@ def upgrade(table: Table) -> None:
 
 
 def _manifest(
-    table: Table, files: Sequence[DataFile], content: ManifestContent, snapshot_id: int
+    table: Table,
+    files: Sequence[DataFile | ManifestEntry],
+    content: ManifestContent,
+    snapshot_id: int,
+    spec_id: int | None = None,
 ) -> ManifestFile:
+    """A manifest of new files, and of entries that are there."""
     path = table.location_provider().new_metadata_location(f"{uuid.uuid4()}-m0.avro")
-    with ManifestWriter(table, table.spec(), content, path, snapshot_id) as writer:
+    spec = table.spec() if spec_id is None else table.metadata.specs()[spec_id]
+    with ManifestWriter(table, spec, content, path, snapshot_id) as writer:
         for file in files:
-            writer.add(ManifestEntry.from_args(status=ManifestEntryStatus.ADDED, data_file=file))
+            if isinstance(file, ManifestEntry):
+                writer.existing(file)
+            else:
+                added = ManifestEntryStatus.ADDED
+                writer.add(ManifestEntry.from_args(status=added, data_file=file))
     return writer.to_manifest_file()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +44,7 @@ class Kept:
     stream: fz.Stream
     key: Sequence[str]
     partition_by: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)  # of `write_iceberg`, others
 
 
 class Mirrors(Processes):
@@ -87,6 +88,7 @@ class Mirrors(Processes):
                 key=each.key,
                 partition_by=each.partition_by,
                 format_version=version,
+                **each.options,
             )
             for name, each in kept.items()
         }

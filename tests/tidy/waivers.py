@@ -48,6 +48,7 @@ PARSERS: dict[str, str] = {
     "engine/base/schema_text.cc": _PLAN,
     "engine/connector/generator/source.cc": "positions of its own, one number",
     "engine/connector/iceberg/options.cc": _PLAN,
+    "engine/connector/iceberg/upsert_sink.cc": "a local file that this Python has just made",
     "engine/connector/memory/source.cc": "positions of its own, one number",
     "engine/expr/bind.cc": _PLAN,
     "engine/expr/functions/binary.cc": "base64 and hex of rows by Arrow and two loops",

@@ -140,6 +140,14 @@ Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json) {
   if (const auto columns = json.find("left_out"); columns != json.end() && !columns->is_null()) {
     FZ_ASSIGN(options.left_out, ReadLeftOut(*columns));
   }
+  FZ_TRY(Read(json, "order_by", &options.order_by));
+  FZ_TRY(Read(json, "deleted", &options.deleted));
+  FZ_TRY(Read(json, "seed", &options.seed));
+  FZ_TRY(Read(json, "workers", &options.workers));
+  if (options.workers < 1) return Bad("workers", "must be positive");
+  if (!options.deleted.empty() && options.schema->GetFieldIndex(options.deleted) < 0) {
+    return Bad("deleted", "the table has no column \"" + options.deleted + "\"");
+  }
   if (const auto metrics = json.find("metrics"); metrics != json.end() && !metrics->is_null()) {
     if (!metrics->is_object()) return Bad("metrics", "expected an object of column: mode");
     for (const auto& [column, mode] : metrics->items()) {

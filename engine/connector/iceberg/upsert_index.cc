@@ -12,15 +12,16 @@ namespace {
 constexpr const char* kWhat = "the index of a table's keys";
 
 // Columns of what is saved.
-enum Column { kHash, kKey, kFile, kRow, kPath, kSpec, kPartition };
+enum Column { kHash, kKey, kFile, kRow, kPath, kSpec, kPartition, kOrder };
 
-const std::shared_ptr<arrow::Schema>& SavedSchema() {
-  static const auto schema =
-      arrow::schema({arrow::field("hash", arrow::uint64()), arrow::field("key", arrow::binary()),
-                     arrow::field("file", arrow::int64()), arrow::field("row", arrow::uint32()),
-                     arrow::field("path", arrow::utf8()), arrow::field("spec_id", arrow::int32()),
-                     arrow::field("partition", arrow::utf8())});
-  return schema;
+std::shared_ptr<arrow::Schema> SavedSchema(bool ordered) {
+  arrow::FieldVector fields = {
+      arrow::field("hash", arrow::uint64()),   arrow::field("key", arrow::binary()),
+      arrow::field("file", arrow::int64()),    arrow::field("row", arrow::uint32()),
+      arrow::field("path", arrow::utf8()),     arrow::field("spec_id", arrow::int32()),
+      arrow::field("partition", arrow::utf8())};
+  if (ordered) fields.push_back(arrow::field("order", arrow::int64()));
+  return arrow::schema(std::move(fields));
 }
 
 Status Damaged(const std::string& text) {
@@ -29,13 +30,14 @@ Status Damaged(const std::string& text) {
 
 }  // namespace
 
-UpsertIndex::UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* pool)
-    : pool_(pool), table_(std::move(table)) {}
+UpsertIndex::UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* pool, bool ordered)
+    : pool_(pool), ordered_(ordered), saved_schema_(SavedSchema(ordered)), table_(std::move(table)) {}
 
-Result<std::unique_ptr<UpsertIndex>> UpsertIndex::Make(arrow::MemoryPool* pool) {
-  const StateTableOptions options{.payload_bytes = sizeof(Entry), .track_changes = true, .tombstones = true};
+Result<std::unique_ptr<UpsertIndex>> UpsertIndex::Make(arrow::MemoryPool* pool, bool ordered) {
+  const auto bytes = static_cast<int32_t>(sizeof(Entry) + (ordered ? sizeof(int64_t) : 0));
+  const StateTableOptions options{.payload_bytes = bytes, .track_changes = true, .tombstones = true};
   FZ_ASSIGN(auto table, StateTable::Make(options, pool));
-  return std::unique_ptr<UpsertIndex>(new UpsertIndex(std::move(table), pool));
+  return std::unique_ptr<UpsertIndex>(new UpsertIndex(std::move(table), pool, ordered));
 }
 
 uint32_t UpsertIndex::take_number() {
@@ -52,7 +54,7 @@ uint32_t UpsertIndex::take_number() {
 Result<uint32_t> UpsertIndex::add_file(int64_t id, DeletesFile file) {
   FZ_TRY(end_restore());
   const uint32_t number = take_number();
-  FZ_CHECK(number < kInBatch);
+  FZ_CHECK(number < kNoRow);
   files_[number].id = id;
   files_[number].file = std::move(file);
   return number;
@@ -69,7 +71,9 @@ void UpsertIndex::forget_files() {
 
 // An entry whose key has a change says which: its place is in the change meanwhile.
 Result<std::vector<UpsertIndex::Change>> UpsertIndex::fold(const EncodedKeys& keys,
-                                                           const std::vector<bool>* gone) {
+                                                           const std::vector<bool>* gone,
+                                                           const int64_t* orders) {
+  FZ_CHECK((orders != nullptr) == ordered_);
   FZ_TRY(end_restore());
   const auto count = static_cast<size_t>(keys.size());
   entries_.resize(count);
@@ -78,10 +82,18 @@ Result<std::vector<UpsertIndex::Change>> UpsertIndex::fold(const EncodedKeys& ke
   std::vector<Change> changes;
   for (size_t i = 0; i < count; ++i) {
     Entry* entry = EntryOf(entries_[i]);
+    if (ordered_) {
+      int64_t* order = OrderOf(entries_[i]);
+      if (inserted_[i] == 0 && orders[i] < *order) {
+        ++older_;
+        continue;
+      }
+      *order = orders[i];
+    }
     if (inserted_[i] != 0 || entry->file != kInBatch) {
       Change change;
       change.entry = entries_[i];
-      change.known = inserted_[i] == 0;
+      change.known = inserted_[i] == 0 && entry->file != kNoRow;
       if (change.known) {
         change.old = {entry->file, entry->row};
         --files_[entry->file].keys;
@@ -102,7 +114,8 @@ void UpsertIndex::put(const Change& change, RowPlace place) {
 }
 
 Status UpsertIndex::remove(const Change& change) {
-  FZ_TRY(table_->erase(change.entry));
+  if (!ordered_) return table_->erase(change.entry);
+  *EntryOf(change.entry) = {kNoRow, 0};
   return Status::OK();
 }
 
@@ -149,16 +162,21 @@ Result<std::shared_ptr<arrow::RecordBatch>> UpsertIndex::save_files(bool full) {
     FZ_TRY(partitions.Append(each.file.partition));
   }
   const int64_t count = ids.length();
-  arrow::ArrayVector columns(7);
-  for (const int column : {kHash, kKey, kRow}) {
-    FZ_ASSIGN(columns[static_cast<size_t>(column)],
-              arrow::MakeArrayOfNull(SavedSchema()->field(column)->type(), count, pool_));
-  }
+  FZ_ASSIGN(auto columns, nulls(count));
   FZ_TRY(ids.Finish(&columns[kFile]));
   FZ_TRY(paths.Finish(&columns[kPath]));
   FZ_TRY(specs.Finish(&columns[kSpec]));
   FZ_TRY(partitions.Finish(&columns[kPartition]));
-  return arrow::RecordBatch::Make(SavedSchema(), count, std::move(columns));
+  return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
+}
+
+Result<arrow::ArrayVector> UpsertIndex::nulls(int64_t count) const {
+  arrow::ArrayVector columns;
+  for (const auto& field : saved_schema_->fields()) {
+    FZ_ASSIGN(auto column, arrow::MakeArrayOfNull(field->type(), count, pool_));
+    columns.push_back(std::move(column));
+  }
+  return columns;
 }
 
 Status UpsertIndex::save_keys(std::span<const StateTable::Change> rows) {
@@ -166,10 +184,14 @@ Status UpsertIndex::save_keys(std::span<const StateTable::Change> rows) {
   arrow::BinaryBuilder keys(pool_);
   arrow::Int64Builder files(pool_);
   arrow::UInt32Builder places(pool_);
+  arrow::Int64Builder orders(pool_);
   for (const StateTable::Change& row : rows) {
     FZ_TRY(hashes.Append(table_->hash(row.payload)));
     FZ_TRY(keys.Append(table_->key(row.payload)));
-    if (row.erased) {
+    if (ordered_) {
+      FZ_TRY(row.erased ? orders.AppendNull() : orders.Append(*OrderOf(row.payload)));
+    }
+    if (row.erased || EntryOf(row.payload)->file == kNoRow) {
       FZ_TRY(files.AppendNull());
       FZ_TRY(places.AppendNull());
       continue;
@@ -180,21 +202,18 @@ Status UpsertIndex::save_keys(std::span<const StateTable::Change> rows) {
     FZ_TRY(places.Append(entry.row));
   }
   const auto count = static_cast<int64_t>(rows.size());
-  arrow::ArrayVector columns(7);
+  FZ_ASSIGN(auto columns, nulls(count));
   FZ_TRY(hashes.Finish(&columns[kHash]));
   FZ_TRY(keys.Finish(&columns[kKey]));
   FZ_TRY(files.Finish(&columns[kFile]));
   FZ_TRY(places.Finish(&columns[kRow]));
-  for (const int column : {kPath, kSpec, kPartition}) {
-    FZ_ASSIGN(columns[static_cast<size_t>(column)],
-              arrow::MakeArrayOfNull(SavedSchema()->field(column)->type(), count, pool_));
-  }
-  saved_.push_back(arrow::RecordBatch::Make(SavedSchema(), count, std::move(columns)));
+  if (ordered_) FZ_TRY(orders.Finish(&columns[kOrder]));
+  saved_.push_back(arrow::RecordBatch::Make(saved_schema_, count, std::move(columns)));
   return Status::OK();
 }
 
 Status UpsertIndex::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
-  if (!rows->schema()->Equals(*SavedSchema(), /*check_metadata=*/false)) {
+  if (!rows->schema()->Equals(*saved_schema_, /*check_metadata=*/false)) {
     return Damaged("the state has other columns: " + rows->schema()->ToString());
   }
   std::vector<int64_t> files, keys, gone;
@@ -202,7 +221,8 @@ Status UpsertIndex::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
     if (rows->column(kKey)->IsNull(i)) {
       files.push_back(i);
     } else {
-      (rows->column(kFile)->IsNull(i) ? gone : keys).push_back(i);
+      const bool has_order = ordered_ && !rows->column(kOrder)->IsNull(i);
+      (rows->column(kFile)->IsNull(i) && !has_order ? gone : keys).push_back(i);
     }
   }
   FZ_TRY(restore_files(*rows, files));
@@ -241,7 +261,8 @@ Status UpsertIndex::restore_keys(const arrow::RecordBatch& rows, const std::vect
   const auto& places = static_cast<const arrow::UInt32Array&>(*rows.column(kRow));
   std::vector<std::string_view> names;
   for (const int64_t i : which) {
-    if (places.IsNull(i)) return Damaged("a key without the place of its row");
+    if (files.IsNull(i) != places.IsNull(i)) return Damaged("a key without the place of its row");
+    if (ordered_ && rows.column(kOrder)->IsNull(i)) return Damaged("a key without its order");
     names.push_back(keys.GetView(i));
   }
   EncodedKeys encoded(pool_);
@@ -251,7 +272,12 @@ Status UpsertIndex::restore_keys(const arrow::RecordBatch& rows, const std::vect
   FZ_TRY(table_->probe(encoded, entries, inserted));
   for (size_t n = 0; n < which.size(); ++n) {
     Entry* entry = EntryOf(entries[n]);
-    if (inserted[n] == 0) --files_[entry->file].keys;
+    if (inserted[n] == 0) leave(*entry);
+    if (ordered_) {
+      *OrderOf(entries[n]) = static_cast<const arrow::Int64Array&>(*rows.column(kOrder)).Value(which[n]);
+    }
+    *entry = {kNoRow, 0};
+    if (files.IsNull(which[n])) continue;
     *entry = {number_of(files.Value(which[n])), places.Value(which[n])};
     ++files_[entry->file].keys;
   }
@@ -263,7 +289,7 @@ Status UpsertIndex::restore_gone(const arrow::RecordBatch& rows, const std::vect
   for (const int64_t i : which) {
     std::byte* entry = table_->find(keys.GetView(i), HashKey(keys.GetView(i)));
     if (entry == nullptr) continue;
-    --files_[EntryOf(entry)->file].keys;
+    leave(*EntryOf(entry));
     FZ_TRY(table_->erase(entry));
   }
   return Status::OK();

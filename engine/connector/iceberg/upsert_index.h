@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -27,10 +28,14 @@ namespace frazil::iceberg {
 // is (file null: the key is gone); without one, for every worker, what a file is. Of the keys a checkpoint
 // has what changed since the last one, and tombstones.
 //
+// With `ordered` each key has an order as well, that of its newest change: older changes are left out. A key
+// whose row is gone stays then, for what it knows. A checkpoint has a column more, order: with it and without
+// a file the row is gone, without it too the key is.
+//
 // One thread, but for bytes().
 class UpsertIndex {
  public:
-  static Result<std::unique_ptr<UpsertIndex>> Make(arrow::MemoryPool* pool);
+  static Result<std::unique_ptr<UpsertIndex>> Make(arrow::MemoryPool* pool, bool ordered = false);
 
   // Adds a data file; gives its number.
   Result<uint32_t> add_file(int64_t id, DeletesFile file);
@@ -47,12 +52,17 @@ class UpsertIndex {
     int32_t last = 0;    // row of the batch
   };
   // The keys of a batch in the order of their first rows. `gone` has true for rows that take their key away;
-  // null: none does. Each change is to be ended by put() or by remove(), before anything else is asked.
-  Result<std::vector<Change>> fold(const EncodedKeys& keys, const std::vector<bool>* gone);
+  // null: none does. `orders` of the rows, if the index is ordered: a row that is older than what is known of
+  // its key counts for nothing; of two that are equal the later one counts. Each change is to be ended by
+  // put() or by remove(), before anything else is asked.
+  Result<std::vector<Change>> fold(const EncodedKeys& keys, const std::vector<bool>* gone,
+                                   const int64_t* orders = nullptr);
+  // Rows that were older, since the last call.
+  int64_t take_older() { return std::exchange(older_, 0); }
   std::string_view key(const Change& change) const { return table_->key(change.entry); }
   // The row of the key is here now.
   void put(const Change& change, RowPlace place);
-  // The key is gone.
+  // The row of the key is gone.
   Status remove(const Change& change);
 
   // As those of Sink.
@@ -75,14 +85,21 @@ class UpsertIndex {
     int64_t keys = 0;    // whose rows are in it
     bool saved = false;  // a checkpoint of this process has it
   };
-  static constexpr uint32_t kInBatch = UINT32_MAX;  // file of an entry of which fold() has made a change
+  // Files of an entry: fold() has made a change of it; no row is there, only an order.
+  static constexpr uint32_t kInBatch = UINT32_MAX, kNoRow = UINT32_MAX - 1;
 
-  UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* pool);
+  UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* pool, bool ordered);
 
   static Entry* EntryOf(std::byte* payload) { return reinterpret_cast<Entry*>(payload); }
+  // What the table has of a key after its entry, in an index that is ordered.
+  static int64_t* OrderOf(std::byte* payload) { return reinterpret_cast<int64_t*>(payload + sizeof(Entry)); }
+  void leave(const Entry& entry) {
+    if (entry.file != kNoRow) --files_[entry.file].keys;
+  }
   uint32_t take_number();
   uint32_t number_of(int64_t id);
   Status end_restore();
+  Result<arrow::ArrayVector> nulls(int64_t count) const;
   Status save_keys(std::span<const StateTable::Change> rows);
   Result<std::shared_ptr<arrow::RecordBatch>> save_files(bool full);
   Status restore_files(const arrow::RecordBatch& rows, const std::vector<int64_t>& which);
@@ -91,7 +108,10 @@ class UpsertIndex {
   void count_bytes();
 
   arrow::MemoryPool* pool_;
+  const bool ordered_;
+  const std::shared_ptr<arrow::Schema> saved_schema_;
   std::unique_ptr<StateTable> table_;
+  int64_t older_ = 0;
   std::vector<File> files_;
   std::vector<uint32_t> free_;                      // numbers of no file
   std::unordered_map<int64_t, uint32_t> restored_;  // numbers of files by their ids, while it is restored

@@ -2,6 +2,9 @@
 
 #include <arrow/api.h>
 #include <arrow/compute/api_vector.h>
+#include <arrow/compute/cast.h>
+#include <arrow/io/file.h>
+#include <arrow/ipc/reader.h>
 #include <arrow/util/future.h>
 
 #include <algorithm>
@@ -17,7 +20,9 @@
 #include "connector/iceberg/file_entry.h"
 #include "connector/iceberg/logical_deletes.h"
 #include "connector/iceberg/upsert_index.h"
+#include "state/key.h"
 #include "state/key_codec.h"
+#include "state/snapshot_file.h"
 
 namespace frazil::iceberg {
 namespace {
@@ -27,21 +32,50 @@ constexpr int kWorkerBits = 10;
 constexpr int kNumberBits = 24;
 constexpr int kEpochBits = 63 - kWorkerBits - kNumberBits;
 
+// Rows that did nothing, since the last token.
+struct Idle {
+  int64_t unknown = 0;  // deletes of keys that were not there
+  int64_t older = 0;    // than what was there
+};
+
 std::string TokenText(const std::vector<std::string>& entries, const std::string& table,
-                      const std::string& deletes, int64_t unknown) {
+                      const std::string& deletes, const Idle& idle) {
   std::string token = "{\"v\":2,";
   if (!table.empty()) token += "\"table\":" + nlohmann::json(table).dump() + ",";
   if (!deletes.empty()) token += "\"deletes\":" + deletes + ",";
-  token += "\"unknown\":" + std::to_string(unknown) + ",\"files\":[";
+  token += "\"unknown\":" + std::to_string(idle.unknown) + ",\"older\":" + std::to_string(idle.older) +
+           ",\"files\":[";
   for (size_t i = 0; i < entries.size(); ++i) token += (i == 0 ? "" : ",") + entries[i];
   return token + "]}";
+}
+
+// The order of rows as numbers. Errors: a row without one.
+Result<std::shared_ptr<arrow::Int64Array>> OrdersOf(const Batch& batch, const std::string& name,
+                                                    arrow::MemoryPool* pool) {
+  auto column = batch.columns->GetColumnByName(name);
+  if (column == nullptr) return Error(ErrorKind::kInternal, "the rows have no column " + name);
+  if (column->null_count() > 0) {
+    return Error(ErrorKind::kUser, "writing rows by key: " + std::to_string(column->null_count()) +
+                                       " rows of a batch have no value in order_by=\"" + name +
+                                       "\"; filter those rows out, or give them one");
+  }
+  if (column->type_id() == arrow::Type::DATE32) {
+    FZ_ASSIGN(column, column->View(arrow::int32()));
+  } else if (column->type_id() == arrow::Type::TIMESTAMP) {
+    FZ_ASSIGN(column, column->View(arrow::int64()));
+  }
+  arrow::compute::ExecContext context(pool);
+  FZ_ASSIGN(const auto numbers, arrow::compute::Cast(arrow::Datum(column), arrow::int64(),
+                                                     arrow::compute::CastOptions::Safe(), &context));
+  return std::static_pointer_cast<arrow::Int64Array>(numbers.make_array());
 }
 
 class UpsertSink : public Sink {
  public:
   static Result<std::unique_ptr<Sink>> Make(WriterOptions options, const SinkContext& context) {
     auto sink = std::make_unique<UpsertSink>(context, options);
-    FZ_ASSIGN(sink->index_, UpsertIndex::Make(context.state));
+    FZ_ASSIGN(sink->index_, UpsertIndex::Make(context.state, !options.order_by.empty()));
+    if (!options.seed.empty()) FZ_TRY(sink->read_seed(options));
     FZ_ASSIGN(sink->writer_,
               DataWriter::Make(std::move(options), context,
                                [made = sink.get()](const std::string& uri, const PartitionKey& key) {
@@ -55,6 +89,8 @@ class UpsertSink : public Sink {
   UpsertSink(const SinkContext& context, const WriterOptions& options)
       : context_(context),
         key_(options.key),
+        order_by_(options.order_by),
+        deleted_(options.deleted),
         spec_id_(options.spec_id),
         keys_(context.pool),
         deletes_(context.pool) {}
@@ -69,18 +105,25 @@ class UpsertSink : public Sink {
     if (batch.rows() == 0) return Status::OK();
     FZ_TRY(encode_keys(batch));
     const auto gone = GoneOf(batch);
-    FZ_ASSIGN(auto changes, index_->fold(keys_, gone ? &*gone : nullptr));
+    // Where rows that go stay, each row comes: that it is gone is a value in it.
+    const auto* taken = gone && deleted_.empty() ? &*gone : nullptr;
+    std::shared_ptr<arrow::Int64Array> orders;
+    if (!order_by_.empty()) {
+      FZ_ASSIGN(orders, OrdersOf(batch, order_by_, context_.pool));
+    }
+    FZ_ASSIGN(auto changes, index_->fold(keys_, taken, orders == nullptr ? nullptr : orders->raw_values()));
     std::vector<UpsertIndex::Change> stay;
     for (const auto& change : changes) {
+      const bool goes = gone && (*gone)[static_cast<size_t>(change.last)];
       if (change.known) FZ_TRY(deletes_.add(change.old, index_->key(change)));
-      if (!gone || !(*gone)[static_cast<size_t>(change.last)]) {
+      if (goes && !change.known && (taken == nullptr || !change.came)) ++unknown_;
+      if (taken == nullptr || !goes) {
         stay.push_back(change);
-        continue;
+      } else {
+        FZ_TRY(index_->remove(change));
       }
-      if (!change.known && !change.came) ++unknown_;
-      FZ_TRY(index_->remove(change));
     }
-    return put(batch, std::move(stay));
+    return put(batch, gone ? &*gone : nullptr, std::move(stay));
   }
 
   arrow::Future<Token> prepare(Epoch epoch) override {
@@ -146,11 +189,49 @@ class UpsertSink : public Sink {
     return codec_->encode(columns, batch.rows(), &keys_);
   }
 
+  Status read_seed(const WriterOptions& options) {
+    const auto read = [&]() -> Status {
+      FZ_ASSIGN(const auto file, arrow::io::ReadableFile::Open(options.seed, context_.pool));
+      FZ_ASSIGN(const auto reader, arrow::ipc::RecordBatchStreamReader::Open(file));
+      const auto [first, last] = GroupsOf(context_.worker, static_cast<int>(options.workers));
+      std::shared_ptr<arrow::RecordBatch> rows;
+      int64_t keys = 0;
+      while (true) {
+        FZ_TRY(reader->ReadNext(&rows));
+        if (rows == nullptr) break;
+        FZ_ASSIGN(const auto own, RowsOfGroups(rows, first, last, context_.pool));
+        keys += own->num_rows() - own->column(0)->null_count();
+        if (own->num_rows() > 0) FZ_TRY(index_->restore(own));
+      }
+      if (keys == index_->size()) return Status::OK();
+      return Error(ErrorKind::kUser,
+                   std::to_string(keys - index_->size()) +
+                       " rows have the key of another one; leave one row of each key in the "
+                       "table, and start again");
+    };
+    const Status status = read();
+    if (status.ok()) return status;
+    return Prefixed(status, "taking over the rows of the table at " + options.location);
+  }
+
+  // Rows with the column that says which are gone, if the table has it.
+  Result<std::shared_ptr<arrow::RecordBatch>> marked(std::shared_ptr<arrow::RecordBatch> rows,
+                                                     const std::vector<bool>* gone) {
+    if (deleted_.empty()) return rows;
+    arrow::BooleanBuilder builder(context_.pool);
+    FZ_TRY(builder.Reserve(rows->num_rows()));
+    for (int64_t i = 0; i < rows->num_rows(); ++i) {
+      builder.UnsafeAppend(gone != nullptr && (*gone)[static_cast<size_t>(i)]);
+    }
+    FZ_ASSIGN(auto column, builder.Finish());
+    return rows->AddColumn(rows->num_columns(), deleted_, std::move(column));
+  }
+
   // Writes the rows that stay, in the order in which they came.
-  Status put(const Batch& batch, std::vector<UpsertIndex::Change> stay) {
+  Status put(const Batch& batch, const std::vector<bool>* gone, std::vector<UpsertIndex::Change> stay) {
     if (stay.empty()) return Status::OK();
     std::sort(stay.begin(), stay.end(), [](const auto& a, const auto& b) { return a.last < b.last; });
-    auto rows = VisibleColumns(batch);
+    FZ_ASSIGN(auto rows, marked(VisibleColumns(batch), gone));
     if (static_cast<int64_t>(stay.size()) != batch.rows()) {
       arrow::Int32Builder builder(context_.pool);
       FZ_TRY(builder.Reserve(static_cast<int64_t>(stay.size())));
@@ -178,19 +259,20 @@ class UpsertSink : public Sink {
     return arrow::All(std::move(files))
         .Then([table = writer_->options().table_uuid, deletes = std::move(deletes), pool = context_.pool,
                folder = writer_->folder(), name = writer_->file_name(".arrow"),
-               unknown =
-                   std::exchange(unknown_, 0)](const std::vector<Result<ClosedFile>>& all) -> Result<Token> {
+               idle = Idle{std::exchange(unknown_, 0), index_->take_older()}](
+                  const std::vector<Result<ClosedFile>>& all) -> Result<Token> {
           FZ_ASSIGN(const auto entries, EntriesOf(all));
           std::string text;
           if (!deletes.files.empty()) {
             FZ_ASSIGN(text, DeletesText(deletes, folder.get(), name, pool));
           }
-          return TokenText(entries, table, text, unknown);
+          return TokenText(entries, table, text, idle);
         });
   }
 
   SinkContext context_;
   const std::vector<std::string> key_;
+  const std::string order_by_, deleted_;  // columns; empty: none
   const int32_t spec_id_;
   std::unique_ptr<UpsertIndex> index_;
   std::unique_ptr<DataWriter> writer_;

@@ -14,11 +14,19 @@ namespace frazil::iceberg {
 // the batches: of several in one batch only the last is written, and a row written in an epoch and replaced
 // in the same is deleted in that epoch's token.
 //
-// The token is {"v":2,"table","files","deletes","unknown"}: new data files as in an append; what it takes
-// away, see logical_deletes.h, there also for rows of its own files; how many deletes named a key that was
-// not there. The index (upsert_index.h) is its state; it is of the same barrier as the token.
+// With options.order_by a row that is older than the newest one of its key does nothing, whether that row is
+// there or gone. With options.deleted rows that go stay: the row that says so takes the place of the one with
+// its key, with true in that column.
 //
-// Errors of write(): a row without a value in a key column (kUser); those of the data writer.
+// The token is {"v":2,"table","files","deletes","unknown","older"}: new data files as in an append; what it
+// takes away, see logical_deletes.h, there also for rows of its own files; how many deletes named a key that
+// was not there; how many rows were older. The index (upsert_index.h) is its state; it is of the same barrier
+// as the token.
+//
+// options.seed is a local file, an Arrow IPC stream, of rows as the index saves them: what the table has of
+// others. Each worker takes the keys of its own key groups. Ids of files in it are below 2^34.
+//
+// Errors of write(): a row without a value in a key column or in order_by (kUser); those of the data writer.
 Result<std::unique_ptr<Sink>> MakeUpsertSink(WriterOptions options, const SinkContext& context);
 
 }  // namespace frazil::iceberg

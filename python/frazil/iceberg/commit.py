@@ -315,8 +315,15 @@ class TableCommitter:
             self._check_rolled_back(seen, seen.proof, None)
         return seen.proof.landed if seen.proof else None
 
-    def check_empty(self, log: LogView) -> None:
+    def check_empty(self, log: LogView, *, adopt: bool = False) -> None:
         """Refuse a branch with rows: of a sink that replaces rows, and has prepared none yet.
+
+        Parameters
+        ----------
+        log
+            The log.
+        adopt
+            Whether it takes over rows that are there. Those of another sink it never does.
 
         Raises
         ------
@@ -335,11 +342,11 @@ class TableCommitter:
             raise
         except Exception as error:
             raise CommitUnknown(f"looking at {self._name}: {_first_line(error)}") from error
-        if manifests:
+        if manifests and not adopt:
             raise CommitRefused(
                 f"{self._identity}: table {self._name} has rows that this sink did not write",
-                "it could not replace them, as it does not know where they are: write to a new "
-                "table, or empty this one",
+                "it could not replace them, as it does not know where they are: take them over by "
+                'existing="adopt", write to a new table, or empty this one',
                 kind="not_empty",
             )
 

@@ -21,12 +21,12 @@ from frazil.iceberg.deletion_vectors import decode, rows_of
 from frazil.iceberg.manifests import content_place, is_vector, read_entries, referenced
 from frazil.iceberg.row_delta import PATH_ID
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestContent, ManifestEntry
+from pyroaring import BitMap64
 
 if TYPE_CHECKING:
     from frazil.iceberg.token import FileDeletes
     from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Table
-    from pyroaring import BitMap64
 
 # Files of deletes that a data file may have in version 2; a commit that adds one more puts all into
 # one.
@@ -199,13 +199,11 @@ class DeleteFiles:
                         gathered.vectors[path] |= rows_of(rows)
 
     def _read_vector(self, table: Table, file: DataFile) -> BitMap64:
-        offset, length = content_place(file)
+        offset, _ = content_place(file)
         blob = self._vectors.pop((file.file_path, offset), None)  # its successor comes
-        if blob is not None:
-            self._vector_bytes -= len(blob)
-        else:
-            with table.io.new_input(file.file_path).open() as opened:
-                blob = opened.read()[offset : offset + length]
+        if blob is None:
+            return read_vector(table, file)
+        self._vector_bytes -= len(blob)
         return decode(blob, f"{file.file_path} at {offset}")
 
     def keep(self, path: str, offset: int, blob: bytes) -> None:
@@ -214,6 +212,52 @@ class DeleteFiles:
         self._vector_bytes += len(blob)
         while self._vector_bytes > VECTORS_BYTES_MAX:
             self._vector_bytes -= len(self._vectors.popitem(last=False)[1])
+
+
+class DeletedRows:
+    """What the files of positional deletes of a table say of its data files."""
+
+    def __init__(self, table: Table, entries: Iterable[ManifestEntry]) -> None:
+        self._table = table
+        self._vectors: dict[str, DataFile] = {}
+        self._alone: dict[str, list[DataFile]] = {}
+        self._wide: list[tuple[DataFile, dict[str, pa.Int64Array]]] = []
+        for entry in entries:
+            file = entry.data_file
+            about = _about(file)
+            if about is None:
+                self._wide.append((file, {}))
+            elif is_vector(file):
+                self._vectors[about] = file
+            else:
+                self._alone.setdefault(about, []).append(file)
+
+    def of(self, file: DataFile) -> BitMap64:
+        """The deleted rows of a data file. Where it has a vector, that is all."""
+        path = file.file_path
+        if (vector := self._vectors.get(path)) is not None:
+            return read_vector(self._table, vector)
+        found = BitMap64()
+        wanted = {path}
+        for each in self._alone.get(path, ()):
+            for rows in _read_wide(self._table, each, wanted).values():
+                found |= rows_of(rows)
+        for each, known in self._wide:
+            if not _may_be_about(each, file):
+                continue
+            if not known:  # read once: such a file is about many
+                known |= _read_wide(self._table, each, None)
+            if path in known:
+                found |= rows_of(known[path])
+        return found
+
+
+def read_vector(table: Table, file: DataFile) -> BitMap64:
+    """The rows of a deletion vector."""
+    offset, length = content_place(file)
+    with table.io.new_input(file.file_path).open() as opened:
+        blob = opened.read()[offset : offset + length]
+    return decode(blob, f"{file.file_path} at {offset}")
 
 
 def _crowded(listed: Iterable[_Listed], deletes: Mapping[str, FileDeletes]) -> set[str]:
@@ -251,11 +295,12 @@ def _about(file: DataFile) -> str | None:
     return low.decode(errors="replace") if low is not None and low == high else None
 
 
-def _may_be_about(file: DataFile, deletes: FileDeletes) -> bool:
+def _may_be_about(file: DataFile, data: FileDeletes | DataFile) -> bool:
     """Whether a file of deletes may have rows of a data file."""
-    if (file.spec_id, file.partition) != (deletes.spec_id, deletes.partition):
+    if (file.spec_id, file.partition) != (data.spec_id, data.partition):
         return False
-    path, (low, high) = deletes.path.encode(), _path_bounds(file)
+    name = data.file_path if isinstance(data, DataFile) else data.path
+    path, (low, high) = name.encode(), _path_bounds(file)
     return (low is None or low <= path) and (high is None or path <= high)
 
 
@@ -271,13 +316,14 @@ def _read(table: Table, file: DataFile, about: str) -> pa.Int64Array | None:
     return rows.column("pos").combine_chunks().cast(pa.int64())
 
 
-def _read_wide(table: Table, file: DataFile, paths: set[str]) -> dict[str, pa.Int64Array]:
-    """The rows of some data files in a file of deletes."""
+def _read_wide(table: Table, file: DataFile, paths: set[str] | None) -> dict[str, pa.Int64Array]:
+    """The rows of some data files, or of all, in a file of deletes."""
     import pyarrow.compute as pc
 
     rows = _read_file(table, file)
     found = {}
-    for path in paths.intersection(rows.column("file_path").unique().to_pylist()):
+    there = set(rows.column("file_path").unique().to_pylist())
+    for path in there if paths is None else paths & there:
         own = rows.filter(pc.equal(rows.column("file_path"), path))
         found[path] = own.column("pos").combine_chunks().cast(pa.int64())
     return found

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from frazil import _engine
 from frazil.checkpoint.orphan import parse_file_name
+from frazil.iceberg.key_columns import encode_keys, read_columns
 from frazil.iceberg.manifests import read_entries
-from frazil.iceberg.schema import FIELD_ID
 from frazil.iceberg.token import FileDeletes
 from pyiceberg.manifest import ManifestContent
 
@@ -59,7 +57,7 @@ class Relocated:
     gone: int = 0
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """Rows of a file, and their keys."""
 
     rows: pa.Int64Array
@@ -116,9 +114,11 @@ class LiveFiles:
         made = {path: each for path, each in deletes.items() if path not in missing}
         rows, seen = 0, set()
         for path, place in self._others(manifests):
-            found = self._find(table, path, keys)
+            found = self.find(table, path, keys)
             if len(found.rows):
-                made[path] = FileDeletes(path, place.spec_id, place.partition, *found)
+                here = FileDeletes(path, place.spec_id, place.partition, *found)
+                known = made.get(path)
+                made[path] = here if known is None else known.joined(here)
                 rows += len(found.rows)
                 seen.update(found.keys.to_pylist())
         return Relocated(made, rows, len(keys) - len(seen))
@@ -139,12 +139,15 @@ class LiveFiles:
     def _live(self, table: Table, manifest: ManifestFile) -> dict[str, Place]:
         found = self._places.get(manifest.manifest_path)
         if found is None:
-            spec_id = manifest.partition_spec_id
-            found = self._places[manifest.manifest_path] = {
-                entry.data_file.file_path: Place(spec_id, entry.data_file.partition)
-                for entry in read_entries(table.io, manifest)
-            }
+            found = self._places[manifest.manifest_path] = self._read(table, manifest)
         return found
+
+    @staticmethod
+    def _read(table: Table, manifest: ManifestFile) -> dict[str, Place]:
+        return {
+            entry.data_file.file_path: Place(manifest.partition_spec_id, entry.data_file.partition)
+            for entry in read_entries(table.io, manifest)
+        }
 
     def _others(self, manifests: Sequence[ManifestFile]) -> Iterator[tuple[str, Place]]:
         """Live data files that no sink of Frazil's wrote; all manifests have been read."""
@@ -153,15 +156,24 @@ class LiveFiles:
                 if parse_file_name(path) is None:
                     yield path, place
 
-    def _find(self, table: Table, path: str, keys: pa.BinaryArray) -> _Found:
+    def files(self, table: Table, manifests: Sequence[ManifestFile]) -> dict[str, Place]:
+        """The live data files of some manifests."""
+        found: dict[str, Place] = {}
+        for manifest in manifests:
+            if manifest.content == ManifestContent.DATA:
+                known = self._places.get(manifest.manifest_path)
+                found |= self._read(table, manifest) if known is None else known
+        return found
+
+    def find(self, table: Table, path: str, keys: pa.BinaryArray) -> Found:
         """The rows of a file that have one of these keys."""
         import pyarrow.compute as pc
 
-        own = self._keys_of(table, path)
+        own = self.keys_of(table, path)
         rows = pc.indices_nonzero(pc.is_in(own, value_set=keys)).cast(pa.int64())
-        return _Found(rows, own.take(rows))
+        return Found(rows, own.take(rows))
 
-    def _keys_of(self, table: Table, path: str) -> pa.BinaryArray:
+    def keys_of(self, table: Table, path: str) -> pa.BinaryArray:
         """The encoded keys of all rows of a file."""
         found = self._keys.pop(path, None)
         if found is None:
@@ -174,18 +186,7 @@ class LiveFiles:
         return found
 
     def _read_keys(self, table: Table, path: str) -> pa.BinaryArray:
-        ids = {str(table.schema().find_field(name).field_id).encode(): name for name in self._key}
-        with table.io.new_input(path).open() as file:
-            parquet = pq.ParquetFile(file)
-            names = {
-                ids[field_id]: field.name
-                for field in parquet.schema_arrow
-                if (field_id := (field.metadata or {}).get(FIELD_ID)) in ids
-            }
-            count = parquet.metadata.num_rows
-            if len(names) < len(ids):  # written before the table had the column: no row has a key
-                return pa.nulls(count, pa.binary())
-            columns = parquet.read([names[name] for name in self._key])
-        batches = columns.select([names[name] for name in self._key]).to_batches()
-        encoded = [pa.record_batch(_engine.iceberg_keys(each)).column(0) for each in batches]
-        return pa.concat_arrays(encoded) if encoded else pa.array([], pa.binary())
+        columns = read_columns(table, path, self._key)
+        if not isinstance(columns, pa.Table):  # no row has a key
+            return pa.nulls(columns, pa.binary())
+        return encode_keys(columns).column("key")

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from frazil.iceberg.brought_back import BroughtBack, find_brought_back
 from frazil.iceberg.delete_files import DeleteFiles, Gathered
 from frazil.iceberg.live_files import LiveFiles, Relocated
 from frazil.iceberg.manifests import (
@@ -151,6 +152,7 @@ class Stage:
         )
         contents = contents_of(tokens, table)
         staged.spent = tuple(contents.spent)
+        back = self._brought_back(table, proof, contents)
         relocated = self._relocated(table, manifests, contents)
         kept = list(manifests)
         if merged is not None:
@@ -173,7 +175,7 @@ class Stage:
         superseded = [entry.data_file for entry in gathered.replaced]
         summary = _summary(metadata, parent, files, superseded)
         summary.additional_properties.update(self._marks(tokens, proof))
-        summary.additional_properties.update(_delete_marks(contents, relocated))
+        summary.additional_properties.update(_delete_marks(contents, relocated, back))
         snapshot = self._write_list(table, staged, summary)
         last = tokens[-1]
         staged.proof = Proof(
@@ -193,6 +195,17 @@ class Stage:
         if metadata.snapshots:
             staged.requirements += (AssertRefSnapshotId(ref=tag_name, snapshot_id=staged.tag_was),)
         return staged
+
+    def _brought_back(self, table: Table, proof: Proof | None, contents: Contents) -> BroughtBack:
+        """Rows that are back by others' doing; they go with the others that are deleted."""
+        if self.live is None:
+            return BroughtBack()
+        since = proof.snapshot if proof is not None else None
+        found = find_brought_back(table, self.branch, since, self.live)
+        for path, each in found.deletes.items():
+            known = contents.deletes.get(path)
+            contents.deletes[path] = each if known is None else known.joined(each)
+        return found
 
     def _relocated(
         self, table: Table, manifests: Sequence[ManifestFile], contents: Contents
@@ -404,12 +417,15 @@ def set_tag(name: str, snapshot_id: int) -> TableUpdate:
     )
 
 
-def _delete_marks(contents: Contents, relocated: Relocated) -> dict[str, str]:
+def _delete_marks(contents: Contents, relocated: Relocated, back: BroughtBack) -> dict[str, str]:
     """What is to be said of deletes that were not of a row where its token says."""
     counts = {
         "frazil.unknown-deletes": contents.unknown,
+        "frazil.older-rows": contents.older,
         "frazil.relocated-deletes": relocated.rows,
         "frazil.deleted-by-others": relocated.gone,
+        "frazil.brought-back-by-others": back.rows,
+        "frazil.unchecked-rewrites": back.unchecked,
     }
     return {mark: str(count) for mark, count in counts.items() if count}
 

@@ -107,6 +107,18 @@ class FileDeletes:
     rows: pa.Int64Array  # their numbers; ordered, none twice
     keys: pa.BinaryArray  # their keys, as the engine encodes them
 
+    def joined(self, other: FileDeletes) -> FileDeletes:
+        """These and others of the same file; ordered, none twice."""
+        import pyarrow.compute as pc  # only here: it takes time and memory
+
+        new = pc.invert(pc.is_in(other.rows, value_set=self.rows))
+        rows = pa.concat_arrays([self.rows, other.rows.filter(new)])
+        keys = pa.concat_arrays([self.keys, other.keys.filter(new)])
+        order = pc.array_sort_indices(rows)
+        return FileDeletes(
+            self.path, self.spec_id, self.partition, rows.take(order), keys.take(order)
+        )
+
 
 @dataclass(slots=True)
 class Contents:
@@ -115,6 +127,7 @@ class Contents:
     files: list[DataFile] = field(default_factory=list)  # each with its spec id set
     deletes: dict[str, FileDeletes] = field(default_factory=dict)  # by path of the data file
     unknown: int = 0  # deletes of keys that were not there
+    older: int = 0  # rows that were older than what was there
     spent: list[str] = field(default_factory=list)  # files beside them, needed until they land
 
     @property
@@ -132,6 +145,7 @@ def contents_of(tokens: Sequence[PendingToken], table: Table) -> Contents:
             parsed = _parsed(token, part, metadata)
             contents.files += [_data_file(file, metadata) for file in parsed["files"]]
             contents.unknown += parsed.get("unknown", 0)
+            contents.older += parsed.get("older", 0)
             if "deletes" in parsed:
                 _add_deletes(parsed["deletes"], table, contents)
     return contents

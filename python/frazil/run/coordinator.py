@@ -227,7 +227,7 @@ class Coordinator:
         options = settings.job_options(
             self._log.attempt, first_epoch=self._log.next_slot + news, bounded=self._bounded
         )
-        plan = self._runnable.with_sink_options(self._log)
+        plan = self._runnable.with_sink_options(self._log, self._settings.workers)
         self._job = EngineJob(plan, options, self._runnable.functions)
         self._schemas = Schemas(
             self._runnable.registries,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,6 +13,7 @@ from frazil.checkpoint.history import unlanded
 from frazil.checkpoint.orphan import file_scope, find_orphans
 from frazil.drift import Drift
 from frazil.errors import CommitRefused, FrazilError
+from frazil.iceberg.adopt import write_seed
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.commit import TableCommitter
 from frazil.iceberg.drift import changes_of, evolve, unreadable
@@ -21,14 +23,17 @@ from frazil.iceberg.table import (
     find_table,
     prepare_table,
     s3_options,
+    split_name,
     writer_options,
     writer_s3,
 )
 from frazil.iceberg.token import PendingToken, SinkIdentity
 from frazil.run.commit_loop import Committed
 from frazil.run.runnable import TablePlace
+from frazil.upsert import with_deleted
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from frazil.checkpoint import CheckpointLog, LogView, Pending
     from frazil.checkpoint.manifest import Entry, Landed
     from frazil.run.targets import SinkSpec
@@ -50,6 +55,7 @@ class IcebergTarget:
             self._open()
         self._committer: TableCommitter | None = None
         self._cleaner: threading.Thread | None = None
+        self._scratch: TemporaryDirectory[str] | None = None
 
     @property
     def missing(self) -> bool:
@@ -86,7 +92,7 @@ class IcebergTarget:
         self._found = prepare_table(
             self._catalog,
             options["table"],
-            self._spec.schema,
+            self._schema,
             partition_by=fields or None,
             branch=options["branch"],
             properties=properties,
@@ -108,20 +114,28 @@ class IcebergTarget:
             table = find_table(self._catalog, name)
             return self._table if table is None else table
 
-        self._found, done = evolve(self._catalog, load, self._spec.schema, self._drift)
+        self._found, done = evolve(self._catalog, load, self._schema, self._drift)
         for change in done:
             log_.info("schema", sink=self.name, table=name, change=str(change))
 
     @property
     def _left_out(self) -> list[str]:
         """Columns of the stream that are not written."""
-        found = changes_of(self._table, self._spec.schema, self._drift)
+        found = changes_of(self._table, self._schema, self._drift)
         return [".".join(change.path) for change in found if change.kind == "ignore"]
 
     @property
     def _key(self) -> Sequence[str]:
         """By which rows replace each other; none if they are appended."""
         return tuple(self._spec.options.get("key", ()))
+
+    @property
+    def _schema(self) -> pa.Schema:
+        """Of the table: the stream's, and the column that marks rows that are gone."""
+        deleted = self._spec.options.get("deleted")
+        if deleted is None:
+            return self._spec.schema
+        return with_deleted(self._spec.schema, self._key, deleted)
 
     @property
     def _table(self) -> Table:
@@ -142,10 +156,30 @@ class IcebergTarget:
             **writer_options(self._table),
             "key": list(self._key),
             "left_out": self._left_out,
+            "seed": self._seed(log),
             "attempt": log.attempt,
             "scope": file_scope(log.incarnation, self._spec.id),
             "s3": self._spec.options.get("s3") or writer_s3(self._table),
         }
+
+    @property
+    def _adopts(self) -> bool:
+        """Whether rows that the table has already are taken over."""
+        return self._spec.options.get("existing") == "adopt"
+
+    def _seed(self, log: CheckpointLog) -> str:
+        """A local file with the rows of a table that is taken over; none once they are state."""
+        sink = self._spec.id
+        known = any(file.operator == sink for file in log.newest.manifest.state_files)
+        if not self._adopts or known or log.landed(sink) is not None or log.pending(sink):
+            return ""
+        options = self._spec.options
+        self._scratch = TemporaryDirectory(prefix="frazil-")
+        path = f"{self._scratch.name}/rows.arrow"
+        table = self._catalog.load_table(split_name(options["table"]))
+        count = write_seed(table, options["branch"], self._key, options.get("order_by"), path)
+        log_.info("adopted", sink=self.name, rows=count)
+        return path
 
     def recover(self, log: CheckpointLog) -> None:
         """Tie the committer to the log, remove what dead attempts wrote in vain, fit the table."""
@@ -160,7 +194,7 @@ class IcebergTarget:
             hook=self._spec.hook,
         )
         if self._key and log.landed(self._spec.id) is None and not log.pending(self._spec.id):
-            self._committer.check_empty(log.view(self._spec.id))
+            self._committer.check_empty(log.view(self._spec.id), adopt=self._adopts)
         if log.attempt > 1:
             self._cleaner = threading.Thread(
                 target=self._clean, args=(log,), name="frazil-orphans", daemon=True
@@ -228,7 +262,9 @@ class IcebergTarget:
         self._committer.maintain()
 
     def close(self) -> None:
-        """Wait for the cleaning and close the catalog."""
+        """Wait for the cleaning, and remove local files."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
         if self._cleaner is not None:
             self._cleaner.join()
 

@@ -90,12 +90,13 @@ class Runnable:
             found.setdefault(at["id"], []).append(node["id"])
         return found
 
-    def with_sink_options(self, log: CheckpointLog) -> dict[str, Any]:
+    def with_sink_options(self, log: CheckpointLog, workers: int) -> dict[str, Any]:
         """The plan with the options that targets know."""
         nodes = []
         for node in self.plan["nodes"]:
             target = self.targets.get(node["id"])
             if target is not None:
-                node = {**node, "options": {**node["options"], **target.options(log)}}
+                known = {**target.options(log), "workers": workers}
+                node = {**node, "options": {**node["options"], **known}}
             nodes.append(node)
         return {**self.plan, "nodes": nodes}
