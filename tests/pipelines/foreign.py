@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from pyiceberg.table import Table
 
 
-def rewrite(table: Table, rows: pa.Table, files: Collection[str] | None = None) -> None:
+def rewrite(
+    table: Table, rows: pa.Table, files: Collection[str] | None = None, each: int | None = None
+) -> None:
     """Write rows to new data files, which take the place of others; deletes of these go.
 
     Parameters
@@ -53,13 +55,17 @@ def rewrite(table: Table, rows: pa.Table, files: Collection[str] | None = None) 
     files
         Data files whose place they take: all by default. With those that were there some time ago,
         and their rows then, this is a program that does not look at what was deleted since.
+    each
+        Rows of a new data file; None: all in one of each partition.
     """
     head = table.current_snapshot()
     assert head is not None
     snapshot_id = table.metadata.new_snapshot_id()
-    made = write_rows(table, rows)
+    size = each or max(rows.num_rows, 1)
+    parts = [rows.slice(begin, size) for begin in range(0, rows.num_rows, size)]
+    made = [file for part in parts for file in write_rows(table, part)]
     manifests = [_manifest(table, made, ManifestContent.DATA, snapshot_id)] if made else []
-    left: dict[ManifestContent, list[ManifestEntry]] = {each: [] for each in ManifestContent}
+    left: dict[ManifestContent, list[ManifestEntry]] = {kind: [] for kind in ManifestContent}
     if files is not None:
         for manifest in read_manifests(table.io.new_input(head.manifest_list)):
             for entry in read_entries(table.io, manifest):

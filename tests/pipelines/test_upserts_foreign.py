@@ -15,6 +15,7 @@ import pytest
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import CommitRefused, PlanError
 from frazil.iceberg.catalog import open_catalog
+from frazil.iceberg.key_columns import read_columns
 from pyiceberg.exceptions import NoSuchTableError
 
 from tests.pipelines.events import Event, counted, events_at
@@ -225,6 +226,38 @@ def test_table_of_a_pipeline_whose_checkpoints_are_lost(
     second.run()
     left = {e["user"]: {name: e[name] for name in ("user", "id", "n")} for e in events}
     second.check_rows("newest", list(left.values()), duckdb_reader)
+
+
+def test_files_without_the_key_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a table that others have sorted by its key."""
+    events = events_at(*range(24))
+
+    def build(rows: fz.Stream) -> Mapping[str, Kept]:
+        keyed = rows.with_columns(user=fz.col("id") % 12)
+        return {"totals": Kept(keyed.group_by("user").agg(rows=fz.count()), ["user"])}
+
+    mirrors = Mirrors([events], build, tmp_path)
+    mirrors.partitions = [events[:12]]
+    mirrors.run()
+    table = open_catalog(mirrors.properties).load_table("t.totals")
+    rows = table.scan().to_arrow().sort_by("user")
+    rewrite(table, rows, files=live_files(table), each=3)
+    read: list[str] = []
+
+    def noting(table: Any, path: str, names: Any) -> Any:
+        read.append(path)
+        return read_columns(table, path, names)
+
+    monkeypatch.setattr("frazil.iceberg.live_files.read_columns", noting)
+    mirrors.partitions = [events[:13]]  # another row of the first
+    mirrors.run()
+    assert len(read) == 1
+    monkeypatch.undo()
+    mirrors.partitions = [events]
+    mirrors.run()
+    assert found(mirrors) == dict.fromkeys(range(12), 2)
 
 
 def test_rows_written_by_hand_are_of_others(tmp_path: Path) -> None:

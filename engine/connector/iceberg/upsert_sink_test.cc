@@ -328,6 +328,42 @@ TEST_P(UpsertSinkTest, TableIsWhatTheChangesSay) {
   sinks_.clear();
 }
 
+// Changes in any order, of which each has one: with restarts, the newest of each key counts.
+TEST_P(UpsertSinkTest, OlderRowsDoNothing) {
+  options_ = Options(folder_.string(), false);
+  options_["order_by"] = "part";
+  std::vector<Change> changes;
+  std::map<int64_t, Change> newest;
+  for (int64_t order = -40; order < 160; ++order) {
+    const auto id = static_cast<int64_t>(draw(12));
+    const RowKind kind = draw(3) == 0 ? RowKind::kDelete : RowKind::kInsert;
+    changes.push_back({kind, {id, static_cast<int64_t>(draw(100)), order}});
+    newest[id] = changes.back();
+  }
+  std::shuffle(changes.begin(), changes.end(), random_);
+  Table table;
+  size_t next = 0;
+  while (next < changes.size()) {
+    start(1 + static_cast<int>(draw(4)));
+    for (uint64_t epoch = 1 + draw(3); epoch > 0; --epoch) {
+      const size_t end = std::min(changes.size(), next + draw(40));
+      write({changes.begin() + static_cast<std::ptrdiff_t>(next),
+             changes.begin() + static_cast<std::ptrdiff_t>(end)},
+            true);
+      next = end;
+      cut();
+      save_some(/*all=*/false);
+      commit(&table);
+    }
+    end_saving();
+  }
+  std::vector<Row> expected;
+  for (const auto& [id, change] : newest) {
+    if (change.kind == RowKind::kInsert) expected.push_back(change.row);
+  }
+  EXPECT_EQ(table.rows(), expected);
+}
+
 INSTANTIATE_TEST_SUITE_P(Seeds, UpsertSinkTest, ::testing::Range(0, 16));
 
 using OneUpsertSinkTest = UpsertSinkTest;

@@ -103,7 +103,12 @@ def _check(
             for path, rows in deleted.items()
         ]
     )
-    hits = {path: live.find(table, path, suspects) for path in sorted(added)}
+    values = live.values(table, suspects)
+    hits = {
+        path: live.find(table, path, suspects)
+        for path in sorted(added)
+        if values.may_be_in(new[path].bounds)
+    }
     hits = {path: hit for path, hit in hits.items() if len(hit.rows)}
     if not hits:
         return

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 from frazil.checkpoint.orphan import parse_file_name
+from frazil.iceberg.key_bounds import Bounds, FirstValues, bounds_of
 from frazil.iceberg.key_columns import encode_keys, read_columns
 from frazil.iceberg.manifests import read_entries
 from frazil.iceberg.token import FileDeletes
@@ -32,10 +33,11 @@ KEYS_BYTES_MAX = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Spec and partition of a data file."""
+    """Spec and partition of a data file, and of one by others the bounds of its keys."""
 
     spec_id: int
     partition: Record
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,10 @@ class LiveFiles:
         keys = pa.concat_arrays([each.keys for each in lost])
         made = {path: each for path, each in deletes.items() if path not in missing}
         rows, seen = 0, set()
+        values = self.values(table, keys)
         for path, place in self._others(manifests):
+            if not values.may_be_in(place.bounds):
+                continue
             found = self.find(table, path, keys)
             if len(found.rows):
                 here = FileDeletes(path, place.spec_id, place.partition, *found)
@@ -142,12 +147,15 @@ class LiveFiles:
             found = self._places[manifest.manifest_path] = self._read(table, manifest)
         return found
 
-    @staticmethod
-    def _read(table: Table, manifest: ManifestFile) -> dict[str, Place]:
-        return {
-            entry.data_file.file_path: Place(manifest.partition_spec_id, entry.data_file.partition)
-            for entry in read_entries(table.io, manifest)
-        }
+    def _read(self, table: Table, manifest: ManifestFile) -> dict[str, Place]:
+        first = table.schema().find_field(self._key[0]).field_id
+        found = {}
+        for entry in read_entries(table.io, manifest):
+            file = entry.data_file
+            ours = parse_file_name(file.file_path) is not None
+            bounds = None if ours else bounds_of(file, first)
+            found[file.file_path] = Place(manifest.partition_spec_id, file.partition, bounds)
+        return found
 
     def _others(self, manifests: Sequence[ManifestFile]) -> Iterator[tuple[str, Place]]:
         """Live data files that no sink of Frazil's wrote; all manifests have been read."""
@@ -164,6 +172,10 @@ class LiveFiles:
                 known = self._places.get(manifest.manifest_path)
                 found |= self._read(table, manifest) if known is None else known
         return found
+
+    def values(self, table: Table, keys: pa.BinaryArray) -> FirstValues:
+        """What some keys begin with."""
+        return FirstValues(table, self._key, keys)
 
     def find(self, table: Table, path: str, keys: pa.BinaryArray) -> Found:
         """The rows of a file that have one of these keys."""
