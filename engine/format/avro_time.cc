@@ -256,7 +256,7 @@ std::unique_ptr<AvroStep> Scaled(const AvroType& type, arrow::ArrayBuilder* buil
 }  // namespace
 
 Result<std::unique_ptr<AvroStep>> MakeAvroTimeStep(const AvroType& type, const AvroColumn& column) {
-  const auto& wanted = *column.builder->type();
+  const auto& wanted = *column.field->type();  // builders of lists make theirs anew each time
   const auto id = wanted.id();
   if (id != arrow::Type::DATE32 && id != arrow::Type::TIME32 && id != arrow::Type::TIME64 &&
       id != arrow::Type::TIMESTAMP && id != arrow::Type::DURATION) {
