@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 from frazil.changes import changes_of
@@ -102,9 +103,23 @@ def check_soft(port: Port, what: str) -> None:
         )
 
 
-def with_deleted(schema: pa.Schema, key: Sequence[str], deleted: str) -> pa.Schema:
-    """Columns of a table in which rows that are gone stay; of those only the key may be known."""
-    fields = [f if f.name in key else f.with_nullable(True) for f in schema]
+def table_schema(schema: pa.Schema, options: Mapping[str, Any]) -> pa.Schema:
+    """Columns of the table of a sink: the stream's, and the one that marks rows that are gone.
+
+    Of a row that is gone only the key may be known.
+
+    Parameters
+    ----------
+    schema
+        Of the stream.
+    options
+        Of the sink.
+    """
+    deleted = options.get("deleted")
+    if deleted is None:
+        return schema
+    key = options["key"]
+    fields = [field if field.name in key else field.with_nullable(True) for field in schema]
     return pa.schema([*fields, pa.field(deleted, pa.bool_(), nullable=False)])
 
 

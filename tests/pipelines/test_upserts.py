@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from tests.services.duckdb_reader import DuckdbReader
     from tests.services.java_reader import JavaReader
+    from tests.services.rest_catalog import RestCatalog
 
 # FRAZIL_SEEDS=500 draws more of them.
 SEEDS = range(int(os.environ.get("FRAZIL_SEEDS", "6")))
@@ -142,6 +143,32 @@ def test_java_reads_the_same(version: Version, tmp_path: Path, java_reader: Java
             # Where there are deletes, the reader gives the row's number too.
             rows = [{k: v for k, v in row.items() if k != "_pos"} for row in found]
             assert counted(rows) == counted(table.scan(snapshot_id=number).to_arrow().to_pylist())
+
+
+@pytest.mark.service
+def test_version_3_in_a_rest_catalog(
+    tmp_path: Path, local_rest_catalog: RestCatalog, java_reader: JavaReader
+) -> None:
+    """The server keeps the tables; Java finds the rows, each with an id of its own."""
+    rng = Random(4)
+    mirrors = Mirrors(
+        draw_apart(rng, rows=30, whole=True),
+        streams,
+        tmp_path,
+        version=3,
+        catalog=local_rest_catalog.properties,
+    )
+    for step in (11, 27):
+        with suppress(Crash):
+            mirrors.run_drawn(rng, hook=CrashAt(step), every_s=0.01, batch_rows=3)
+    mirrors.run_drawn(rng, every_s=0.01, batch_rows=3)
+    for name, rows in expected(mirrors.partitions).items():
+        found = java_reader.read(mirrors.iceberg(name).metadata_location, lineage=True)
+        hidden = ("_pos", "_row_id", "_last_updated_sequence_number")
+        plain = [{k: v for k, v in row.items() if k not in hidden} for row in found]
+        assert counted(plain) == counted(rows)
+        assert len({row["_row_id"] for row in found}) == len(found)
+        mirrors.check_history(name)
 
 
 def test_rows_without_kinds_replace_those_before(

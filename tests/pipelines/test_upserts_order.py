@@ -13,6 +13,7 @@ import frazil as fz
 import pyarrow as pa
 import pytest
 from frazil.errors import PlanChanged, PlanError, TypeMismatch
+from frazil.run.drift import drift_report
 
 from tests.pipelines.events import Event, events_at
 from tests.pipelines.harness import Crash, CrashAt
@@ -143,6 +144,23 @@ def test_deleted_rows_stay_marked(seed: int, tmp_path: Path, duckdb_reader: Duck
     mirrors = Mirrors(partitions, build, tmp_path, version=rng.choice([2, 3]))
     run_with_crashes(mirrors, rng)
     mirrors.check("rows", list(left.values()), duckdb_reader)
+
+
+def test_drift_of_a_table_with_deleted_rows(tmp_path: Path) -> None:
+    """The column that marks them is no difference."""
+    rows = [{"id": 1, "op": "c", "v": 1}, {"id": 1, "op": "d", "v": None}]
+    changes = fz.read_memory(rows).as_changes("op", key="id")
+    properties = {
+        "type": "sql",
+        "uri": f"sqlite:///{tmp_path / 'catalog.db'}",
+        "warehouse": f"file://{tmp_path / 'warehouse'}",
+    }
+    sink = changes.write_iceberg(
+        "t.soft", catalog=properties, mode="upsert", key="id", deletes="soft"
+    )
+    pipeline = fz.Pipeline("p", sink, checkpoint=str(tmp_path / "c"))
+    pipeline.run(until="now", quiet=True)
+    assert drift_report(pipeline) == ["table t.soft: nothing to change"]
 
 
 def test_options_are_checked() -> None:

@@ -60,6 +60,8 @@ class Mirrors(Processes):
         For catalog and tables.
     version
         Format version of the tables.
+    catalog
+        Another one than that in the folder.
     """
 
     def __init__(
@@ -69,9 +71,10 @@ class Mirrors(Processes):
         folder: Path,
         schema: pa.Schema = EVENT_SCHEMA,
         version: Literal[2, 3] = 2,
+        catalog: Mapping[str, str] | None = None,
     ) -> None:
         self.partitions = list(partitions)
-        self.properties = {
+        self.properties = dict(catalog or {}) or {
             "type": "sql",
             "uri": f"sqlite:///{folder / 'catalog.db'}",
             "warehouse": f"file://{folder / 'warehouse'}",

@@ -10,6 +10,7 @@ from frazil.iceberg.drift import changes_of
 from frazil.iceberg.table import find_table
 from frazil.run.runner import plan_schema
 from frazil.secret import resolve_secrets
+from frazil.upsert import table_schema
 
 if TYPE_CHECKING:
     from frazil.pipeline import Pipeline
@@ -38,7 +39,7 @@ def drift_report(pipeline: Pipeline) -> list[str]:
             lines.append(f"table {name}: would be made")
             continue
         drift = Drift._from_json(options.get("drift"))
-        found = changes_of(table, plan_schema(node["schema"]), drift)
+        found = changes_of(table, table_schema(plan_schema(node["schema"]), options), drift)
         lines += [f"table {name}: would {change}" for change in found]
         if not found:
             lines.append(f"table {name}: nothing to change")

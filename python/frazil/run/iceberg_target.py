@@ -30,7 +30,7 @@ from frazil.iceberg.table import (
 from frazil.iceberg.token import PendingToken, SinkIdentity
 from frazil.run.commit_loop import Committed
 from frazil.run.runnable import TablePlace
-from frazil.upsert import with_deleted
+from frazil.upsert import table_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -132,10 +132,7 @@ class IcebergTarget:
     @property
     def _schema(self) -> pa.Schema:
         """Of the table: the stream's, and the column that marks rows that are gone."""
-        deleted = self._spec.options.get("deleted")
-        if deleted is None:
-            return self._spec.schema
-        return with_deleted(self._spec.schema, self._key, deleted)
+        return table_schema(self._spec.schema, self._spec.options)
 
     @property
     def _table(self) -> Table:
