@@ -23,9 +23,12 @@ from tests.pipelines.foreign import delete_rows, live_files, rewrite, write_rows
 from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import draw_apart
 from tests.pipelines.upserts import Kept, Mirrors
+from tests.services.iceberg_java import compact_with_java
 
 if TYPE_CHECKING:
     from tests.services.duckdb_reader import DuckdbReader
+    from tests.services.java_reader import JavaReader
+    from tests.services.rest_catalog import RestCatalog
 
 SEEDS = range(int(os.environ.get("FRAZIL_SEEDS", "6")))
 Version = Literal[2, 3]
@@ -268,3 +271,45 @@ def test_rows_written_by_hand_are_of_others(tmp_path: Path) -> None:
     [file] = write_rows(table, table.scan().to_arrow())
     assert "/others-" in file.file_path
     assert counted(table.scan().to_arrow().to_pylist())
+
+
+@pytest.mark.service
+@VERSIONS
+def test_java_compacts_while_rows_are_replaced(
+    version: Version, tmp_path: Path, local_rest_catalog: RestCatalog, java_reader: JavaReader
+) -> None:
+    """Iceberg's own library rewrites all files, between commits and between load and commit; the
+    table has a partition for each of three remainders, and rows move between these.
+    """
+    rng = Random(7)
+    name = f"moving{version}"
+
+    def build(rows: fz.Stream) -> Mapping[str, Kept]:
+        counted_rows = rows.group_by("user").agg(rows=fz.count())
+        return {name: Kept(counted_rows.with_columns(part=fz.col("rows") % 3), ["user"], ["part"])}
+
+    events = named(*range(90), users=9)
+    mirrors = Mirrors(
+        [events], build, tmp_path, version=version, catalog=local_rest_catalog.properties
+    )
+    answers = []
+
+    def hook(step: str) -> None:
+        if step in ("after_load", "before_commit") and rng.random() < 0.25 and len(answers) < 4:
+            with suppress(NoSuchTableError):
+                if mirrors.iceberg(name).current_snapshot() is not None:
+                    answers.append(compact_with_java(local_rest_catalog.uri, f"t.{name}"))
+
+    for count in range(6, 96, 6):
+        mirrors.partitions = [events[:count]]
+        mirrors.run(hook=hook)
+    assert answers == ["compacted"] * 4
+    expected = [{"user": f"u{i}", "rows": 10, "part": 1} for i in range(9)]
+    found = java_reader.read(mirrors.iceberg(name).metadata_location)
+    plain = [{k: v for k, v in row.items() if k != "_pos"} for row in found]
+    assert counted(plain) == counted(expected)
+    assert counted(mirrors.iceberg(name).scan().to_arrow().to_pylist()) == counted(expected)
+    summaries: list[Any] = [each.summary for each in mirrors.iceberg(name).metadata.snapshots]
+    assert any(each["frazil.relocated-deletes"] is not None for each in summaries)
+    assert not any(each["frazil.brought-back-by-others"] for each in summaries)
+    assert not any(each["frazil.unchecked-rewrites"] for each in summaries)

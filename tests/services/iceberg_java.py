@@ -1,5 +1,6 @@
 """Apache Iceberg's Java library, for the REST catalog and the reader."""
 
+import subprocess
 from pathlib import Path
 
 from tests.services.maven import JAVA_FLAGS, classes, jars, java_tool
@@ -25,6 +26,9 @@ _ARTIFACTS = (
     "org.xerial:sqlite-jdbc:3.50.3.0",
     "org.slf4j:slf4j-simple:2.0.17",
 )
+# Seconds that one rewrite may take.
+COMPACT_SECONDS_MAX = 120.0
+
 _SOURCES = Path(__file__).parent / "java"
 
 # What Java's S3FileIO needs beside PyIceberg's properties.
@@ -41,3 +45,12 @@ def fetch_program(name: str) -> list[str]:
     lib = fetch_iceberg()
     compiled = classes(name, _SOURCES / f"{name}.java", lib)
     return [java_tool("java"), *JAVA_FLAGS, "-cp", f"{compiled}:{lib}/*", name]
+
+
+def compact_with_java(uri: str, table: str) -> str:
+    """Rewrite all data files of a table in a REST catalog; "compacted", or "conflict"."""
+    command = [*fetch_program("TableCompactor"), uri, table]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMPACT_SECONDS_MAX)
+    if done.returncode:
+        raise RuntimeError(f"compacting {table} with Java: {done.stderr[-2000:]}")
+    return done.stdout.strip().splitlines()[-1]
