@@ -37,6 +37,7 @@ NB_MODULE(_engine, m) {
   init_expr(m);
   init_iceberg(m);
   init_job(m);
+  init_kafka(m);
   init_lookup(m);
   init_sink(m);
   init_time(m);

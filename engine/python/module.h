@@ -13,6 +13,7 @@ void init_decode(nb::module_& m);
 void init_expr(nb::module_& m);
 void init_iceberg(nb::module_& m);
 void init_job(nb::module_& m);
+void init_kafka(nb::module_& m);
 void init_lookup(nb::module_& m);
 void init_sink(nb::module_& m);
 void init_time(nb::module_& m);

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil import _engine
+from frazil.client_options import client_options_json
 from frazil.debezium import (
     Debezium,
     DebeziumAvro,
@@ -25,12 +26,12 @@ from frazil.memory_rows import encoded_rows, memory_table
 from frazil.node import Json, OnBadRow, Port, SourceNode
 from frazil.registry_format import REGISTERED, message_schema, registry_of
 from frazil.schema import SchemaLike, checked, has_rest, resolve
-from frazil.secret import Secret, references
 from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
 from frazil.stream import Stream
 
 if TYPE_CHECKING:
     from frazil.schema_registry import SchemaRegistry
+    from frazil.secret import Secret
 
 KafkaMetadata = Literal["key", "topic", "partition", "offset", "timestamp", "headers"]
 FileMetadata = Literal["path", "offset"]
@@ -175,7 +176,7 @@ def read_kafka(
         "tombstones": tombstones or ("reject" if debezium is None else "null"),
         "on_truncated": on_truncated,
         "metadata": list(metadata),
-        "client_options": _client_options(client_options or {}) | tls_client_options(security),
+        "client_options": client_options_json(client_options or {}) | tls_client_options(security),
     }
     if security is not None:
         options["security"] = security_json(security)
@@ -550,18 +551,6 @@ def _start_text(start: Start) -> str:
         case Mapping():
             return "given offsets"
     return start
-
-
-def _client_options(options: Mapping[str, Any]) -> Json:
-    """Options of librdkafka, which are texts all."""
-    return {
-        key: str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-        if isinstance(value, int | float)
-        else value
-        for key, value in references(options, "client_options").items()
-    }
 
 
 def _lanes_json(lanes: object) -> Any:

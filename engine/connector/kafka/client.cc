@@ -15,10 +15,6 @@ constexpr int16_t kSaslHandshake = 17;
 constexpr int16_t kApiVersions = 18;
 constexpr int16_t kSaslAuthenticate = 36;
 
-struct ConfDeleter {
-  void operator()(rd_kafka_conf_t* conf) const { rd_kafka_conf_destroy(conf); }
-};
-
 std::string Seconds(int64_t ms) { return std::to_string(ms / 1000) + " s"; }
 
 }  // namespace
@@ -27,6 +23,21 @@ int64_t SteadyMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+Result<Conf> MakeConf(const std::vector<std::pair<std::string, std::string>>& settings) {
+  Conf conf(rd_kafka_conf_new());
+  std::array<char, 512> text{};
+  for (const auto& [name, value] : settings) {
+    if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text.data(), text.size()) ==
+        RD_KAFKA_CONF_OK) {
+      continue;
+    }
+    const std::string reason = IsSecretSetting(name) ? "librdkafka refuses its value" : text.data();
+    return Error(ErrorKind::kConfig, "setting the Kafka client option " + name + ": " + reason);
+  }
+  rd_kafka_conf_set_log_cb(conf.get(), [](const rd_kafka_t*, int, const char*, const char*) {});
+  return conf;
 }
 
 struct Client::Shared {
@@ -134,16 +145,8 @@ Result<std::unique_ptr<Client>> Client::Make(const Options& options, int64_t par
   std::unique_ptr<Client> client(new Client(options));
   Shared* shared = client->shared_.get();
   shared->wake = std::move(wake);
-  std::unique_ptr<rd_kafka_conf_t, ConfDeleter> conf(rd_kafka_conf_new());
+  FZ_ASSIGN(auto conf, MakeConf(ClientSettings(options, partitions)));
   std::array<char, 512> text{};
-  for (const auto& [name, value] : ClientSettings(options, partitions)) {
-    if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text.data(), text.size()) ==
-        RD_KAFKA_CONF_OK) {
-      continue;
-    }
-    const std::string reason = IsSecretSetting(name) ? "librdkafka refuses its value" : text.data();
-    return Error(ErrorKind::kConfig, "setting the Kafka client option " + name + ": " + reason);
-  }
   rd_kafka_conf_set_opaque(conf.get(), shared);
   rd_kafka_conf_set_log_cb(conf.get(), &Shared::OnLog);
   rd_kafka_conf_set_error_cb(conf.get(), &Shared::OnError);

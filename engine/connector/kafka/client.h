@@ -6,11 +6,21 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "connector/kafka/options.h"
 
 namespace frazil::kafka {
+
+struct ConfDeleter {
+  void operator()(rd_kafka_conf_t* conf) const { rd_kafka_conf_destroy(conf); }
+};
+using Conf = std::unique_ptr<rd_kafka_conf_t, ConfDeleter>;
+
+// A configuration with these settings, which writes nothing to stderr. kConfig: one that librdkafka refuses.
+Result<Conf> MakeConf(const std::vector<std::pair<std::string, std::string>>& settings);
 
 // One librdkafka consumer and what is known of its connection. Called by one thread, which has to call
 // serve() now and then; `wake` (may be empty) is called from librdkafka's threads when serve() has something

@@ -203,6 +203,14 @@ const std::map<std::string, std::string>& Owned() {
       {"enable.auto.offset.store", kNever},
       {"enable.partition.eof", kNever},
       {"group.instance.id", kNever},
+      {"transactional.id", kNever},
+      {"enable.idempotence", kNever},
+      {"acks", kNever},
+      {"request.required.acks", kNever},
+      {"partitioner", kNever},
+      {"message.max.bytes", "use max_message of write_kafka"},
+      {"compression.type", "use compression of write_kafka"},
+      {"compression.codec", "use compression of write_kafka"},
       {"log.queue", kNever},
       {"opaque", kNever},
   };
@@ -225,6 +233,30 @@ Status ParseClientOptions(Members* members, std::map<std::string, std::string>* 
     }
   }
   return Status::OK();
+}
+
+// What every client is told.
+void AddConnection(const std::string& servers, const Security& security,
+                   std::vector<std::pair<std::string, std::string>>* settings) {
+  settings->insert(settings->end(), {{"bootstrap.servers", servers},
+                                     {"client.id", "frazil"},
+                                     {"allow.auto.create.topics", "false"},
+                                     {"socket.keepalive.enable", "true"},
+                                     {"log.connection.close", "false"},
+                                     {"reconnect.backoff.max.ms", std::to_string(limits::kKafkaReconnectMs)},
+                                     {"security.protocol", security.protocol}});
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) settings->emplace_back(name, value);
+  };
+  add("sasl.mechanism", security.mechanism);
+  add("sasl.username", security.username);
+  add("sasl.password", security.password);
+  if (security.protocol.find("ssl") != std::string::npos) {
+    add("ssl.ca.location", security.ca_file.empty() ? "probe" : security.ca_file);
+  }
+  add("ssl.certificate.location", security.certificate_file);
+  add("ssl.key.location", security.key_file);
+  add("ssl.key.password", security.key_password);
 }
 
 }  // namespace
@@ -268,20 +300,13 @@ std::vector<std::pair<std::string, std::string>> ClientSettings(const Options& o
   const int64_t share = options.prefetch_bytes / std::max<int64_t>(partitions, 1);
   const int64_t fetch =
       std::clamp<int64_t>(share / 4, limits::kKafkaFetchBytesMin, limits::kKafkaFetchBytesMax);
-  const Security& security = options.security;
   std::vector<std::pair<std::string, std::string>> settings = {
-      {"bootstrap.servers", options.servers},
-      {"client.id", "frazil"},
       {"enable.auto.commit", "false"},
       {"enable.auto.offset.store", "false"},
       {"enable.partition.eof", "true"},
       {"auto.offset.reset", "error"},
-      {"allow.auto.create.topics", "false"},
       {"isolation.level", options.read_committed ? "read_committed" : "read_uncommitted"},
       {"check.crcs", "true"},
-      {"socket.keepalive.enable", "true"},
-      {"log.connection.close", "false"},
-      {"reconnect.backoff.max.ms", std::to_string(limits::kKafkaReconnectMs)},
       {"topic.metadata.propagation.max.ms", std::to_string(limits::kKafkaTopicMissingMs)},
       {"fetch.queue.backoff.ms", "5"},
       {"fetch.message.max.bytes", std::to_string(fetch)},
@@ -289,22 +314,61 @@ std::vector<std::pair<std::string, std::string>> ClientSettings(const Options& o
       {"queued.max.messages.kbytes", std::to_string(std::max(share, limits::kKafkaFetchBytesMin) >> 10)},
       {"queued.min.messages",
        std::to_string(std::clamp<int64_t>(share / limits::kKafkaRecordBytes, 64, 100'000))},
-      {"security.protocol", security.protocol},
   };
-  const auto add = [&](const char* name, const std::string& value) {
-    if (!value.empty()) settings.emplace_back(name, value);
-  };
-  add("group.id", options.group);
-  add("sasl.mechanism", security.mechanism);
-  add("sasl.username", security.username);
-  add("sasl.password", security.password);
-  if (security.protocol.find("ssl") != std::string::npos) {
-    add("ssl.ca.location", security.ca_file.empty() ? "probe" : security.ca_file);
-  }
-  add("ssl.certificate.location", security.certificate_file);
-  add("ssl.key.location", security.key_file);
-  add("ssl.key.password", security.key_password);
+  if (!options.group.empty()) settings.emplace_back("group.id", options.group);
+  AddConnection(options.servers, options.security, &settings);
   for (const auto& [name, value] : options.client_options) settings.emplace_back(name, value);
+  return settings;
+}
+
+Result<ProducerOptions> ParseProducerOptions(const json& options) {
+  if (!options.is_object()) return Wrong("they must be a JSON object");
+  ProducerOptions out;
+  Members members(options, "");
+  FZ_TRY(members.text("servers", &out.servers));
+  if (out.servers.empty()) return Wrong("servers must name a broker, for example \"localhost:9092\"");
+  FZ_TRY(members.text("topic", &out.topic));
+  if (out.topic.empty()) return Wrong("topic must name a topic");
+  FZ_TRY(ParseSecurity(&members, &out.security));
+  FZ_TRY(ParseClientOptions(&members, &out.client_options));
+  FZ_TRY(members.choice<std::string>(
+      "compression",
+      {{"none", "none"}, {"gzip", "gzip"}, {"snappy", "snappy"}, {"lz4", "lz4"}, {"zstd", "zstd"}},
+      &out.compression));
+  FZ_TRY(members.number("message_bytes_max", 1'000, limits::kRowBytesMax, &out.message_bytes_max));
+  FZ_TRY(members.number("timeout_ms", 1'000, 600'000, &out.timeout_ms));
+  FZ_TRY(members.text("proof", &out.proof));
+  FZ_TRY(members.text("folder", &out.folder));
+  if (const json* s3 = members.find("s3"); s3 != nullptr) out.s3 = *s3;
+  FZ_TRY(members.no_others());
+  return out;
+}
+
+std::vector<std::pair<std::string, std::string>> ProducerSettings(const ProducerOptions& options) {
+  std::vector<std::pair<std::string, std::string>> settings = {
+      {"transactional.id", options.proof},
+      {"enable.idempotence", "true"},
+      {"transaction.timeout.ms", std::to_string(options.timeout_ms)},
+      {"message.timeout.ms", std::to_string(options.timeout_ms)},
+      {"message.max.bytes", std::to_string(options.message_bytes_max)},
+      {"queue.buffering.max.kbytes", std::to_string(kSendBytes >> 10)},
+      {"queue.buffering.max.messages", std::to_string(kSendMessages)},
+      {"compression.type", options.compression},
+      {"partitioner", "murmur2_random"},  // as producers in Java do
+      {"linger.ms", "5"},
+  };
+  AddConnection(options.servers, options.security, &settings);
+  for (const auto& [name, value] : options.client_options) settings.emplace_back(name, value);
+  return settings;
+}
+
+std::vector<std::pair<std::string, std::string>> ProofSettings(const ProducerOptions& options) {
+  std::vector<std::pair<std::string, std::string>> settings = {
+      {"group.id", options.proof},
+      {"enable.auto.commit", "false"},
+      {"isolation.level", "read_committed"},  // waits for the end of a transaction that is being committed
+  };
+  AddConnection(options.servers, options.security, &settings);
   return settings;
 }
 

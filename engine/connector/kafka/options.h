@@ -2,7 +2,7 @@
 
 #include <cstdint>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -54,6 +54,37 @@ struct Options {
 
 // Reads the options; an unknown, missing or wrong one is a kConfig error. Values of secrets are in no error.
 Result<Options> ParseOptions(const nlohmann::json& options);
+
+// Bounds of a producer.
+constexpr int64_t kMessageBytes = 1'000'000;  // bytes of a message that is sent, unless the user says
+constexpr int64_t kSendBytes = 32 << 20;      // bytes a producer holds for brokers
+constexpr int64_t kSendMessages = 200'000;    // messages in them
+constexpr int64_t kPublishMs = 30'000;        // ms for the messages of a transaction to be taken
+constexpr int64_t kTransactionBytes = 64
+                                      << 20;  // bytes sent in one transaction; of more rows there are several
+constexpr int64_t kTransactionMessages = 500'000;  // messages in it
+
+// How rows get into a topic, as Python's write_kafka and its target make it. JSON keys have these names.
+struct ProducerOptions {
+  std::string servers;
+  std::string topic;
+  Security security;
+  std::map<std::string, std::string> client_options;  // librdkafka's own, last resort
+  std::string compression = "none";                   // of batches: none, gzip, snappy, lz4, zstd
+  int64_t message_bytes_max = kMessageBytes;
+  int64_t timeout_ms = kPublishMs;  // for one transaction to be sent, and to be committed
+  std::string proof;                // transactional id, and group under which it is said what was committed
+  std::string folder;               // where the rows to be sent are
+  nlohmann::json s3;                // how to reach it; may be null
+};
+
+// As ParseOptions.
+Result<ProducerOptions> ParseProducerOptions(const nlohmann::json& options);
+
+// What librdkafka is told for a producer, in order.
+std::vector<std::pair<std::string, std::string>> ProducerSettings(const ProducerOptions& options);
+// And for the consumer that asks for its group's offsets.
+std::vector<std::pair<std::string, std::string>> ProofSettings(const ProducerOptions& options);
 
 // What librdkafka is told for a consumer of `partitions` partitions, in order, without its callbacks. Memory:
 // each partition's queue and fetch size is its share of prefetch_bytes.

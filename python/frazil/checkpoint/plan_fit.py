@@ -12,7 +12,7 @@ from frazil.checkpoint.manifest import OperatorPlan, Plan
 from frazil.errors import PlanChanged
 
 # Options that say which outside thing a source or sink is; the others may change between runs.
-_IDENTITY_OPTIONS = ("catalog_name", "table", "branch", "path", "folder")
+_IDENTITY_OPTIONS = ("catalog_name", "table", "branch", "path", "folder", "topic")
 
 # Options of a source that its positions are counted by: under others they mean other rows.
 _POSITION_OPTIONS = {

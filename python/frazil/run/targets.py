@@ -140,6 +140,10 @@ def make_target(connector: str, spec: SinkSpec) -> SinkTarget:
             return IcebergTarget(spec)
         case "file":
             return FileTarget(spec)
+        case "kafka":
+            from frazil.run.kafka_target import KafkaTarget
+
+            return KafkaTarget(spec)
         case "memory":
             return MemoryTarget(spec)
         case "console":
