@@ -124,7 +124,9 @@ std::shared_ptr<arrow::Schema> RejectedSchema() {
       {arrow::field("source", arrow::utf8(), false), arrow::field("partition", arrow::utf8(), false),
        arrow::field("position", arrow::int64(), false), arrow::field("reason", arrow::utf8(), false),
        arrow::field("column", arrow::utf8()), arrow::field("raw", arrow::binary()),
-       arrow::field("raw_bytes", arrow::int64(), false)});
+       arrow::field("raw_bytes", arrow::int64(), false), arrow::field("kind", arrow::utf8(), false),
+       arrow::field("epoch", arrow::int64(), false), arrow::field("pipeline", arrow::utf8(), false),
+       arrow::field("log", arrow::utf8(), false)});
 }
 
 }  // namespace frazil

@@ -35,6 +35,8 @@ struct EpochPart {
   struct SourceState {
     std::vector<PartitionPosition> positions;
     RowCounts counts;
+    std::map<std::string, RowCounts> partitions;  // the same by partition, without bytes
+    std::string example;                          // the first row that was rejected in this epoch, and why
   };
   struct PendingToken {
     std::string sink;  // node id

@@ -367,8 +367,15 @@ void Job::cut(EpochPart part) {
     for (const auto& [source, state] : part.sources) {
       auto& answer = epoch_.answer["sources"][source];
       if (answer.is_null()) {
-        answer = {{"positions", nlohmann::json::object()}, {"lag", nlohmann::json::object()}};
+        answer = {{"positions", nlohmann::json::object()},
+                  {"lag", nlohmann::json::object()},
+                  {"partitions", nlohmann::json::object()},
+                  {"example", ""}};
       }
+      for (const auto& [name, rows] : state.partitions) {
+        answer["partitions"][name] = {rows.read, rows.good, rows.rejected, rows.dropped};
+      }
+      if (answer["example"] == "") answer["example"] = state.example;
       for (const PartitionPosition& each : state.positions) {
         answer["positions"][each.name] = each.position;
         answer["lag"][each.name] = each.lag;

@@ -14,6 +14,8 @@
 namespace frazil {
 namespace {
 
+constexpr size_t kExampleBytes = 500;  // of the description of a rejected row that errors show
+
 Result<OnBadRow> ParseOnBadRow(const PlanNode& node) {
   const auto word = node.spec.value("on_bad_row", "fail");
   if (word == "fail") return OnBadRow::kFail;
@@ -58,6 +60,8 @@ Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow
     task->after_.insert(each.get<std::string>());
   }
   task->waker_ = std::move(waker);
+  task->pipeline_ = node.spec.value("pipeline", "");
+  task->log_ = node.spec.value("log", "");
   FZ_ASSIGN(task->schema_, ParseSchema(node.spec.at("schema").get<std::string>()));
   FZ_ASSIGN(task->on_bad_row_, ParseOnBadRow(node));
   FZ_ASSIGN(task->source_, MakeSource(node.spec, task->schema_, pool));
@@ -73,6 +77,7 @@ Status SourceTask::assign(const std::vector<Assignment>& partitions) {
   if (partitions.empty()) return Status::OK();
   assigned_ = true;
   ended_ = false;
+  for (const Assignment& each : partitions) names_[each.ordinal] = each.name;
   return source_->assign(partitions, waker_);
 }
 
@@ -148,6 +153,9 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
     FZ_TRY(mark(poll, {}, &step.rows));
     read_ += step.rows.rows();
     good_ += step.rows.rows();
+    RowCounts& counts = by_partition_[names_[poll.origin.partition]];
+    counts.read += step.rows.rows();
+    counts.good += step.rows.rows();
     bytes_ += BatchBytes(step.rows);
     return step;
   }
@@ -166,9 +174,18 @@ Result<SourceTask::Step> SourceTask::decode(Poll poll) {
     FZ_TRY(mark(poll, decoded.kept, &step.rows));
   }
   if (!rejected.empty() && on_bad_row_ == OnBadRow::kDivert) {
-    FZ_ASSIGN(auto columns, RejectedBatch(name_, rejected, pool_));
-    step.rejected = Batch{std::move(columns), poll.origin, nullptr};
+    // What the connector could not give comes first. A row of which the decoder names no column is no row.
+    std::vector<const char*> kinds(raw.rejected.size(), "record");
+    for (const RejectedRow& row : decoded.rejected) kinds.push_back(row.column.empty() ? "decode" : "value");
+    FZ_ASSIGN(step.rejected, rejected_batch(rejected, kinds));
+    step.rejected.origin = poll.origin;
   }
+  if (!rejected.empty()) note_example(rejected.front());
+  RowCounts& counts = by_partition_[names_[poll.origin.partition]];
+  counts.read += raw.rows() + static_cast<int64_t>(raw.rejected.size());
+  counts.good += good;
+  counts.dropped += decoded.dropped;
+  counts.rejected += static_cast<int64_t>(rejected.size());
   read_ += raw.rows() + static_cast<int64_t>(raw.rejected.size());
   good_ += good;
   dropped_ += decoded.dropped;
@@ -224,29 +241,48 @@ Status SourceTask::mark(const Poll& poll, const std::vector<int32_t>& kept, Batc
 
 Result<Batch> SourceTask::reject(const std::vector<RejectedRow>& rows) {
   if (on_bad_row_ == OnBadRow::kFail) return refuse(rows.front());
-  good_ -= static_cast<int64_t>(rows.size());
-  rejected_ += static_cast<int64_t>(rows.size());
+  const auto count = static_cast<int64_t>(rows.size());
+  good_ -= count;
+  rejected_ += count;
+  RowCounts& counts = by_partition_[rows.front().place];
+  counts.good -= count;
+  counts.rejected += count;
+  note_example(rows.front());
   if (on_bad_row_ == OnBadRow::kDrop) return Batch{};
-  FZ_ASSIGN(auto columns, RejectedBatch(name_, rows, pool_));
-  return Batch{std::move(columns), {}, nullptr};
+  return rejected_batch(rows, std::vector<const char*>(rows.size(), "event_time"));
+}
+
+std::string SourceTask::Described(const RejectedRow& row) {
+  std::string text = row.place + "@" + std::to_string(row.position) + ": ";
+  if (!row.column.empty()) text += "field \"" + row.column + "\": ";
+  return text + row.reason;
+}
+
+void SourceTask::note_example(const RejectedRow& row) {
+  if (!example_.empty()) return;
+  // It goes through JSON, which is UTF-8; what was cut, or a name of a file, may be none.
+  example_ = Described(row).substr(0, kExampleBytes);
+  for (char& byte : example_) {
+    if (static_cast<unsigned char>(byte) >= 0x80) byte = '?';
+  }
 }
 
 Status SourceTask::refuse(const RejectedRow& row) const {
-  std::string text = "decoding " + row.place + "@" + std::to_string(row.position) + ": ";
-  if (!row.column.empty()) text += "field \"" + row.column + "\": ";
-  text += row.reason +
-          "\n  the row stays there: the same error comes back until it is fixed, or set aside\n" +
-          "  write " + name_ + "'s .rejected stream, or read with on_bad_row=\"drop\"";
-  return Error(ErrorKind::kDecode, std::move(text));
+  return Error(ErrorKind::kDecode,
+               "decoding " + Described(row) +
+                   "\n  the row stays there: the same error comes back until it is fixed, or set aside\n" +
+                   "  write " + name_ + "'s .rejected stream, or read with on_bad_row=\"drop\"");
 }
 
-Result<std::shared_ptr<arrow::RecordBatch>> RejectedBatch(const std::string& source,
-                                                          const std::vector<RejectedRow>& rows,
-                                                          arrow::MemoryPool* pool) {
+// Rows of a `rejected` stream.
+Result<Batch> SourceTask::rejected_batch(const std::vector<RejectedRow>& rows,
+                                         const std::vector<const char*>& kinds) {
+  FZ_CHECK(kinds.size() == rows.size());
   FZ_ASSIGN(auto builder,
-            arrow::RecordBatchBuilder::Make(RejectedSchema(), pool, static_cast<int64_t>(rows.size())));
-  for (const RejectedRow& row : rows) {
-    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(0)->Append(source));
+            arrow::RecordBatchBuilder::Make(RejectedSchema(), pool_, static_cast<int64_t>(rows.size())));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const RejectedRow& row = rows[i];
+    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(0)->Append(name_));
     FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(1)->Append(row.place));
     FZ_TRY(builder->GetFieldAs<arrow::Int64Builder>(2)->Append(row.position));
     FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(3)->Append(row.reason));
@@ -254,8 +290,13 @@ Result<std::shared_ptr<arrow::RecordBatch>> RejectedBatch(const std::string& sou
     FZ_TRY(row.column.empty() ? column->AppendNull() : column->Append(row.column));
     FZ_TRY(builder->GetFieldAs<arrow::BinaryBuilder>(5)->Append(row.raw));
     FZ_TRY(builder->GetFieldAs<arrow::Int64Builder>(6)->Append(row.raw_bytes));
+    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(7)->Append(kinds[i]));
+    FZ_TRY(builder->GetFieldAs<arrow::Int64Builder>(8)->Append(epoch_));
+    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(9)->Append(pipeline_));
+    FZ_TRY(builder->GetFieldAs<arrow::StringBuilder>(10)->Append(log_));
   }
-  return builder->Flush();
+  FZ_ASSIGN(auto columns, builder->Flush());
+  return Batch{std::move(columns), {}, nullptr};
 }
 
 }  // namespace frazil

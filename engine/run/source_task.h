@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -42,8 +43,8 @@ class SourceTask {
   Result<Step> poll(const Budget& budget);
   // Rows carry their position from now on, and the time they were stored where the connector knows it.
   void note_positions() { notes_positions_ = true; }
-  // Takes back rows that were given as good, by the source's policy for bad rows: an error, or the batch for
-  // its `rejected` stream (no rows if they are dropped).
+  // Takes back rows of one partition that were given as good, by the source's policy for bad rows: an error,
+  // or the batch for its `rejected` stream (no rows if they are dropped).
   Result<Batch> reject(const std::vector<RejectedRow>& rows);
   // Whoever the plan says is to be read first has been: until then poll() gives nothing.
   void release(const std::set<std::string>& ended);
@@ -55,7 +56,12 @@ class SourceTask {
   }
   Status committed(const std::vector<PartitionPosition>& positions) { return source_->committed(positions); }
 
-  EpochPart::SourceState state() const { return {positions(), counts()}; }
+  // Says which epoch the rows that follow belong to, as of a sink: rejected rows name it.
+  void begin(Epoch epoch) {
+    epoch_ = epoch;
+    example_.clear();
+  }
+  EpochPart::SourceState state() const { return {positions(), counts(), by_partition_, example_}; }
   RowCounts counts() const {
     return {read_.load(), good_.load(), rejected_.load(), dropped_.load(), bytes_.load()};
   }
@@ -69,6 +75,9 @@ class SourceTask {
                          std::shared_ptr<arrow::RecordBatch> metadata,
                          const std::vector<int32_t>& kept) const;
   Status refuse(const RejectedRow& row) const;
+  static std::string Described(const RejectedRow& row);
+  void note_example(const RejectedRow& row);
+  Result<Batch> rejected_batch(const std::vector<RejectedRow>& rows, const std::vector<const char*>& kinds);
   Status mark(const Poll& poll, const std::vector<int32_t>& kept, Batch* rows) const;
   Result<Step> decode(Poll poll);
   Result<Step> decode_held();
@@ -90,15 +99,15 @@ class SourceTask {
   std::set<std::string> after_;  // sources that are to be read to their end first
   std::atomic<bool> ended_{false};
   bool notes_positions_ = false;
+  Epoch epoch_ = 0;
+  std::string pipeline_, log_;                     // whose epochs these are
+  std::map<int32_t, std::string> names_;           // of partitions, by ordinal
+  std::map<std::string, RowCounts> by_partition_;  // from the start of the job
+  std::string example_;
   bool assigned_ = false;
   mutable std::mutex condition_mutex_;
   std::string condition_;
   std::atomic<int64_t> read_{0}, good_{0}, rejected_{0}, dropped_{0}, bytes_{0};
 };
-
-// Rows of a `rejected` stream.
-Result<std::shared_ptr<arrow::RecordBatch>> RejectedBatch(const std::string& source,
-                                                          const std::vector<RejectedRow>& rows,
-                                                          arrow::MemoryPool* pool);
 
 }  // namespace frazil

@@ -80,6 +80,7 @@ Status Stage::add_node(const Plan& plan, int number) {
       FZ_ASSIGN(auto source, SourceTask::Make(
                                  planned, context_.decode_pool, context_.bounded, [waker] { waker->wake(); },
                                  context_.schemas));
+      source->begin(context_.first_epoch);
       node->set(std::move(source));
       sources_.push_back(node.get());
       source_numbers_.push_back(number);
@@ -218,7 +219,10 @@ Result<bool> Stage::cut(EpochPart* part) {
   part->stage = number_;
   part->epoch = epoch;
   for (const auto& node : nodes_) {
-    if (node->source() != nullptr) part->sources[node->plan().id] = node->source()->state();
+    if (node->source() != nullptr) {
+      part->sources[node->plan().id] = node->source()->state();
+      node->source()->begin(epoch + 1);
+    }
     FZ_TRY(take_state(*node, part));
     if (RefusesLateRows(node->plan().kind)) part->late[node->plan().id] = node->op()->late_rows();
     if (node->sink() != nullptr) {

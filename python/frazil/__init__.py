@@ -30,6 +30,7 @@ from frazil.errors import (
     SchemaError,
     SchemaMismatch,
     SinkError,
+    TooManyRejected,
     TypeMismatch,
     UdfError,
     WatermarkMissing,
@@ -54,6 +55,7 @@ from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
 from frazil.pattern import PatternStep, Without, step, without
 from frazil.pipeline import Pipeline
 from frazil.read import read_files, read_generator, read_kafka, read_memory
+from frazil.replay import Replayed, replay
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.schema import Schema, field
 from frazil.schema_registry import SchemaRegistry
@@ -120,6 +122,7 @@ __all__ = [
     "PatternStep",
     "Pipeline",
     "PlanError",
+    "Replayed",
     "RunReport",
     "Sasl",
     "Schema",
@@ -133,6 +136,7 @@ __all__ = [
     "SourceReport",
     "Stream",
     "Tls",
+    "TooManyRejected",
     "TypeMismatch",
     "UInt8",
     "UInt16",
@@ -166,6 +170,7 @@ __all__ = [
     "read_generator",
     "read_kafka",
     "read_memory",
+    "replay",
     "secret",
     "session",
     "step",

@@ -123,6 +123,22 @@ def rollback(
 
 @main.command()
 @_program
+@click.option("--sink", "sinks", multiple=True, help="Only into this one; may be said again.")
+@click.option("--checkpoint", help="Folder or s3:// of checkpoints, instead of the program's.")
+@click.option("--takeover", is_flag=True, help="End another process that does the same.")
+def replay(program: str, sinks: tuple[str, ...], checkpoint: str | None, takeover: bool) -> None:
+    """Send the dead letters of a pipeline through it again, each once."""
+    from frazil.replay import replay as send_again
+
+    pipeline = load(program)
+    if checkpoint is not None:
+        pipeline.checkpoint = checkpoint
+    for done in send_again(pipeline, sinks=sinks, takeover=takeover):
+        click.echo(str(done))
+
+
+@main.command()
+@_program
 @click.option("--against", metavar="URL", help="A pipeline's checkpoints: what would be restored?")
 @click.option("--drift", is_flag=True, help="What would be changed in the schemas of its tables?")
 def check(program: str, against: str | None, drift: bool) -> None:

@@ -101,6 +101,10 @@ class DecodeError(DataError):
     """A row of a source cannot be decoded."""
 
 
+class TooManyRejected(DataError):
+    """More rows of a reader were rejected than the pipeline says may be."""
+
+
 class UdfError(FrazilError):
     """A Python function of the pipeline raised."""
 

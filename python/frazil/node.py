@@ -27,6 +27,10 @@ REJECTED_SCHEMA = pa.schema(
         pa.field("column", pa.string()),
         pa.field("raw", pa.binary()),
         pa.field("raw_bytes", pa.int64(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("epoch", pa.int64(), nullable=False),
+        pa.field("pipeline", pa.string(), nullable=False),
+        pa.field("log", pa.string(), nullable=False),
     ]
 )
 """Columns of a stream of rejected rows."""

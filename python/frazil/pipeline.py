@@ -7,9 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from frazil.dead_letters import dead_letter_sink
 from frazil.duration import Duration, Size, duration_ms, duration_text, size_bytes
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.plan import Plan, compile_plan
+from frazil.run.reject_limit import checked_limit
 from frazil.write import Sink
 
 if TYPE_CHECKING:
@@ -47,6 +49,13 @@ class Pipeline:
         has to fit into memory.
     spill_folder
         Where: a folder on a local disk. Default: the system's folder for temporary files.
+    dead_letters
+        Table ("namespace.table") for the rejected rows of all readers that do not say otherwise, in
+        the catalog of the first table that is written.
+    max_rejected
+        How many rows of a reader may be rejected: a share (0.01) of those read, in blocks of 1,000
+        or an epoch if that has more; or a number of rows in an epoch. More end the run before that
+        epoch is committed.
     retain
         Slots of the checkpoint log that are kept to go back to, besides those that a restart needs.
 
@@ -75,6 +84,8 @@ class Pipeline:
         memory_limit: Size = "512MiB",
         spill_limit: Size | None = "64GiB",
         spill_folder: str | None = None,
+        dead_letters: str | None = None,
+        max_rejected: int | float | None = None,
         retain: int = 0,
     ) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -87,6 +98,10 @@ class Pipeline:
                     f"pipeline {name} got a {type(sink).__name__}",
                     "give sinks: stream.write_iceberg(...)",
                 )
+        letters: Sink | None = None
+        if dead_letters is not None and sinks:
+            letters = dead_letter_sink(dead_letters, sinks)
+            sinks = (*sinks, letters)
         if not 1 <= len(sinks) <= SINKS_MAX:
             raise PlanError(
                 f"pipeline {name} has {len(sinks)} sinks", f"1 to {SINKS_MAX}: stream.write_...()"
@@ -99,6 +114,8 @@ class Pipeline:
             raise ConfigError(f"checkpoint={checkpoint!r}", "a folder, or s3://bucket/prefix")
         self._name = name
         self._sinks = sinks
+        self.letters = letters
+        self.max_rejected = checked_limit(max_rejected)
         self.checkpoint = checkpoint
         self.checkpoint_every_ms = duration_ms(checkpoint_every, "checkpoint_every")
         self.workers = workers

@@ -39,6 +39,7 @@ from frazil.stream_time import TimeMethods
 from frazil.types import field_name, type_name
 from frazil.udf import as_written, call_texts, compute_calls, make_function
 from frazil.write import Writers
+from frazil.write_kafka import KafkaWriters
 
 COLUMNS_SHOWN = 6
 """Columns named in an error."""
@@ -52,7 +53,7 @@ A checker sees ``Order.amount`` as the number it is declared to be, so nothing n
 """
 
 
-class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers):
+class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers, KafkaWriters):
     """Rows that flow: where they come from and what is done to them, and nothing else.
 
     A stream never changes; every method gives a new one and checks names and types at once. Nothing
@@ -95,7 +96,8 @@ class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers):
         Returns
         -------
         Stream
-            Columns source, partition, position, reason, column, raw, raw_bytes.
+            Columns source, partition, position, reason, column, raw, raw_bytes, kind, epoch,
+            pipeline, log; see docs/dead-letters.md.
 
         Examples
         --------

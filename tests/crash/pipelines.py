@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import frazil as fz
+from frazil.replay import replay_pipeline
 
 from bench.nexmark.queries import QUERIES
 from bench.nexmark.query import Events, Query
@@ -85,6 +87,46 @@ def by_country(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipelin
 def to_files(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     """Into files of a folder."""
     return _pipeline("files", folder, ids(rate).write_files(folder / "out", format="parquet"))
+
+
+def to_kafka(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Into a topic, both named by the file "topic" of the folder."""
+    servers, topic = (folder / "topic").read_text().split()
+    sink = ids(rate).write_kafka(topic, servers=servers, key="id")
+    return _pipeline("topic", folder, sink)
+
+
+def bad_rows(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A file of which every third row is bad, and a table of these."""
+    return _bad_rows(folder, catalog, int)
+
+
+def replayed(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """The program mended, and the bad rows sent again."""
+    mended = _bad_rows(folder, catalog, str)
+    assert mended.letters is not None
+    place = Path(tempfile.mkdtemp(dir=folder))
+    made, _ = replay_pipeline(mended, mended.letters, mended.sinks[0], place)
+    assert made is not None
+    return made
+
+
+def _bad_rows(folder: Path, catalog: Catalog, country: type) -> fz.Pipeline:
+    lines = folder / "lines.jsonl"
+    if not lines.exists():
+        bad = ['"XX"', "7", '"YY"']
+        rows = [f'{{"id": {i}, "country": {bad[i % 3]}}}' for i in range(ROWS)]
+        lines.write_text("\n".join(rows))
+    given = fz.read_files(
+        str(lines), format="json", schema={"id": int, "country": country}, name="lines"
+    )
+    rows_of = given.with_columns(country=fz.col("country").cast(str))
+    return fz.Pipeline(
+        "bad",
+        rows_of.write_iceberg("t.one", catalog=catalog),
+        dead_letters="t.letters",
+        checkpoint=str(folder / "checkpoints"),
+    )
 
 
 def window_streams(rate: float | None) -> tuple[fz.Stream, fz.Stream]:
@@ -250,6 +292,9 @@ PIPELINES: Mapping[str, Build] = {
         few_rows,
         by_country,
         to_files,
+        to_kafka,
+        bad_rows,
+        replayed,
         windowed,
         ordered,
         changing,

@@ -199,11 +199,13 @@ def anchors_of(page: Path) -> set[str]:
 
 OPTIONS = {
     "connectors/kafka.md": [fz.read_kafka, fz.Tls, fz.Sasl],
+    "connectors/kafka-sink.md": [fz.Stream.write_kafka],
     "connectors/files.md": [fz.read_files, fz.Stream.write_files, fz.S3],
     "connectors/generator.md": [fz.read_generator],
     "connectors/memory.md": [fz.read_memory, fz.Stream.write_memory],
     "connectors/iceberg.md": [fz.Stream.write_iceberg],
     "connectors/console.md": [fz.Stream.write_console],
+    "dead-letters.md": [fz.replay],
     "running.md": [fz.Pipeline, fz.Pipeline.run],
     "windows.md": [
         fz.Stream.event_time,

@@ -26,6 +26,7 @@ MODULES = [
     "pattern",
     "pipeline",
     "read",
+    "replay",
     "report",
     "schema",
     "schema_registry",
@@ -41,6 +42,7 @@ MODULES = [
     "udf",
     "window",
     "write",
+    "write_kafka",
 ]
 
 

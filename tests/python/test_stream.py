@@ -73,6 +73,10 @@ def test_rejected(orders: fz.Stream) -> None:
         "column",
         "raw",
         "raw_bytes",
+        "kind",
+        "epoch",
+        "pipeline",
+        "log",
     ]
     assert "kafka:orders.rejected" in repr(orders.rejected)
 

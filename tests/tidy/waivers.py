@@ -27,6 +27,7 @@ SLEEPS: dict[str, str] = {
     "tests/crash/test_nexmark.py": "a random moment to kill at",
     "tests/crash/test_ordered.py": "a random moment to kill at",
     "tests/crash/test_others.py": "a random moment to kill at",
+    "tests/crash/test_kafka.py": "a random moment to kill at",
     "tests/crash/test_upserts.py": "a random moment to kill at",
     "tests/crash/test_windows.py": "a random moment to kill at",
     "tests/e2e/test_kafka_pipeline.py": "polls what a broker and a table have; with a deadline",
@@ -46,10 +47,12 @@ _BINDINGS = "arguments from this version's Python"
 # Files that parse bytes from outside and have no fuzzer beside them: reason.
 PARSERS: dict[str, str] = {
     "engine/base/schema_text.cc": _PLAN,
+    "engine/connector/dead_letter/source.cc": "positions of its own, two numbers",
     "engine/connector/generator/source.cc": "positions of its own, one number",
     "engine/connector/iceberg/options.cc": _PLAN,
     "engine/connector/iceberg/upsert_sink.cc": "a local file that this Python has just made",
     "engine/connector/memory/source.cc": "positions of its own, one number",
+    "engine/connector/kafka/publisher.cc": "the proof has a parser of its own, files are Arrow's",
     "engine/expr/bind.cc": _PLAN,
     "engine/expr/functions/binary.cc": "base64 and hex of rows by Arrow and two loops",
     "engine/format/avro_step.cc": _AVRO,
@@ -61,6 +64,7 @@ PARSERS: dict[str, str] = {
     "engine/python/decode.cc": _BINDINGS,
     "engine/python/expr.cc": _BINDINGS,
     "engine/python/job.cc": _BINDINGS,
+    "engine/python/kafka.cc": _BINDINGS,
     "engine/python/module.cc": "names simdjson's version",
     "engine/python/sink.cc": _BINDINGS,
 }

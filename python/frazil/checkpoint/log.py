@@ -8,7 +8,7 @@ to the tables in order, and tells the log what has landed. Rules in docs/formats
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -76,6 +76,7 @@ class Pending:
     incarnation: str
     parts: tuple[str, ...]
     sources: Mapping[str, SourceState]  # positions, for the snapshot summary
+    created_us: int = 0  # wall clock of who put the manifest
 
 
 class LogView:
@@ -104,6 +105,23 @@ class LogView:
     def head(self) -> int | None:
         """The table's head snapshot that was verified last."""
         return self._log.head(self.sink)
+
+    @property
+    def landed_us(self) -> int | None:
+        """When the manifest of that token was put, by the clock of who did it; None if it is gone
+        from the log.
+        """
+        landed = self.landed
+        return None if landed is None else self._log.created_us(landed.slot)
+
+    @property
+    def floor(self) -> int:
+        """Lowest slot that a restart may need."""
+        return self._log.newest.manifest.floor
+
+    def remove_staged(self, names: Iterable[str]) -> None:
+        """Remove files from the folder of staged data; nothing happens if they are not there."""
+        self._log.remove_staged(names)
 
     def contains(self, slot: int, digest: str) -> bool:
         """Whether the log gave this sink a token in this slot, with this digest."""
@@ -218,6 +236,22 @@ class CheckpointLog:
         log._event("opened", slot=entries[-1].slot, digest=entries[-1].digest)
         return log
 
+    # -- what is staged beside it ------------------------------------------------------------------
+
+    STAGED = "staged"
+    """Folder of the store in which sinks keep what is to be sent when its epoch is accepted."""
+
+    def staged(self) -> list[str]:
+        """Names of the files in that folder."""
+        folder = f"{self.STAGED}/"
+        keys = patiently(lambda: self._store.list(folder), self._clock)
+        return [key.removeprefix(folder) for key in keys]
+
+    def remove_staged(self, names: Iterable[str]) -> None:
+        """Remove files from that folder; nothing happens if they are not there."""
+        for name in names:
+            self._store.delete(f"{self.STAGED}/{name}")
+
     # -- what it holds ---------------------------------------------------------------------------
 
     @property
@@ -265,6 +299,12 @@ class CheckpointLog:
         """Whether the log gave a sink a token in this slot, with this digest."""
         with self._lock:
             return history.contains(self._entries, sink, slot, digest)
+
+    def created_us(self, slot: int) -> int | None:
+        """When a manifest was put, by the clock of who did it; None if it is gone."""
+        with self._lock:
+            found = [entry for entry in self._entries if entry.slot == slot]
+        return found[0].manifest.created_us if found else None
 
     def pending(self, sink: str) -> list[Pending]:
         """Tokens of a sink that are not known to be in its table, in the order to commit them."""
@@ -490,6 +530,7 @@ class CheckpointLog:
             incarnation=manifest.incarnation,
             parts=patiently(lambda: load_parts(self._store, manifest.tokens[sink]), self._clock),
             sources=manifest.sources,
+            created_us=manifest.created_us,
         )
 
     def _look_for_newer(self, *, after: int | None = None) -> None:
@@ -551,10 +592,8 @@ class CheckpointLog:
 
 def _check_rows(sources: Mapping[str, SourceState]) -> None:
     for source, state in sources.items():
-        rows = state.rows
-        if rows.read != rows.good + rows.rejected + rows.dropped:
+        if (wrong := state.miscounted()) is not None:
             raise CheckpointError(
-                f"source {source!r} read {rows.read} rows in this epoch, but {rows.good} good, "
-                f"{rows.rejected} rejected and {rows.dropped} dropped do not add up to them",
+                f"source {source!r} in this epoch: {wrong}",
                 "this is a defect of Frazil; the epoch was not committed",
             )

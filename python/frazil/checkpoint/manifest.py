@@ -34,16 +34,8 @@ Kind = Literal["fence", "epoch", "rewind"]
 
 
 @dataclass(frozen=True, slots=True)
-class Partition:
-    """Where a partition is: the position to read next, in the connector's own JSON."""
-
-    name: str
-    position: str
-
-
-@dataclass(frozen=True, slots=True)
 class Rows:
-    """What became of the rows that a source gave in this epoch."""
+    """What became of the rows that a source, or a partition of it, gave in this epoch."""
 
     read: int = 0
     good: int = 0
@@ -60,6 +52,17 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """Where a partition is: the position to read next, in the connector's own JSON; and the rows of
+    it in this epoch.
+    """
+
+    name: str
+    position: str
+    rows: Rows = Rows()
+
+
+@dataclass(frozen=True, slots=True)
 class SourceState:
     """A source. Its partitions are in the order of their admission: the index is the partition's
     ordinal. One that has `ended` is never read again.
@@ -68,6 +71,28 @@ class SourceState:
     partitions: tuple[Partition, ...] = ()
     rows: Rows = Rows()
     ended: bool = False
+
+    def without_rows(self) -> SourceState:
+        """Give its positions alone, for a slot that has no rows."""
+        partitions = tuple(Partition(each.name, each.position) for each in self.partitions)
+        return SourceState(partitions, ended=self.ended)
+
+    def miscounted(self) -> str | None:
+        """Say how its rows do not add up; None if they do.
+
+        What was written before partitions were counted has no rows of them.
+        """
+        counted = [partition.rows for partition in self.partitions if partition.rows != Rows()]
+        for rows in (self.rows, *counted):
+            if rows.read != rows.good + rows.rejected + rows.dropped:
+                return (
+                    f"{rows.read} rows were read, but {rows.good} good, {rows.rejected} rejected "
+                    f"and {rows.dropped} dropped do not add up to them"
+                )
+        total = sum(counted, Rows())
+        if counted and total != self.rows:
+            return f"its partitions' rows do not add up: {total}, together they are {self.rows}"
+        return None
 
     def positions(self) -> dict[str, str]:
         """Position by partition name."""
@@ -236,13 +261,18 @@ _digest = f.text(64, empty=True)
 _owner = f.record(Owner, Field(1, "attempt", f.integer()), Field(2, "slot", f.integer()))
 _landed = f.record(Landed, Field(1, "slot", f.integer()), Field(2, "digest", _digest))
 _writer = f.record(Writer, Field(1, "host", f.text(256, empty=True)), Field(2, "pid", f.integer()))
-_partition = f.record(Partition, Field(1, "name", _name), Field(2, "position", _text))
 _rows = f.record(
     Rows,
     *(
         Field(n, name, f.integer(), 0)
         for n, name in enumerate(("read", "good", "rejected", "dropped"), 1)
     ),
+)
+_partition = f.record(
+    Partition,
+    Field(1, "name", _name),
+    Field(2, "position", _text),
+    Field(3, "rows", _rows, Rows()),
 )
 _source = f.record(
     SourceState,
@@ -428,3 +458,5 @@ def _check(manifest: Manifest) -> None:
             raise ManifestError(
                 f"field 9 (sources): source {source!r} has two partitions of one name"
             )
+        if (wrong := state.miscounted()) is not None:
+            raise ManifestError(f"field 9 (sources): source {source!r}: {wrong}")

@@ -15,7 +15,6 @@ from frazil.checkpoint.manifest import (
     Manifest,
     Owner,
     Plan,
-    Rows,
     SinkToken,
     digest_of,
     encode,
@@ -122,8 +121,7 @@ class Opening:
             kind="fence",
             rewind_to=None,
             sources={
-                source: replace(state, rows=Rows())
-                for source, state in base.manifest.sources.items()
+                source: state.without_rows() for source, state in base.manifest.sources.items()
             },
             tokens={},
             landed=manifest.landed,

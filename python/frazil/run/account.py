@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from frazil.errors import CheckpointError
 from frazil.report import RunReport, SinkReport
 
 if TYPE_CHECKING:
+    from frazil.checkpoint import SourceState
     from frazil.run.commit_loop import Committed
     from frazil.run.engine_job import EpochCut
     from frazil.run.status import Status
@@ -42,6 +45,36 @@ class Account:
             status.dropped[source] = counted.dropped + counted.rejected - rejected
             status.lag[source] = counted.lag
         status.late.update(cut.late)
+
+    def check_letters(
+        self,
+        letters: Mapping[str, Collection[str]],
+        sources: Mapping[str, SourceState],
+        tokens: Mapping[str, Sequence[str]],
+    ) -> None:
+        """See that every rejected row of an epoch is in the files of the sink that takes it.
+
+        Parameters
+        ----------
+        letters
+            Sources by the sink that gets their rejected rows and nothing else.
+        sources, tokens
+            Of the epoch.
+
+        Raises
+        ------
+        CheckpointError
+            It is not: a defect.
+        """
+        for sink, rejecting in letters.items():
+            rejected = sum(sources[each].rows.rejected for each in rejecting if each in sources)
+            files = [f for part in tokens.get(sink, ()) if part for f in json.loads(part)["files"]]
+            written = sum(file["rows"] for file in files)
+            if written != rejected:
+                raise CheckpointError(
+                    f"{rejected} rows were rejected in this epoch, {written} of them are written",
+                    "this is a defect of Frazil; the epoch was not committed",
+                )
 
     def landed(self, sink: str, done: Committed, seconds: float) -> None:
         """Note a commit."""

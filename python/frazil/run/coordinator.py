@@ -35,6 +35,7 @@ from frazil.run.event_times import EventTimes, moving_watermark, step_names
 from frazil.run.histories import Histories
 from frazil.run.lookups import Lookups
 from frazil.run.partitions import Partitions, key_groups
+from frazil.run.reject_limit import RejectLimit
 from frazil.run.run_clock import RunClock
 from frazil.run.schemas import Schemas
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
@@ -88,6 +89,7 @@ class Coordinator:
         times = EventTimes(step_names(runnable.plan))
         self.status = Status(runnable.name, 0, time.monotonic(), times=times)
         self._account = Account(self.status, runnable.diverting)
+        self._limit = RejectLimit(settings.max_rejected, runnable.source_names)
 
     def stop(self) -> None:
         """Ask for the end: a last checkpoint, commits, then `run` returns."""
@@ -458,7 +460,9 @@ class Coordinator:
             self._waiting.setdefault(source, []).extend(partitions)
         self._partitions.passed(cut.frontiers)
         admitted |= self._cross_seam()
+        self._limit.check(cut.epoch, cut.sources)
         sources = self._partitions.cut(cut.sources)
+        self._account.check_letters(self._runnable.letters, sources, cut.tokens)
         self._closed = self._closing
         self._store_state(cut.state)
         self._states.accept()

@@ -24,6 +24,9 @@ class SourceCut:
     good: int
     rejected: int
     dropped: int = 0  # rows that say nothing
+    # The same by partition: read, good, rejected, dropped.
+    partitions: Mapping[str, tuple[int, int, int, int]] = field(default_factory=dict)
+    example: str = ""  # the first row that was rejected in this epoch, and why
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +270,8 @@ class EngineJob:
                             cut["good"],
                             cut["rejected"],
                             cut["dropped"],
+                            {name: tuple(rows) for name, rows in cut["partitions"].items()},
+                            cut["example"],
                         )
                         for source, cut in event["sources"].items()
                     },

@@ -13,6 +13,11 @@ KEY_HASH_VERSION = 1
 KEY_ENCODING_VERSION = 1
 
 
+Counts = tuple[int, int, int, int]
+"""Rows read, good, rejected and dropped."""
+_NONE: Counts = (0, 0, 0, 0)
+
+
 def key_groups(workers: int) -> KeyGroups:
     """Which worker has the keys of which group."""
     return KeyGroups(
@@ -202,20 +207,34 @@ class Partitions:
         for source, cut in sources.items():
             known = self._sources.setdefault(source, SourcePartitions())
             known.positions.update(cut.positions)
-            states[source] = self._state(known, self._rows(source, known.counted, cut))
+            before = known.counted
+            total = self._rows(source, _total(before), _total(cut))
+            counted = before.partitions if before is not None else {}
+            rows = {
+                name: self._rows(source, counted.get(name, _NONE), now)
+                for name, now in cut.partitions.items()
+            }
+            states[source] = self._state(known, total, rows)
             known.counted = cut
         return states
 
-    def _rows(self, source: str, before: SourceCut | None, cut: SourceCut) -> Rows:
-        read, good, rejected, dropped = cut.read, cut.good, cut.rejected, cut.dropped
-        if before is not None:
-            read, good = read - before.read, good - before.good
-            rejected, dropped = rejected - before.rejected, dropped - before.dropped
+    def _rows(self, source: str, before: Counts, now: Counts) -> Rows:
+        """What came since; rejected rows that nobody takes are dropped."""
+        read, good, rejected, dropped = (a - b for a, b in zip(now, before, strict=True))
         if source in self._diverting:
             return Rows(read=read, good=good, rejected=rejected, dropped=dropped)
         return Rows(read=read, good=good, dropped=dropped + rejected)
 
     @staticmethod
-    def _state(known: SourcePartitions, rows: Rows) -> SourceState:
-        partitions = tuple(Partition(name, at) for name, at in known.positions.items())
-        return SourceState(partitions=partitions, rows=rows, ended=known.ended)
+    def _state(
+        known: SourcePartitions, total: Rows, rows: Mapping[str, Rows] | None = None
+    ) -> SourceState:
+        counted = rows or {}
+        partitions = tuple(
+            Partition(name, at, counted.get(name, Rows())) for name, at in known.positions.items()
+        )
+        return SourceState(partitions=partitions, rows=total, ended=known.ended)
+
+
+def _total(cut: SourceCut | None) -> Counts:
+    return _NONE if cut is None else (cut.read, cut.good, cut.rejected, cut.dropped)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from frazil.run.lookups import LookupTable
 
 
+LOG_CHARS = 8
+"""Characters of a log's identity that stand in rejected rows."""
+
+
 class SinkTarget(Committer, Protocol):
     """A sink's outside half: prepared before the log is taken, committing afterwards."""
 
@@ -71,6 +75,9 @@ class Runnable:
     checkpoint_plan: Plan
     source_names: Mapping[str, str]  # by source id
     diverting: frozenset[str]  # sources whose `.rejected` is written
+    letters: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # sources by the table that gets their rejected rows, and nothing else
     lookups: Mapping[str, LookupTable] = field(default_factory=dict)  # by name
     registries: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict, repr=False
@@ -98,5 +105,8 @@ class Runnable:
             if target is not None:
                 known = {**target.options(log), "workers": workers}
                 node = {**node, "options": {**node["options"], **known}}
+            if node["kind"] == "source":
+                # For the rows that it rejects: an epoch is one of a log.
+                node = {**node, "pipeline": self.name, "log": log.incarnation[:LOG_CHARS]}
             nodes.append(node)
         return {**self.plan, "nodes": nodes}

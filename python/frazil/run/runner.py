@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from frazil.errors import FrazilError, StoreError
 from frazil.run.coordinator import Coordinator
 from frazil.run.event_times import describe_time
 from frazil.run.interrupt import on_interrupt
+from frazil.run.kafka_target import KafkaTarget
 from frazil.run.logs import log_to_stderr
 from frazil.run.lookups import lookup_tables
 from frazil.run.runnable import Runnable
@@ -79,6 +80,9 @@ def prepare(
     if store is None:
         store = _store(pipeline, targets)
         store.probe()
+    for target in targets.values():
+        if isinstance(target, KafkaTarget):
+            target.stage_at(_store_s3(store.url, targets))
     return Runnable(
         name=pipeline.name,
         plan=plan,
@@ -91,6 +95,7 @@ def prepare(
         checkpoint_plan=plan_of(pipeline.plan.json, pipeline.plan.function_hashes),
         lookups=lookup_tables(plan, pipeline.plan.objects),
         registries=registries(plan),
+        letters=_letters(nodes),
         source_names={node["id"]: node["name"] for node in nodes if node["kind"] == "source"},
         commit_every_s={
             node["id"]: node["options"]["commit_every_ms"] / 1000
@@ -124,6 +129,7 @@ def settings_of(
         bounded=bounded,
         takeover=takeover,
         retain=pipeline.retain,
+        max_rejected=pipeline.max_rejected,
         close_windows=close_windows,
         reopen=reopen,
         quiet=quiet,
@@ -314,6 +320,23 @@ def plan_schema(text: str) -> pa.Schema:
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
+def _letters(nodes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Sources by the table that gets their rejected rows as they are, and nothing else."""
+    unions = {node["id"]: node["inputs"] for node in nodes if node["kind"] == "union"}
+
+    def sources(step: str, output: str) -> list[str | None]:
+        if output == "rejected":
+            return [step]
+        return [each for port in unions.get(step, ()) for each in sources(*port)] or [None]
+
+    found = {
+        node["id"]: sources(*node["input"])
+        for node in nodes
+        if node["kind"] == "sink" and node["connector"] == "iceberg"
+    }
+    return {sink: tuple(map(str, each)) for sink, each in found.items() if None not in each}
+
+
 _S3_KEYS = ("endpoint", "region", "access_key_id", "secret_access_key", "session_token")
 
 
@@ -337,11 +360,16 @@ def _store(pipeline: Pipeline, targets: Mapping[str, SinkTarget]) -> Store:
     tables = [target.place() for target in targets.values()]
     warehouses = [place.warehouse for place in tables if place is not None]
     folder = checkpoint_folder(pipeline.name, pipeline.checkpoint, warehouses)
+    return open_store(folder, _store_s3(folder, targets))
+
+
+def _store_s3(folder: str, targets: Mapping[str, SinkTarget]) -> dict[str, str]:
+    """How the checkpoint store is reached, if it is on S3 and a table says it."""
+    tables = [target.place() for target in targets.values()]
     s3 = next((place.s3 for place in tables if place is not None and place.s3), None)
-    options: dict[str, str] = {}
-    if folder.startswith("s3://") and s3:
-        options = {key: str(s3[key]) for key in _S3_KEYS if key in s3}
-    return open_store(folder, options)
+    if not folder.startswith("s3://") or not s3:
+        return {}
+    return {key: str(s3[key]) for key in _S3_KEYS if key in s3}
 
 
 __all__ = ["FrazilError", "Handle", "plan_schema", "prepare", "run", "settings_of"]

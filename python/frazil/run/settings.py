@@ -41,6 +41,7 @@ class RunSettings:
     close_windows: bool = False  # the end of the sources is the end of event time
     reopen: bool = False  # go on after a run that closed all windows
     wait_at_start: bool = True  # for sources that are away; False: that is an error
+    max_rejected: int | float | None = None  # rows of an epoch, or a share; see `Pipeline`
     retain: int = 0
     drain_s: float = DRAIN_S
     discover_every_s: float = DISCOVER_EVERY_S

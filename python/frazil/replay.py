@@ -1,0 +1,325 @@
+"""Sends dead letters through a pipeline again: once each, and only where that cannot do harm.
+
+A replay is a pipeline of its own for each sink, with a log of its own: its source are the letters
+in their table, its position the last letter that was sent. So it may be killed and asked again at
+any moment. What is rejected again is a dead letter of the replay, and is read by the next one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from frazil.changes import changes_of
+from frazil.dead_letters import dead_letter_sink, walk
+from frazil.errors import ConfigError, PlanError
+from frazil.node import (
+    EventTimeNode,
+    ExchangeNode,
+    FilterNode,
+    LookupNode,
+    MapBatchesNode,
+    ProjectNode,
+    SourceNode,
+    Step,
+    UdfNode,
+    UnionNode,
+)
+from frazil.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from frazil.report import RunReport
+    from frazil.write import Sink
+
+REPLAY_BYTES_MAX = 1 << 30
+"""Bytes of letters that one replay takes in; they are sorted in memory."""
+LETTERS_IN_BATCH = 4_096
+"""Rows of one batch in the files that the engine reads."""
+
+_NAME_MAX = 100
+_COLUMNS = ("pipeline", "log", "source", "partition", "epoch", "position", "kind", "raw_bytes")
+_LETTER = pa.schema([("epoch", pa.int64()), ("position", pa.int64()), ("raw", pa.binary())])
+# Of these kinds the bytes of a row are there, unless they were cut.
+_WITH_BYTES = ("decode", "value")
+
+# Steps that give of a row what they would have given of it then.
+_STATELESS = (
+    SourceNode,
+    FilterNode,
+    ProjectNode,
+    UdfNode,
+    MapBatchesNode,
+    ExchangeNode,
+    LookupNode,
+    EventTimeNode,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did for a sink."""
+
+    sink: str
+    sent: int  # rows of letters that are good now
+    rejected: int  # that were rejected again
+    without: int  # letters whose bytes are not there, or not all
+    why_without: str = ""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        text = f"{self.sink}: {self.sent} sent, {self.rejected} rejected again"
+        if self.without:
+            text += f", {self.without} cannot be sent ({self.why_without})"
+        return text
+
+
+def replay(
+    pipeline: Pipeline,
+    *,
+    sinks: Sequence[str] = (),
+    takeover: bool = False,
+) -> list[Replayed]:
+    """Send the dead letters of a pipeline through it again.
+
+    Parameters
+    ----------
+    pipeline
+        As it is now, with ``dead_letters=``.
+    sinks
+        Names of the sinks that are to have the rows; default all.
+    takeover
+        End another process that does the same.
+
+    Returns
+    -------
+    list of Replayed
+        What was done, by sink.
+
+    Raises
+    ------
+    PlanError
+        A sink cannot be sent old rows.
+    ConfigError
+        There is no table of dead letters, or no such sink.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> orders = fz.read_files("orders.jsonl", format="json", schema={"id": int})
+    >>> sink = orders.write_iceberg("shop.replayed")
+    >>> pipeline = fz.Pipeline("doc_replay", sink, dead_letters="ops.letters")
+    >>> print(fz.replay(pipeline)[0])
+    shop.replayed: 0 sent, 0 rejected again
+    """
+    letters = pipeline.letters
+    if letters is None:
+        raise ConfigError(
+            f"pipeline {pipeline.name} has no table of dead letters",
+            'write Pipeline(..., dead_letters="ops.dead_letters")',
+        )
+    chosen = _chosen(pipeline, letters, sinks)
+    for sink in chosen:
+        _require_replayable(sink)
+    return [_replay_into(pipeline, letters, sink, takeover) for sink in chosen]
+
+
+def replay_name(pipeline: str, sink: str) -> str:
+    """Name of the pipeline that replays into a sink."""
+    name = f"{pipeline}.replay." + re.sub(r"[^A-Za-z0-9_.-]+", "_", sink)
+    if len(name) <= _NAME_MAX:
+        return name
+    return f"{name[: _NAME_MAX - 13]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _chosen(pipeline: Pipeline, letters: Sink, names: Sequence[str]) -> list[Sink]:
+    """The sinks that rows of readers go to."""
+    mine = [
+        sink
+        for sink in pipeline.sinks
+        if sink is not letters
+        and all(p.output == "rows" for node in walk([sink._node]) for p in node.inputs)
+    ]
+    for name in names:
+        if name not in [sink.name for sink in mine]:
+            raise ConfigError(
+                f"pipeline {pipeline.name} has no sink {name!r} to replay into",
+                "have: " + ", ".join(sink.name for sink in mine),
+            )
+    return [sink for sink in mine if not names or sink.name in names]
+
+
+def _require_replayable(sink: Sink) -> None:
+    node = sink._node
+    what = f"replaying dead letters into {sink.name}"
+    only = "choose the others by --sink (sinks=), or write the rows there by a program of your own"
+    if node.options.get("mode") == "upsert" or changes_of(node.input) is not None:
+        raise PlanError(
+            f"{what}: its rows replace each other by {', '.join(node.options.get('key', ()))}",
+            "an old row would take the place of a newer one, as the table does not keep which came "
+            "first",
+            only,
+        )
+    if node.connector == "kafka" and node.options["key"]:
+        raise PlanError(
+            f"{what}: its messages have the key {', '.join(node.options['key'])}",
+            "an old row would come behind newer ones of its key",
+            only,
+        )
+    for step in walk([node]):
+        plain = type(step) in (*_STATELESS, UnionNode) or step is node
+        if not plain and not (isinstance(step, Step) and not step.STATEFUL and not step.REFUSES):
+            raise PlanError(
+                f"{what}: it is behind a step that keeps state ({step.line})",
+                "what came around an old row then is not there any more",
+                only,
+            )
+
+
+def _replay_into(pipeline: Pipeline, letters: Sink, sink: Sink, takeover: bool) -> Replayed:
+    with tempfile.TemporaryDirectory(prefix="frazil-replay-") as folder:
+        made, found = replay_pipeline(pipeline, letters, sink, Path(folder))
+        if found is None:
+            return Replayed(sink.name, 0, 0, 0)
+        if made is None:
+            return Replayed(sink.name, 0, 0, found.without, found.why_without)
+        report = made.run(until="now", quiet=True, takeover=takeover)
+    return _replayed(sink.name, report, found)
+
+
+def replay_pipeline(
+    pipeline: Pipeline, letters: Sink, sink: Sink, folder: Path
+) -> tuple[Pipeline | None, Letters | None]:
+    """Make the pipeline that sends letters into a sink; None if there are none.
+
+    Parameters
+    ----------
+    pipeline, sink
+        Whose letters, and where to.
+    letters
+        The sink whose table they are in.
+    folder
+        For files of letters, which the run reads.
+    """
+    from frazil.iceberg.catalog import open_catalog
+    from frazil.iceberg.table import find_table
+    from frazil.secret import resolve_secrets
+
+    sources = [node.name or "" for node in walk([sink._node]) if isinstance(node, SourceNode)]
+    options = resolve_secrets(letters._node.options)
+    catalog = open_catalog(letters._node.objects.get("catalog") or options.get("catalog"))
+    table = find_table(catalog, options["table"])
+    if table is None:
+        return None, None
+    name = replay_name(pipeline.name, sink.name)
+    found = Letters(table, (pipeline.name, name), sources)
+    if not found.table.num_rows:
+        return None, found
+    made = _pipeline(pipeline, letters, sink, name)
+    return _with_letters(made, found.write(folder)), found
+
+
+def _replayed(sink: str, report: RunReport, found: Letters) -> Replayed:
+    return Replayed(
+        sink,
+        sum(source.good for source in report.sources.values()),
+        sum(source.rejected for source in report.sources.values()),
+        found.without,
+        found.why_without,
+    )
+
+
+def _pipeline(pipeline: Pipeline, letters: Sink, sink: Sink, name: str) -> Pipeline:
+    return Pipeline(
+        name,
+        sink,
+        dead_letter_sink(letters._node.options["table"], [sink], like=letters),
+        checkpoint=pipeline.checkpoint,
+        memory_limit=pipeline.memory_bytes,
+        workers=pipeline.workers,
+    )
+
+
+def _with_letters(pipeline: Pipeline, partitions: Mapping[str, list[dict[str, str]]]) -> Pipeline:
+    """The pipeline with letters in the place of what its readers read."""
+    nodes: list[dict[str, Any]] = []
+    for node in pipeline.plan.json["nodes"]:
+        if node["kind"] == "source":
+            metadata = node["options"].get("metadata", [])
+            if metadata:
+                raise PlanError(
+                    f"replaying dead letters of {node['name']}: the pipeline uses "
+                    f"{', '.join('_' + each for each in metadata)} of its messages",
+                    "dead letters have the bytes of a row only; leave these columns out for the "
+                    "replay",
+                )
+            given = {"partitions": partitions.get(node["name"], []), "metadata": []}
+            node = {**node, "connector": "dead_letter", "options": given}
+            if node["format"] is None:
+                node["format"] = {"kind": "json"}  # it has no letters with bytes
+        nodes.append(node)
+    plan = dataclasses.replace(pipeline.plan, json={**pipeline.plan.json, "nodes": nodes})
+    pipeline._plan = plan
+    return pipeline
+
+
+class Letters:
+    """Dead letters of some pipelines and sources, of one state of their table."""
+
+    def __init__(self, table: Any, pipelines: Sequence[str], sources: Sequence[str]) -> None:
+        from pyiceberg.expressions import And, In
+
+        where = And(
+            In("pipeline", pipelines),  # type: ignore[call-arg,arg-type]
+            In("source", sources),  # type: ignore[call-arg,arg-type]
+        )
+        known = table.scan(row_filter=where, selected_fields=_COLUMNS).to_arrow()
+        size = pc.sum(known["raw_bytes"]).as_py() or 0
+        if size > REPLAY_BYTES_MAX:
+            raise ConfigError(
+                f"the dead letters are {size >> 20} MiB, one replay takes "
+                f"{REPLAY_BYTES_MAX >> 20} MiB",
+                "delete from their table what was replayed before, or is not wanted",
+            )
+        rows = table.scan(row_filter=where, selected_fields=(*_COLUMNS, "raw")).to_arrow()
+
+        whole = pc.equal(pc.binary_length(rows["raw"]), rows["raw_bytes"])
+        here = pc.and_(pc.is_in(rows["kind"], pa.array(_WITH_BYTES)), whole)
+        here = pc.fill_null(here, False)
+        self.table: pa.Table = rows.filter(here)
+        self.without: int = rows.num_rows - self.table.num_rows
+        kinds = rows.filter(pc.invert(here))["kind"].unique().to_pylist()
+        self.why_without = ", ".join(
+            "cut to 64 KiB" if kind in _WITH_BYTES else str(kind) for kind in sorted(kinds)
+        )
+
+    def write(self, folder: Path) -> dict[str, list[dict[str, str]]]:
+        """Put them into files that the engine reads, one for each partition; by source."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for number, (key, rows) in enumerate(self._partitions()):
+            path = folder / f"{number}.arrow"
+            with pa.ipc.new_stream(path, _LETTER) as writer:
+                writer.write_table(rows, LETTERS_IN_BATCH)
+            name = "/".join((key["log"], key["partition"]))
+            found.setdefault(key["source"], []).append(
+                {"name": name, "place": key["partition"], "file": str(path)}
+            )
+        return found
+
+    def _partitions(self) -> Iterator[tuple[dict[str, str], pa.Table]]:
+        keys = ["log", "source", "partition"]
+        rows = self.table.sort_by([(each, "ascending") for each in (*keys, "epoch", "position")])
+        distinct = rows.group_by(keys).aggregate([]).sort_by([(k, "ascending") for k in keys])
+        for key in distinct.to_pylist():
+            mask = None
+            for each in keys:
+                same = pc.equal(rows[each], key[each])
+                mask = same if mask is None else pc.and_(mask, same)
+            yield key, rows.filter(mask).select(_LETTER.names).cast(_LETTER)
