@@ -14,8 +14,10 @@ import pyarrow as pa
 import pytest
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.errors import CommitRefused, PlanError
+from frazil.iceberg.brought_back import find_brought_back
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.key_columns import read_columns
+from frazil.iceberg.live_files import LiveFiles
 from pyiceberg.exceptions import NoSuchTableError
 
 from tests.pipelines.events import Event, counted, events_at
@@ -83,6 +85,30 @@ def test_rewrite_that_brings_rows_back(
     mirrors.run()
     expected = [{"user": f"u{i}", "rows": 3} for i in range(6)]
     mirrors.check_rows("totals", expected, duckdb_reader)
+
+
+def test_rewrite_of_which_nothing_is_left(tmp_path: Path) -> None:
+    """What it brought back cannot be told, and that is said."""
+    events = named(*range(14))
+    mirrors = Mirrors([events], totals, tmp_path)
+    mirrors.partitions = [events[:6]]
+    mirrors.run()
+    mirrors.partitions = [events[:7]]
+    mirrors.run()
+    table = open_catalog(mirrors.properties).load_table("t.totals")
+    files = live_files(table)
+    rewrite(table, table.scan().to_arrow())
+    for path in files:
+        Path(path.removeprefix("file://")).unlink()
+    mirrors.partitions = [events]
+    mirrors.run()
+    summary: Any = mirrors.iceberg("totals").metadata.current_snapshot().summary  # type: ignore[union-attr]
+    assert summary["frazil.unchecked-rewrites"] == "1"
+    assert found(mirrors) == {f"u{i}": 3 if i < 2 else 2 for i in range(6)}
+    # So it is if the snapshots between have expired.
+    table = mirrors.iceberg("totals")
+    assert find_brought_back(table, "main", 1, LiveFiles(["user"])).unchecked > 0
+    assert find_brought_back(table, "main", None, LiveFiles(["user"])).unchecked == 0
 
 
 @VERSIONS

@@ -73,12 +73,11 @@ def find_brought_back(table: Table, branch: str, since: int | None, live: LiveFi
     current = metadata.snapshot_by_id(ref.snapshot_id) if ref is not None else None
     while current is not None and current.snapshot_id != since:
         before = metadata.snapshot_by_id(current.parent_snapshot_id or -1)
-        if current.summary is not None and current.summary.operation == Operation.REPLACE:
+        if before is None:  # what was between has expired
+            found.unchecked += 1
+        elif current.summary is not None and current.summary.operation == Operation.REPLACE:
             try:
-                if before is None:
-                    found.unchecked += 1
-                else:
-                    _check(table, before, current, live, found)
+                _check(table, before, current, live, found)
             except FileNotFoundError:
                 found.unchecked += 1
         current = before
