@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,31 @@ def test_references_and_ids_nobody_knows(
     assert "the registry answers that it has none" in reasons[0]["reason"]
     (source,) = report.sources.values()
     assert (source.read, source.good, source.rejected) == (5, 2, 3)
+
+
+def test_json_behind_the_id_of_its_schema(
+    kafka: Kafka, schema_registry: SchemaRegistry, tmp_path: Path
+) -> None:
+    topic = kafka.create_topic()
+    click = {
+        "type": "object",
+        "properties": {"user": {"type": "string"}, "at": {"type": "string", "format": "date-time"}},
+        "required": ["user"],
+    }
+    id_ = schema_registry.register(f"{topic}-value", click, kind="JSON")
+    header = b"\0" + id_.to_bytes(4, "big")
+    clicks = [b'{"user": "ada", "at": "2026-01-02T03:04:05Z"}', b'{"user": "bob"}', b'{"user": 7}']
+    kafka.produce(topic, [header + each for each in clicks])
+    read = fz.read_kafka(
+        topic, servers=kafka.bootstrap, format="json-schema", registry=schema_registry.url
+    )
+    sink, bad = read.write_memory(), read.rejected.write_memory(name="bad")
+    fz.Pipeline("clicks", sink, bad, checkpoint=str(tmp_path / "state")).run(
+        until="now", quiet=True
+    )
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert sink.table().to_pylist() == [{"user": "ada", "at": at}, {"user": "bob", "at": None}]
+    assert bad.table()["column"].to_pylist() == ["user"]
 
 
 def test_a_registry_that_is_away_holds_up_only_its_rows(

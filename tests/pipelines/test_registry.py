@@ -19,7 +19,7 @@ import fastavro
 import frazil as fz
 import pytest
 from frazil.checkpoint.memory_store import MemoryStore
-from frazil.errors import AuthError
+from frazil.errors import AuthError, ConfigError
 from frazil.run import schemas
 from frazil.run.coordinator import Coordinator
 from frazil.run.runner import prepare
@@ -130,6 +130,16 @@ def test_a_crash_while_rows_wait(seed: int, server: Server, tmp_path: Path) -> N
     else:
         world.run(seed=seed, workers=1)
     world.check()
+
+
+def test_a_registry_is_reached_in_one_way() -> None:
+    spec = {"url": "http://r", "timeout_ms": 1_000}
+    nodes = [{"name": "a"}, {"name": "b", "registry": spec}, {"name": "c", "registry": {**spec}}]
+    assert schemas.registries({"nodes": nodes}) == {"http://r": spec}
+    nodes.append({"name": "d", "registry": {**spec, "token": "t0ken"}})
+    with pytest.raises(ConfigError, match="d reaches it in another way") as raised:
+        schemas.registries({"nodes": nodes})
+    assert "t0ken" not in str(raised.value)
 
 
 def test_a_refused_login_ends_the_run(server: Server, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from frazil.errors import EngineError, FrazilError
+from frazil.errors import ConfigError, EngineError, FrazilError
 
 if TYPE_CHECKING:
     from frazil.registry_client import RegistryClient
@@ -166,7 +166,20 @@ class _Fetcher:
 
 
 def registries(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """How to reach the registries of a plan whose secrets are resolved, by name."""
-    return {
-        node["registry"]["url"]: node["registry"] for node in plan["nodes"] if node.get("registry")
-    }
+    """How to reach the registries of a plan whose secrets are resolved, by name.
+
+    Raises
+    ------
+    ConfigError
+        If sources say it of one registry in two ways.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for node in plan["nodes"]:
+        spec = node.get("registry")
+        if spec and found.setdefault(spec["url"], spec) != spec:
+            raise ConfigError(
+                f"schema registry {spec['url']}: {node['name']} reaches it in another way than a "
+                "source before it",
+                "give all of them the same SchemaRegistry",
+            )
+    return found
