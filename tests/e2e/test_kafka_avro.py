@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import frazil as fz
@@ -16,6 +17,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from frazil.run.live import conditions
 
 from tests.e2e.waiting import running, wait_until
+from tests.python.connect_avro import Registry
 
 if TYPE_CHECKING:
     from tests.services.kafka import Kafka
@@ -126,6 +128,52 @@ def test_references_and_ids_nobody_knows(
     assert "the registry answers that it has none" in reasons[0]["reason"]
     (source,) = report.sources.values()
     assert (source.read, source.good, source.rejected) == (5, 2, 3)
+
+
+def test_change_events_of_a_table(
+    kafka: Kafka, schema_registry: SchemaRegistry, tmp_path: Path
+) -> None:
+    topic = kafka.create_topic(partitions=2)
+    registry = Registry(lambda schema: schema_registry.register(f"{topic}-value", schema))
+    user = {
+        "type": "struct",
+        "optional": True,
+        "name": "crm.users.Value",
+        "fields": [
+            {"field": "id", "type": "int64"},
+            {"field": "name", "type": "string", "optional": True},
+            {"field": "at", "type": "int64", "name": "io.debezium.time.MicroTimestamp"},
+        ],
+    }
+    sides = [{**user, "field": "before"}, {**user, "field": "after"}]
+    fields = [*sides, {"field": "op", "type": "string"}]
+    envelope = {"type": "struct", "name": "crm.users.Envelope", "fields": fields}
+    random, table = Random(7), dict[int, dict[str, Any]]()
+    for number in range(500):
+        id_ = random.randrange(20)
+        old, new = table.get(id_), {"id": id_, "name": random.choice("ab"), "at": number}
+        event: dict[str, Any] = {"op": "c" if old is None else "u", "before": old, "after": new}
+        if old is not None and random.random() < 0.4:
+            event = {"op": "d", "before": old, "after": None}
+            del table[id_]
+        else:
+            table[id_] = new
+        kafka.produce(topic, [registry.message(envelope, event)], partition=id_ % 2)
+    read = fz.read_kafka(
+        topic,
+        servers=kafka.bootstrap,
+        format=fz.DebeziumAvro(before="full"),
+        registry=schema_registry.url,
+        key=["id"],
+    )
+    sink = read.write_memory()
+    pipeline = fz.Pipeline("users", sink, checkpoint=str(tmp_path / "state"), workers=2)
+    pipeline.run(until="now", quiet=True)
+    left = sorted(sink.table().to_pylist(), key=lambda row: row["id"])
+    since = datetime(1970, 1, 1)
+    assert left == [
+        {**row, "at": since + timedelta(microseconds=row["at"])} for _, row in sorted(table.items())
+    ]
 
 
 def test_json_behind_the_id_of_its_schema(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -94,17 +95,23 @@ def avro_value(value: Any, type_: Json) -> Any:
 
 
 class Registry:
-    """Schemas by id, as a registry would give them, and messages with these ids."""
+    """Schemas by id, as a registry would give them, and messages with these ids.
 
-    def __init__(self) -> None:
+    `register` puts a schema into a real one and gives its id.
+    """
+
+    def __init__(self, register: Callable[[Any], int] | None = None) -> None:
         self.texts: dict[int, list[str]] = {}
         self._ids: dict[str, int] = {}
+        self._next = register or (lambda _: len(self._ids) + 1)
 
     def message(self, type_: Json, value: Any) -> bytes:
         """A value, behind the id of its schema."""
         schema = avro_schema(type_)
         text = json.dumps(schema)
-        id_ = self._ids.setdefault(text, len(self._ids) + 1)
+        if text not in self._ids:
+            self._ids[text] = self._next(schema)
+        id_ = self._ids[text]
         self.texts[id_] = [text]
         out = io.BytesIO(b"\0" + id_.to_bytes(4, "big"))
         out.seek(5)
