@@ -46,11 +46,15 @@ class Changes:
     whole
         Whether an update also has the row before it. If not, only what goes by the key knows what
         it changes.
+    filled
+        Whether of a row that goes columns that may not be null may be zero or empty for want of a
+        value.
     """
 
     key: tuple[str, ...] | None
     why: str
     whole: bool = True
+    filled: bool = False
 
     def __str__(self) -> str:
         """Say it to people: ``changes by user``."""
@@ -64,7 +68,8 @@ def changes_of(port: Port) -> Changes | None:
         return None
     match node:
         case SourceNode() if node.key is not None:
-            return Changes(node.key, f"{node.name} with change events", node.whole)
+            why = f"{node.name} with change events"
+            return Changes(node.key, why, node.whole, filled=not node.whole)
         case FilterNode() | UdfNode() | ExchangeNode() | LookupNode() | EventTimeNode():
             return changes_of(node.input)
         case ProjectNode():
@@ -76,7 +81,8 @@ def changes_of(port: Port) -> Changes | None:
                 return None
             keys = {found.key for found in each}
             whole = all(found.whole for found in each)
-            return Changes(keys.pop() if len(keys) == 1 else None, each[0].why, whole)
+            filled = any(found.filled for found in each)
+            return Changes(keys.pop() if len(keys) == 1 else None, each[0].why, whole, filled)
         case WindowAggregateNode() if node.on_change:
             key = (*node.partial.keys, WINDOW_COLUMNS[0].name)
             return Changes(key, changing_window(node))

@@ -81,6 +81,14 @@ def check_order(port: Port, order_by: str, what: str) -> None:
             f"{what}: order_by={order_by!r} is {type_name(type_)}",
             "name a column of integers, timestamps or dates, that grows with each change of a row",
         )
+    found = changes_of(port)
+    if found is not None and found.filled and not port.schema.field(order_by).nullable:
+        raise PlanError(
+            f"{what}: order_by={order_by!r}: a delete may bring only its key ({found.why}), and "
+            "this column is zero then: it would be taken for an old one",
+            'order by a column of the events themselves, like metadata=["source.ts_ms"]',
+            "or declare the column as one that may be null: such a delete is an error then",
+        )
 
 
 def check_soft(port: Port, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +14,7 @@ import frazil as fz
 import pyarrow as pa
 import pytest
 from frazil.errors import PlanChanged, PlanError, TypeMismatch
+from frazil.iceberg.catalog import open_catalog
 from frazil.run.drift import drift_report
 
 from tests.pipelines.events import Event, events_at
@@ -144,6 +146,72 @@ def test_deleted_rows_stay_marked(seed: int, tmp_path: Path, duckdb_reader: Duck
     mirrors = Mirrors(partitions, build, tmp_path, version=rng.choice([2, 3]))
     run_with_crashes(mirrors, rng)
     mirrors.check("rows", list(left.values()), duckdb_reader)
+
+
+class User(fz.Schema):
+    id: int
+    plan: str | None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_change_events_by_their_position(seed: int, tmp_path: Path) -> None:
+    """Of Debezium, of which deletes have only the key, in any order and some of them twice."""
+    rng = Random(seed)
+    events: list[dict[str, Any]] = []
+    left: dict[int, str] = {}
+    for lsn in range(10, 70):
+        key, plan = rng.randrange(6), f"p{lsn}"
+        if rng.random() < 0.3:
+            event = {"op": "d", "before": {"id": key}, "after": None}
+            left.pop(key, None)
+        else:
+            event = {"op": "u", "before": None, "after": {"id": key, "plan": plan}}
+            left[key] = plan
+        events.append({**event, "source": {"lsn": lsn}})
+    events += rng.sample(events, 10)
+    rng.shuffle(events)
+    lines = [json.dumps(event) for event in events]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines) + "\n")
+    users = fz.read_files(
+        str(tmp_path / "in.jsonl"),
+        format="debezium-json",
+        schema=User,
+        key=["id"],
+        metadata=["source.lsn"],
+    )
+    properties = {
+        "type": "sql",
+        "uri": f"sqlite:///{tmp_path / 'catalog.db'}",
+        "warehouse": f"file://{tmp_path / 'warehouse'}",
+    }
+    sink = users.write_iceberg(
+        "t.users", catalog=properties, mode="upsert", key=["id"], order_by="_source_lsn"
+    )
+    fz.Pipeline("p", sink, checkpoint=str(tmp_path / "c")).run(until="now", quiet=True)
+    rows = open_catalog(properties).load_table("t.users").scan().to_arrow().to_pylist()
+    assert {row["id"]: row["plan"] for row in rows} == left
+    assert len(rows) == len(left)
+
+
+def test_order_that_deletes_may_not_have(tmp_path: Path) -> None:
+    """A delete with only its key has zero in a column that may not be null: no order."""
+    (tmp_path / "in.jsonl").write_text("")
+
+    def write(before: Literal["key", "full"], *, nullable: bool) -> None:
+        fields = [pa.field("id", pa.int64(), False), pa.field("version", pa.int64(), nullable)]
+        users = fz.read_files(
+            str(tmp_path / "in.jsonl"),
+            format=fz.DebeziumJson(before=before),
+            schema=pa.schema(fields),
+            key=["id"],
+        )
+        some = users.filter(fz.col("version") > 1).with_columns(twice=fz.col("version") * 2)
+        some.write_iceberg("t.x", mode="upsert", key="id", order_by="version")
+
+    with pytest.raises(PlanError, match="a delete may bring only its key"):
+        write("key", nullable=False)
+    write("key", nullable=True)
+    write("full", nullable=False)
 
 
 def test_drift_of_a_table_with_deleted_rows(tmp_path: Path) -> None:
