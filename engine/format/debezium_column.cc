@@ -171,14 +171,17 @@ class AvailableColumn : public JsonColumn {
         values_(std::move(values)),
         text_(std::move(placeholder)),
         uuid_(std::move(uuid)),
-        base64_(arrow::util::base64_encode(text_)) {}
+        base64_(arrow::util::base64_encode(text_)) {
+    if (!arrow::is_base_binary_like(field.type()->id())) return;
+    advice_ = "read with DebeziumJson(keep=[\"" + field.name() + "\"]), ";
+  }
 
   bool Append(JsonCursor& cursor, JsonFailure& failure) override {
     if (IsPlaceholder(cursor)) [[unlikely]] {
       return failure.Because(
-          "\"" + text_ +
-          "\" stands for a value that did not change and that the database did not send; in PostgreSQL say "
-          "ALTER TABLE ... REPLICA IDENTITY FULL, or leave the column out of the schema");
+          "\"" + text_ + "\" stands for a value that did not change and that the database did not send; " +
+          advice_ +
+          "in PostgreSQL say ALTER TABLE ... REPLICA IDENTITY FULL, or leave the column out of the schema");
     }
     if (!values_->Append(cursor, failure)) return false;
     ++length_;
@@ -235,6 +238,7 @@ class AvailableColumn : public JsonColumn {
 
   std::unique_ptr<JsonColumn> values_;
   std::string text_, uuid_, base64_;
+  std::string advice_;  // for columns that may be kept
 };
 
 }  // namespace

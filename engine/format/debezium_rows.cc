@@ -125,9 +125,11 @@ class Maker {
     if (op == "m") return Drop(event);
     if (op == "t") return Truncate(event);
     if (op.empty()) {
-      return Bad(event,
-                 "no field \"op\": this is no change event of Debezium\n  rows that the transform "
-                 "ExtractNewRecordState has unwrapped are read with DebeziumJson(unwrapped=True)");
+      return Bad(
+          event,
+          "no field \"op\": this is no change event of Debezium\n  rows that the transform "
+          "ExtractNewRecordState has unwrapped are read with DebeziumJson(unwrapped=True); heartbeats and "
+          "the ends of transactions have topics of their own, which are not to be read");
     }
     Bad(event, "op \"" + std::string(op) + "\" is none that is known (c, r, u, d, t, m)");
   }

@@ -4,6 +4,7 @@
 #include <arrow/type_traits.h>
 #include <arrow/util/key_value_metadata.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -171,7 +172,8 @@ Result<size_t> Choice(const Json& format, const char* name, const std::vector<st
 
 Result<DebeziumOptions> ParseDebeziumOptions(const Json& format) {
   static const std::set<std::string> kKnown{"kind",     "key",       "unwrapped",   "before",
-                                            "decimals", "truncates", "unavailable", "unavailable_uuid"};
+                                            "decimals", "truncates", "unavailable", "unavailable_uuid",
+                                            "keep"};
   for (const auto& [name, value] : format.items()) {
     if (!kKnown.contains(name)) return WrongOption("unknown option \"" + name + "\"");
   }
@@ -194,6 +196,13 @@ Result<DebeziumOptions> ParseDebeziumOptions(const Json& format) {
   options.skip_truncates = truncates == 1;
   options.unavailable = TextOf(format, "unavailable");
   options.unavailable_uuid = TextOf(format, "unavailable_uuid");
+  if (const auto keep = format.find("keep"); keep != format.end()) {
+    if (!keep->is_array()) return WrongOption("keep: a list of columns");
+    for (const Json& each : *keep) {
+      if (!each.is_string()) return WrongOption("keep: " + each.dump() + " is no column");
+      options.keep.push_back(each.get<std::string>());
+    }
+  }
   return options;
 }
 
@@ -217,7 +226,8 @@ Result<std::shared_ptr<arrow::Field>> DebeziumField(const arrow::Field& column, 
     FZ_TRY(SetBySchema(column, *type, &metadata));
   }
   const auto id = column.type()->id();
-  if (!options.unavailable.empty() && MayBeUnavailable(id)) {
+  const bool kept = std::find(options.keep.begin(), options.keep.end(), column.name()) != options.keep.end();
+  if (!options.unavailable.empty() && !kept && MayBeUnavailable(id)) {
     FZ_TRY(metadata->Set(kUnavailableMetadata, options.unavailable));
     FZ_TRY(metadata->Set(kUnavailableUuidMetadata, options.unavailable_uuid));
   }

@@ -22,8 +22,9 @@ struct DebeziumOptions {
   bool full_before = false;  // "before": "full": updates and deletes have the whole row before, else "key"
   DebeziumDecimals decimals = DebeziumDecimals::kUnknown;  // "decimals": null, "precise", "string", "double"
   bool skip_truncates = false;                             // "truncates": "skip", else "reject"
-  std::string unavailable;       // what stands for an unchanged TOAST value; empty = nothing does
-  std::string unavailable_uuid;  // the same in lists of uuids
+  std::string unavailable;        // what stands for an unchanged TOAST value; empty = nothing does
+  std::string unavailable_uuid;   // the same in lists of uuids
+  std::vector<std::string> keep;  // columns in which it is left for UnsentValues to replace
 };
 
 // Metadata of a column that is taken from the envelope instead of the row: a JSON list of keys.

@@ -16,6 +16,7 @@
 #include "operator/changes/group_aggregate.h"
 #include "operator/changes/hold_changes.h"
 #include "operator/changes/kinds.h"
+#include "operator/changes/unsent_values.h"
 #include "operator/join/asof_join.h"
 #include "operator/join/interval_join.h"
 #include "operator/ordered/deduplicate.h"
@@ -228,6 +229,21 @@ json Grouping(json more, const std::vector<const char*>& functions) {
   return spec;
 }
 
+// Changes with a column of text that may stand for another one.
+Batch Unsent() {
+  arrow::StringBuilder texts;
+  for (int64_t i = 0; i < 40; ++i) {
+    Expect((i % 7 == 4 && i > 10 ? texts.Append("-") : texts.Append(std::to_string(i % 9))).ok());
+  }
+  arrow::Int64Builder keys;
+  for (int64_t i = 0; i < 40; ++i) Expect(keys.Append(i % 5).ok());
+  const auto schema = arrow::schema({arrow::field("k", arrow::int64()), arrow::field("t", arrow::utf8())});
+  Batch batch{arrow::RecordBatch::Make(schema, 40, {*keys.Finish(), *texts.Finish()}), Origin{0, 0, 40},
+              nullptr};
+  batch = With(batch, arrow::field(kLogPositionColumn, arrow::int64()), [](int64_t i) { return i; });
+  return With(batch, KindField(), [](int64_t i) { return i % 11 == 8 ? 3 : 2; });
+}
+
 std::vector<Tested> All() {
   const std::vector<const char*> lists = {"sum", "count_distinct", "last", "collect_list"};
   const std::vector<const char*> sums = {"sum", "count", "variance"};
@@ -268,6 +284,7 @@ std::vector<Tested> All() {
   all.push_back(Plain<GroupAggregate>(Grouping({{"time", nullptr}}, sums), changing));
   all.push_back(Plain<HoldChanges>({{"keys", {"k"}}, {"row", {"k", "at"}}, {"every_us", 10}},
                                    With(input, KindField(), [](int64_t) { return 0; })));
+  all.push_back(Plain<UnsentValues>({{"keys", {"k"}}, {"columns", {"t"}}, {"stand_ins", {"-"}}}, Unsent()));
   all.push_back(Plain<Deduplicate>(Keyed({{"within_us", 10}}), input));
   all.push_back(Plain<DeduplicateLast>(Keyed({{"within_us", 10}}), input));
   all.push_back(Plain<Running>(Keyed({{"aggregates", Aggregates(lists)}, {"ttl_us", 50}}), input));

@@ -9,6 +9,7 @@
 #include "operator/changes/group_aggregate.h"
 #include "operator/changes/hold_changes.h"
 #include "operator/changes/kinds.h"
+#include "operator/changes/unsent_values.h"
 #include "operator/filter.h"
 #include "operator/join/asof_join.h"
 #include "operator/join/interval_join.h"
@@ -98,6 +99,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return LogSchema(*input);
     case NodeKind::kAsChanges:
       return ChangesSchema(node.spec, *input);
+    case NodeKind::kUnsentValues:
+      return SentSchema(*input);
     case NodeKind::kTopN:
       return TopNSchema(node.spec, *input);
     case NodeKind::kFillGaps:
@@ -206,6 +209,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return AsChanges::Make(node.spec, *input, context.pool);
     case NodeKind::kHoldChanges:
       return HoldChanges::Make(node.spec, input, context);
+    case NodeKind::kUnsentValues:
+      return UnsentValues::Make(node.spec, input, context);
     case NodeKind::kAsofJoin:
       return AsofJoin::Make(node.spec, inputs, context);
     case NodeKind::kWindowPartial:

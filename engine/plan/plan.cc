@@ -37,7 +37,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"group_aggregate", NodeKind::kGroupAggregate},
       {"as_log", NodeKind::kAsLog},
       {"as_changes", NodeKind::kAsChanges},
-      {"hold_changes", NodeKind::kHoldChanges}};
+      {"hold_changes", NodeKind::kHoldChanges},
+      {"unsent_values", NodeKind::kUnsentValues}};
   return kinds;
 }
 

@@ -39,6 +39,7 @@ enum class NodeKind {
   kAsLog,
   kAsChanges,
   kHoldChanges,
+  kUnsentValues,
   kSink
 };
 

@@ -76,6 +76,10 @@ class DebeziumJson:
     unavailable
         What stands for a value that did not change and was not sent:
         `unavailable.value.placeholder` of the connector.
+    keep
+        Columns (of text or bytes) whose values may not be sent, which PostgreSQL does with large
+        ones that an update leaves as they are: of each key the newest is kept in state and put in
+        their place. In other columns, such an event is a bad row.
 
     Examples
     --------
@@ -98,6 +102,7 @@ class DebeziumJson:
     decimals: Literal["precise", "string", "double"] | None = None
     truncates: Literal["reject", "skip"] = "reject"
     unavailable: str = PLACEHOLDER
+    keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check the options.
@@ -125,11 +130,27 @@ class DebeziumJson:
                 'unwrapped events have no row before an update, and before="full" asks for it',
                 "leave before= away, or read the events as Debezium writes them",
             )
+        self._check_keep()
+
+    def _check_keep(self) -> None:
+        if isinstance(self.keep, str) or not all(isinstance(name, str) for name in self.keep):
+            raise ConfigError(f"keep={self.keep!r}", 'names of columns: keep=["body"]')
+        if self.keep and self.before == "full":
+            raise ConfigError(
+                f'keep={list(self.keep)} and before="full": whole rows have all their values',
+                "leave keep= away",
+            )
+        if self.keep and self.unwrapped:
+            raise ConfigError(
+                f"keep={list(self.keep)} of unwrapped events, which do not say where in the "
+                "database's log they stand",
+                "read the events as Debezium writes them",
+            )
 
     def _to_json(self, key: Sequence[str]) -> Json:
         """What the engine has to know."""
         digest = hashlib.md5(self.unavailable.encode(), usedforsecurity=False).digest()
-        return {
+        made: Json = {
             "kind": "debezium-json",
             "key": list(key),
             "unwrapped": self.unwrapped,
@@ -139,6 +160,9 @@ class DebeziumJson:
             "unavailable": self.unavailable,
             "unavailable_uuid": str(uuid.UUID(bytes=digest, version=3)),
         }
+        if self.keep:
+            made["keep"] = list(self.keep)
+        return made
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,7 @@ from frazil.node import (
 )
 from frazil.plan_state import compared_with_broker, state_of
 from frazil.schema import has_rest
+from frazil.unsent_values import LOG_POSITION
 
 PLAN_VERSION = 1
 NODES_MAX = 10_000
@@ -418,8 +419,10 @@ class _Compiler:
         made["format"] = node.format
         if node.registry is not None:
             made["registry"] = node.registry
-        kinds = () if node.key is None else (_KINDS_FIELD,)
-        made["schema"] = schema_text(pa.schema([*(node.schema.field(n) for n in names), *kinds]))
+        hidden = () if node.key is None else (_KINDS_FIELD,)
+        if node.format is not None and node.format.get("keep"):
+            hidden = (LOG_POSITION, *hidden)
+        made["schema"] = schema_text(pa.schema([*(node.schema.field(n) for n in names), *hidden]))
         made["on_bad_row"] = on_bad_row or "fail"
 
     def emit_sink(self, node: SinkNode, made: Json) -> None:

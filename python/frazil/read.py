@@ -28,6 +28,7 @@ from frazil.registry_format import REGISTERED, message_schema, registry_of
 from frazil.schema import SchemaLike, checked, has_rest, resolve
 from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
 from frazil.stream import Stream
+from frazil.unsent_values import fill_unsent
 
 if TYPE_CHECKING:
     from frazil.schema_registry import SchemaRegistry
@@ -491,6 +492,8 @@ def _source(
         None if registry is None else registry.to_json(),
         name=name,
     )
+    if isinstance(debezium, DebeziumJson) and debezium.keep:
+        return Stream(fill_unsent(node, debezium))
     return Stream(Port(node))
 
 

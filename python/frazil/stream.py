@@ -38,6 +38,7 @@ from frazil.stream_ordered import OrderedMethods
 from frazil.stream_time import TimeMethods
 from frazil.types import field_name, type_name
 from frazil.udf import as_written, call_texts, compute_calls, make_function
+from frazil.unsent_values import UnsentValuesNode
 from frazil.write import Writers
 from frazil.write_kafka import KafkaWriters
 
@@ -107,6 +108,8 @@ class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers, K
         ['source', 'partition', 'position', 'reason']
         """
         node = self._port.node
+        if isinstance(node, UnsentValuesNode):
+            node = node.source  # it stands between, and is the reader's own
         if not isinstance(node, SourceNode) or self._port.output != "rows":
             raise PlanError(
                 "rejected rows belong to what a reader gave, and this stream is computed",

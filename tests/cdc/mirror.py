@@ -38,10 +38,19 @@ if TYPE_CHECKING:
     from tests.services.mariadb import Mariadb
     from tests.services.postgres import Postgres
 
+PAGE = Path(__file__).parents[2] / "docs" / "debezium-to-iceberg.md"
 PROGRAM = Path(__file__).with_name("mirror_program.py")
 PARTITIONS = 2
 # Seconds something may take that is waited for; reached only when a test fails.
 PATIENCE_S = 90.0
+
+
+def page_config(name: str) -> dict[str, str]:
+    """A connector's configuration as the documentation has it."""
+    blocks = PAGE.read_text().split("```json\n")[1:]
+    configs: list[dict[str, str]] = [json.loads(block.partition("```")[0]) for block in blocks]
+    [found] = [each for each in configs if f"connector.{name}" in each["connector.class"]]
+    return found
 
 
 class System(Protocol):
@@ -80,13 +89,13 @@ class PostgresSystem:
     def config(self, kafka: Kafka) -> tuple[str, dict[str, str]]:
         """The topic and the connector's configuration."""
         prefix = f"pg{self.table}"
-        config = self._service.connector(f"public.{self.table}")
+        config = page_config(self.name) | self._service.connector(f"public.{self.table}")
         slot = {"slot.name": prefix, "publication.name": prefix}
         return f"{prefix}.public.{self.table}", {**config, **slot, "topic.prefix": prefix}
 
 
 class MariadbSystem:
-    """MariaDB; its events have no schemas beside them."""
+    """MariaDB."""
 
     name = "mariadb"
     schema = resolve(MariadbItem)
@@ -107,17 +116,16 @@ class MariadbSystem:
         """The topic and the connector's configuration."""
         prefix = f"my{self.table}"
         number = 100 + sum(self.table.encode()) % 1_000
-        config = self._service.connector(
+        config = page_config(self.name) | self._service.connector(
             f"{DATABASE}.{self.table}", bootstrap=kafka.bootstrap, server_id=number
         )
         kafka.create_topic(prefix)  # of changes of the schema
         kafka.create_topic(f"history-{number}", config={"retention.ms": "-1"})
-        plain = {
-            "value.converter": "org.apache.kafka.connect.json.JsonConverter",
-            "value.converter.schemas.enable": "false",
-            "decimal.handling.mode": "string",
-        }
-        return f"{prefix}.{DATABASE}.{self.table}", {**config, **plain, "topic.prefix": prefix}
+        return f"{prefix}.{DATABASE}.{self.table}", {**config, "topic.prefix": prefix}
+
+
+# Events without schemas, and decimals that can be told without.
+PLAIN = {"value.converter.schemas.enable": "false", "decimal.handling.mode": "string"}
 
 
 class Mirror:
@@ -190,6 +198,13 @@ class Mirror:
         code = process.wait(PATIENCE_S)
         assert code == 0, self._log(self._processes.index(process)).read_text()
 
+    def fail(self) -> str:
+        """Run the pipeline, which ends with an error; return what it says."""
+        process = self.start("--until", "now")
+        code, log = process.wait(PATIENCE_S), self._log(self._processes.index(process))
+        assert code != 0, log.read_text()
+        return log.read_text()
+
     def slots(self) -> int:
         """The newest slot of the checkpoint log; 0 if there is none."""
         log = self._folder / "checkpoints" / "items" / "log"
@@ -225,7 +240,8 @@ class Mirror:
         session.close()
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            keys = {self._key(message.key()) for message in self._kafka.read(self.topic)}
+            messages = [message.key() for message in self._kafka.read(self.topic)]
+            keys = {self._key(key) for key in messages if key is not None}  # a truncate has none
             if sum(key >= MARKS_BEGIN for key in keys) == MARKS:
                 return
             assert self._connect.running
@@ -234,8 +250,7 @@ class Mirror:
             time.sleep(0.1)
 
     @staticmethod
-    def _key(key: str | bytes | None) -> int:
-        assert key is not None
+    def _key(key: str | bytes) -> int:
         found: Mapping[str, Any] = json.loads(key)
         return int(found.get("payload", found)["id"])
 

@@ -10,7 +10,7 @@ postgres = os.environ["CDC_SYSTEM"] == "postgres"
 items = fz.read_kafka(
     os.environ["CDC_TOPIC"],
     servers=os.environ["CDC_SERVERS"],
-    format=fz.DebeziumJson() if postgres else fz.DebeziumJson(decimals="string"),
+    format=fz.DebeziumJson(keep=["note"]) if postgres else fz.DebeziumJson(decimals="string"),
     schema=PostgresItem if postgres else MariadbItem,
     key=["id"],
 )

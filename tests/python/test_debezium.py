@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from random import Random
@@ -12,8 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from frazil import col
-from frazil.errors import ColumnNotFound, ConfigError, DecodeError, ModeMismatch, PlanError
+from frazil.errors import (
+    ColumnNotFound,
+    ConfigError,
+    DataError,
+    DecodeError,
+    FrazilError,
+    ModeMismatch,
+    PlanError,
+    TypeMismatch,
+)
 from pyiceberg.catalog import load_catalog
+
+from tests.pipelines.pages import UNSENT, page_events, pages
 
 Event = dict[str, Any]
 USERS = {"id": pa.int64(), "name": pa.string(), "n": pa.int64()}
@@ -172,3 +184,85 @@ def test_columns_that_nobody_reads_may_be_missing_values(tmp_path: Path) -> None
     assert read.select("n").as_log().head().to_pylist() == [{"n": 1, "_kind": "update_after"}]
     with pytest.raises(DecodeError, match="REPLICA IDENTITY FULL"):
         read.head()
+
+
+# -- values that were not sent
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_unsent_values_are_those_of_the_table(seed: int, tmp_path: Path) -> None:
+    """Over restarts with other numbers of workers, and events that are written again."""
+    events, table = page_events(Random(seed), 600)
+    for number in range(3):
+        write(
+            tmp_path / "in",
+            number,
+            events[number * 200 : None if number == 2 else number * 200 + 200],
+        )
+        read = pages(tmp_path / "in", ["body", "raw"], lanes="by_folder")
+        sink = read.write_memory()
+        pipeline = fz.Pipeline(
+            "pages", sink, checkpoint=str(tmp_path / "state"), workers=1 + (number + seed) % 3
+        )
+        pipeline.run(until="now", quiet=True)
+    left = sorted(sink.table().to_pylist(), key=lambda row: row["id"])
+    for row in left:
+        row["raw"] = None if row["raw"] is None else base64.b64encode(row["raw"]).decode()
+    assert left == table
+
+
+def test_unsent_value_of_an_unknown_row_ends_the_run(tmp_path: Path) -> None:
+    row = {"id": 7, "title": "a", "body": UNSENT, "raw": None}
+    write(tmp_path / "in", 0, [{"op": "u", "before": None, "after": row, "source": {"lsn": 5}}])
+    sink = pages(tmp_path / "in", ["body"], lanes="by_folder").write_memory()
+    with pytest.raises(DataError, match='id=7: column "body" was not sent') as error:
+        fz.Pipeline("pages", sink, checkpoint=str(tmp_path / "state")).run(until="now", quiet=True)
+    assert "snapshot.mode=initial" in str(error.value)
+
+
+def test_unsent_value_that_is_not_kept_is_a_bad_row(tmp_path: Path) -> None:
+    row = {"id": 7, "title": UNSENT, "body": None, "raw": None}
+    write(tmp_path / "in", 0, [{"op": "u", "before": None, "after": row, "source": {"lsn": 5}}])
+    read = pages(tmp_path / "in", ["body"], lanes="by_folder")
+    sink, bad = read.write_memory(), read.rejected.write_memory(name="bad")
+    pipeline = fz.Pipeline("pages", sink, bad, checkpoint=str(tmp_path / "state"))
+    pipeline.run(until="now", quiet=True)
+    (row,) = bad.table().to_pylist()
+    assert row["column"] == "title"
+    assert 'DebeziumJson(keep=["title"])' in row["reason"]
+
+
+def test_other_columns_are_kept_than_the_checkpoint_has(tmp_path: Path) -> None:
+    write(tmp_path / "in", 0, page_events(Random(1), 20)[0])
+
+    def run(keep: list[str]) -> None:
+        sink = pages(tmp_path / "in", keep, lanes="by_folder").write_memory()
+        fz.Pipeline("pages", sink, checkpoint=str(tmp_path / "state")).run(until="now", quiet=True)
+
+    run(["body", "raw"])
+    with pytest.raises(FrazilError, match="columns"):
+        run(["raw"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"keep": "body"}, ConfigError),
+        ({"keep": ["body"], "before": "full"}, ConfigError),
+        ({"keep": ["body"], "unwrapped": True}, ConfigError),
+        ({"keep": ["nobody"]}, ColumnNotFound),
+        ({"keep": ["id"]}, PlanError),
+        ({"keep": ["body", "body"]}, PlanError),
+        ({"keep": ["n"]}, TypeMismatch),
+    ],
+)
+def test_columns_that_cannot_be_kept(options: dict[str, Any], error: type[Exception]) -> None:
+    schema = {"id": int, "body": pa.string(), "n": pa.list_(pa.string())}
+    with pytest.raises(error):
+        fz.read_files("pages.jsonl", format=fz.DebeziumJson(**options), schema=schema, key=["id"])
+
+
+def test_kept_columns_are_explained() -> None:
+    text = fz.Pipeline("pages", pages("pages.jsonl", ["body"]).write_memory()).explain()
+    assert "unsent_values by id" in str(text)
+    assert "the newest body of every key" in str(text)

@@ -95,9 +95,8 @@ class Mariadb:
         )
 
     def connector(self, table: str, *, bootstrap: str, server_id: int) -> dict[str, str]:
-        """Return what Debezium's connector needs to read a table ("crm.orders")."""
+        """Return where Debezium's connector finds the server and a table ("crm.orders")."""
         return {
-            "connector.class": "io.debezium.connector.mariadb.MariaDbConnector",
             "database.hostname": "127.0.0.1",
             "database.port": str(self._port),
             "database.user": _USER,

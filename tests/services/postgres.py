@@ -98,17 +98,14 @@ class Postgres:
         return psycopg.connect(self.conninfo, autocommit=autocommit)
 
     def connector(self, table: str) -> dict[str, str]:
-        """Return what Debezium's connector needs to read a table ("public.orders")."""
+        """Return where Debezium's connector finds the server and a table ("public.orders")."""
         return {
-            "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
             "database.hostname": "127.0.0.1",
             "database.port": str(self._port),
             "database.user": _USER,
             "database.password": "",
             "database.dbname": "postgres",
-            "plugin.name": "pgoutput",
             "table.include.list": table,
-            "publication.autocreate.mode": "filtered",
         }
 
     def _answers(self) -> bool:
