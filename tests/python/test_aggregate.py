@@ -365,10 +365,6 @@ def changing() -> fz.Stream:
         (lambda: group("user").window("1m"), "write window(fz.tumbling"),
         (lambda: group("user").window(MINUTE, emit="on_end"), 'one of "on_close", "on_change"'),
         (lambda: group("user").window(MINUTE, emit="on_change", early="1s"), "say one of them"),
-        (
-            lambda: group("user").window(fz.session(gap="1m"), early="1s"),
-            "sessions have no end to count from",
-        ),
         (lambda: group("user").window(MINUTE, lateness="long"), "lateness='long'"),
         (lambda: changing().write_files("x", format="parquet"), "without a window"),
         (lambda: by_user().agg(), "agg got 0 aggregates"),
