@@ -163,8 +163,8 @@ def _require_replayable(sink: Sink) -> None:
     if node.options.get("mode") == "upsert" or changes_of(node.input) is not None:
         raise PlanError(
             f"{what}: its rows replace each other by {', '.join(node.options.get('key', ()))}",
-            "an old row would take the place of a newer one, as the table does not keep which came "
-            "first",
+            "an old row would take the place of a newer one; with order_by= the pipeline that "
+            "writes the table knows, and a replay is another one",
             only,
         )
     if node.connector == "kafka" and node.options["key"]:

@@ -217,7 +217,10 @@ class KafkaTarget:
         """Remove files of epochs that no start asks for any more."""
         done = [each for each in self._staged if each[0] < log.floor]
         self._staged = [each for each in self._staged if each[0] >= log.floor]
-        log.remove_staged(name for _, names in done for name in names)
+        try:
+            log.remove_staged(name for _, names in done for name in names)
+        except FrazilError as error:  # they cost space only; the next start removes them
+            log_.warning("staged", sink=self.name, error=str(error))
 
 
 def _files(token: Pending) -> list[tuple[str, int]]:
