@@ -7,6 +7,9 @@
 
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -49,7 +52,7 @@ Status SetCredentials(const nlohmann::json& json, arrow::fs::S3Options* options)
   return Status::OK();
 }
 
-Result<std::shared_ptr<arrow::fs::FileSystem>> MakeS3(const nlohmann::json& given) {
+Result<std::shared_ptr<arrow::fs::FileSystem>> NewS3(const nlohmann::json& given) {
   const nlohmann::json json = given.is_null() ? nlohmann::json::object() : given;
   if (!json.is_object()) return BadS3("expected an object");
   static const std::set<std::string> kKeys = {"endpoint",
@@ -77,6 +80,19 @@ Result<std::shared_ptr<arrow::fs::FileSystem>> MakeS3(const nlohmann::json& give
   FZ_ASSIGN(options.force_virtual_addressing, Flag(json, "force_virtual_addressing"));
   options.allow_delayed_open = true;  // one request for a small file
   FZ_ASSIGN(auto fs, arrow::fs::S3FileSystem::Make(options));
+  return fs;
+}
+
+// One for all places that are reached alike, as long as any of them is in use: each has connections of its
+// own.
+Result<std::shared_ptr<arrow::fs::FileSystem>> MakeS3(const nlohmann::json& given) {
+  static std::mutex mutex;
+  static std::map<nlohmann::json, std::weak_ptr<arrow::fs::FileSystem>> made;
+  std::lock_guard lock(mutex);
+  std::erase_if(made, [](const auto& each) { return each.second.expired(); });
+  if (auto known = made[given].lock()) return known;
+  FZ_ASSIGN(auto fs, NewS3(given));
+  made[given] = fs;
   return fs;
 }
 

@@ -5,7 +5,9 @@
 #include <arrow/util/future.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "base/batch.h"
@@ -23,6 +25,9 @@ struct SinkContext {
   arrow::MemoryPool* pool = arrow::default_memory_pool();   // for buffers of open writers
   arrow::internal::Executor* io = nullptr;                  // closes files; nullptr = in the calling thread
   arrow::MemoryPool* state = arrow::default_memory_pool();  // for what it keeps over checkpoints
+  int workers = 1;
+  // Asks for a table that rows have come for; answered by open_table() or fail_table(). Any thread.
+  std::function<void(const std::string& table)> want_table;
 };
 
 // What a sink prepared in an epoch, as JSON with "v": the files it wrote, their statistics. Empty = no rows.
@@ -59,6 +64,17 @@ class Sink {
   virtual Status restore(const std::shared_ptr<arrow::RecordBatch>& /*rows*/) { return Status::OK(); }
   // Any thread.
   virtual int64_t state_bytes() const { return 0; }
+
+  // Of a sink with many tables. True while it can take no more rows: the worker gives its stage none.
+  virtual bool full() const { return false; }
+  // A table is there; `options` are what its writer has to know. May be told again.
+  virtual Status open_table(const std::string& /*table*/, const nlohmann::json& /*options*/) {
+    return Status::OK();
+  }
+  // It cannot be opened for now: its rows wait.
+  virtual Status fail_table(const std::string& /*table*/, const std::string& /*reason*/) {
+    return Status::OK();
+  }
 };
 
 }  // namespace frazil

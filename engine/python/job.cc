@@ -125,6 +125,12 @@ class PyJob {
     }();
     ThrowIfError(restored);
   }
+  void open_table(const std::string& sink, const std::string& table, const std::string& options) {
+    live().tell_table(sink, table, nlohmann::json::parse(options), "");
+  }
+  void fail_table(const std::string& sink, const std::string& table, const std::string& reason) {
+    live().tell_table(sink, table, nullptr, reason);
+  }
   void restored() {
     Job& job = live();
     auto done = [&] {
@@ -225,6 +231,8 @@ void init_job(nb::module_& m) {
            nb::arg("texts") = std::vector<std::string>{}, nb::arg("missing") = "")
       .def("note_registry", &PyJob::note_registry)
       .def("end_sources", &PyJob::end_sources)
+      .def("open_table", &PyJob::open_table)
+      .def("fail_table", &PyJob::fail_table)
       .def("rest", &PyJob::rest, nb::arg("now_us"), nb::arg("others_us").none())
       .def("committed", &PyJob::committed)
       .def("wait", &PyJob::wait)

@@ -96,6 +96,11 @@ class Job {
   };
   std::vector<StateFile> take_state();
 
+  // Answers an event "table": that table of a sink is there, with what its writers have to know; or, with
+  // null for that, why it cannot be opened for now.
+  void tell_table(const std::string& sink, const std::string& table, const nlohmann::json& options,
+                  const std::string& reason);
+
   // These sources have been read to their end, for ever: their event time is over, and sources that wait for
   // all of theirs ("after" in the plan) are read now, if they have been assigned.
   void end_sources(const std::set<std::string>& sources);
@@ -125,6 +130,7 @@ class Job {
   //    "frontiers":{event_time node:{partition:us}},"late":{node:n},"seconds":s}
   //   {"kind":"state"}            there are state files to take
   //   {"kind":"schemas"}          there are wanted schemas to take
+  //   {"kind":"table","sink":id,"table"}  rows have come for a table that is not open in some worker
   //   {"kind":"ended"}            every bounded source is exhausted and drained
   //   {"kind":"failed","error":kind,"name":exception,"message":text,"retryable":bool}
   std::vector<nlohmann::json> wait(double timeout_seconds);
@@ -164,6 +170,7 @@ class Job {
   void token_ready(const std::string& sink, const Result<Token>& token);
   void state_made(StateFile file);
   void schemas_wanted();
+  void want_table(const std::string& sink, const std::string& table);
   void state_ready(int worker, const EpochPart::PendingState& state, const Status& status);
   Result<std::vector<Control>> controls(const nlohmann::json& partitions, Control::Kind kind) const;
   int number_of(const std::string& node) const;

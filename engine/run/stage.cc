@@ -88,8 +88,12 @@ Status Stage::add_node(const Plan& plan, int number) {
       break;
     }
     case NodeKind::kSink: {
-      FZ_ASSIGN(auto sink, MakeSink(planned.spec, SinkContext{context_.worker, context_.sink_pool,
-                                                              context_.io, context_.kept()}));
+      SinkContext sinks{context_.worker, context_.sink_pool, context_.io,
+                        context_.kept(), context_.workers,   {}};
+      sinks.want_table = [want = context_.want_table, id = planned.id](const std::string& table) {
+        if (want) want(id, table);
+      };
+      FZ_ASSIGN(auto sink, MakeSink(planned.spec, sinks));
       sink->begin(context_.first_epoch);
       node->set(std::move(sink));
       break;
@@ -154,6 +158,9 @@ void Stage::finish_wiring() {
 }
 
 bool Stage::has_credit() const {
+  for (const auto& node : nodes_) {
+    if (node->sink() != nullptr && node->sink()->full()) return false;
+  }
   return std::all_of(outgoing_.begin(), outgoing_.end(), [](const Channel* c) { return c->has_credit(); });
 }
 
@@ -279,11 +286,15 @@ Status Stage::save() {
 
 // A slice of the state, and a file of the rows if they are enough for one; true if it was the last.
 Result<bool> Stage::save_some(Saving* saving) {
-  const size_t before = saving->rows.size();
-  auto whole = saving->node->save(context_.save_rows, &saving->rows);
+  StateRows rows;
+  auto whole = saving->node->save(context_.save_rows, &rows);
   if (!whole.ok()) return Prefixed(whole.status(), "saving the state of " + saving->node->plan().name);
-  for (size_t i = before; i < saving->rows.size(); ++i) {
-    saving->bytes += BatchBytes(Batch{saving->rows[i], {}, nullptr});
+  for (auto& batch : rows) {
+    // A file has rows of one schema.
+    if (!saving->rows.empty() && !saving->rows.back()->schema()->Equals(*batch->schema()))
+      FZ_TRY(write(saving));
+    saving->bytes += BatchBytes(Batch{batch, {}, nullptr});
+    saving->rows.push_back(std::move(batch));
   }
   const int64_t bytes_max = context_.untaken == nullptr
                                 ? limits::kStateFileBytes

@@ -33,7 +33,7 @@ class Stage {
   }
   void finish_wiring();
 
-  // True if every outgoing channel has credit: only then the stage is given input.
+  // True if every outgoing channel has credit and no sink is full: only then the stage is given input.
   bool has_credit() const;
   // True if an operator has more to emit: only resume() until it has not.
   bool unfinished() const;

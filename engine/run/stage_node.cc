@@ -64,6 +64,7 @@ bool StageNode::Consumers::full() const {
 }
 
 bool StageNode::full() const {
+  if (sink_ != nullptr && sink_->full()) return true;
   for (const Channel* channel : all_channels_) {
     if (!channel->has_credit()) return true;
   }

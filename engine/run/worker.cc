@@ -200,6 +200,8 @@ Status Worker::handle(Control control) {
         FZ_TRY(stage->raise_floors(control.floors));
       }
       break;
+    case Control::Kind::kTable:
+      return tell_table(control);
     case Control::Kind::kCommitted:
       for (const auto& [source, positions] : control.positions) {
         for (const auto& stage : stages_) {
@@ -208,6 +210,21 @@ Status Worker::handle(Control control) {
         }
       }
       break;
+  }
+  return Status::OK();
+}
+
+Status Worker::tell_table(const Control& control) {
+  for (const auto& stage : stages_) {
+    for (const auto& node : stage->nodes()) {
+      if (node->sink() == nullptr || node->plan().id != control.sink) continue;
+      if (control.table_options.is_null()) {
+        FZ_TRY(node->sink()->fail_table(control.table, control.reason));
+      } else {
+        FZ_TRY(node->sink()->open_table(control.table, control.table_options));
+        polled_.fetch_add(1);  // rows that waited may have been written
+      }
+    }
   }
   return Status::OK();
 }

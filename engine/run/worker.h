@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <set>
 #include <string>
@@ -21,7 +22,7 @@ namespace frazil {
 
 // What the control thread tells a worker.
 struct Control {
-  enum class Kind { kBarrier, kExpect, kAssign, kCommitted, kRest, kEnded, kTimes };
+  enum class Kind { kBarrier, kExpect, kAssign, kCommitted, kRest, kEnded, kTimes, kTable };
   Kind kind = Kind::kBarrier;
   Epoch epoch = 0;
   std::set<std::string> full;      // kBarrier: operators that write all of their state
@@ -36,6 +37,9 @@ struct Control {
   std::set<std::string> ended;              // kEnded: sources read to their end for ever
   std::map<std::string, Timestamp> floors;  // kTimes: by event_time node that waits
   std::map<int, Timestamp> elsewhere;       // kTimes: least frontiers of other workers, by group in step
+  std::string sink, table;                  // kTable: a table of a sink with many
+  nlohmann::json table_options;             // kTable: null if it cannot be opened
+  std::string reason;                       // kTable: why it cannot
 };
 
 // One thread's share of the job: a replica of every stage. step() does one bounded piece of work and never
@@ -94,6 +98,7 @@ class Worker {
   Result<bool> poll(const Choice& choice);
   Status handle(Control control);
   Status assign(const Control& control);
+  Status tell_table(const Control& control);
   // One step, and whether it was for an epoch.
   Result<bool> work(std::mt19937_64* random, bool* for_epoch);
   Result<bool> cut_and_end();

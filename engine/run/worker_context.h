@@ -4,6 +4,8 @@
 #include <arrow/util/thread_pool.h>
 
 #include <cstdint>
+#include <functional>
+#include <string>
 
 #include "base/batch.h"
 #include "base/limits.h"
@@ -31,6 +33,7 @@ struct WorkerContext {
   arrow::internal::Executor* io = nullptr;  // null: in the worker's thread
   UntakenState* untaken = nullptr;          // null: there is no bound
   StateFileMade state_made;
+  std::function<void(const std::string& sink, const std::string& table)> want_table;
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
   Waker* waker = nullptr;

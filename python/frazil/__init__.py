@@ -57,6 +57,7 @@ from frazil.pipeline import Pipeline
 from frazil.read import read_files, read_generator, read_kafka, read_memory
 from frazil.replay import Replayed, replay
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
+from frazil.route import Route, route
 from frazil.schema import Schema, field
 from frazil.schema_registry import SchemaRegistry
 from frazil.secret import Secret, secret
@@ -123,6 +124,7 @@ __all__ = [
     "Pipeline",
     "PlanError",
     "Replayed",
+    "Route",
     "RunReport",
     "Sasl",
     "Schema",
@@ -171,6 +173,7 @@ __all__ = [
     "read_kafka",
     "read_memory",
     "replay",
+    "route",
     "secret",
     "session",
     "step",

@@ -13,6 +13,7 @@ from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.node import ExchangeNode, Json, Port, SinkNode
 from frazil.partition import partition_fields
+from frazil.route import Route, check_upserts, routed
 from frazil.secret import references
 from frazil.types import type_name
 from frazil.upsert import (
@@ -110,7 +111,7 @@ class Writers:
     @on_user_line
     def write_iceberg(
         self,
-        table: str,
+        table: str | Route,
         *,
         catalog: Catalog | None = None,
         mode: Literal["append", "upsert"] = "append",
@@ -137,7 +138,7 @@ class Writers:
         Parameters
         ----------
         table
-            "namespace.table".
+            "namespace.table"; or `route` for many tables, of which each row says which it is for.
         catalog
             Name of a catalog in PyIceberg's configuration, a dict of its properties, or a PyIceberg
             catalog. Default: PyIceberg's configured default catalog, else SQLite and files in
@@ -164,7 +165,8 @@ class Writers:
         commit_every
             A multiple of the pipeline's `checkpoint_every`; default each checkpoint.
         distribute_by
-            "partition" brings rows of a partition to one worker: fewer, larger files.
+            "partition" brings rows of a partition, and of one of many tables, to one worker: fewer,
+            larger files.
         properties
             Table properties for a table that is made.
         compression
@@ -194,16 +196,11 @@ class Writers:
         >>> orders.write_iceberg("shop.latest", mode="upsert", key=["id"])
         Sink(iceberg shop.latest)
         """
+        table, spec, schema = routed(table, self._port.schema)
         _check_table_options(table, mode, distribute_by, compression)
-        schema = self._port.schema
-        keys: tuple[str, ...] = ()
-        if mode == "upsert":
-            keys = upsert_key(self._port, key, f"write_iceberg of {table}")
-            _check_upsert_options(self._port, table, order_by, deletes, existing)
-        else:
-            _refuse_to_append(
-                self._port, table, key=key, order_by=order_by, deletes=deletes, existing=existing
-            )
+        given = {"key": key, "order_by": order_by, "deletes": deletes, "existing": existing}
+        keys = _keys(self._port, table, mode, given)
+        check_upserts(spec, schema, keys, existing, f"write_iceberg of {table}")
         for field in schema:
             _require_iceberg(field.name, field.type, name or table)
         listed = [partition_by] if isinstance(partition_by, str) else list(partition_by)
@@ -229,17 +226,21 @@ class Writers:
             options |= _upsert_options(keys, order_by, deletes, existing)
         if (policies := drift_of(drift)) is not None:
             options["drift"] = policies.to_json()
+        state = upsert_state(schema, keys, order_by, soft=deletes == "soft") if keys else {}
+        if spec is not None:
+            options["route"] = spec
+            state["rows that wait"] = f"for {table}"
         default = table if branch == "main" else f"{table}@{branch}"
         return Sink(
             SinkNode(
-                schema,
-                _distributed(self._port, distribute_by, fields, keys),
+                self._port.schema,
+                _distributed(self._port, distribute_by, fields, keys, spec),
                 "iceberg",
                 options,
                 objects,
                 "exactly once",
                 _said(keys, listed),
-                upsert_state(schema, keys, order_by, soft=deletes == "soft") if keys else None,
+                state or None,
                 name=name or default,
             )
         )
@@ -390,22 +391,40 @@ def _check_table_options(table: str, mode: str, distribute_by: str, compression:
 
 
 def _distributed(
-    port: Port, distribute_by: str, fields: Sequence[Mapping[str, Any]], keys: tuple[str, ...]
+    port: Port,
+    distribute_by: str,
+    fields: Sequence[Mapping[str, Any]],
+    keys: tuple[str, ...],
+    route: Json | None,
 ) -> Port:
-    """Bring rows that belong together to one worker: of a partition, or of a key."""
+    """Bring rows that belong together to one worker: of a partition, of a table, or of a key."""
     if distribute_by == "none":
         return by_key(port, keys) if keys else port
     if keys:
         raise ConfigError(
             'distribute_by="partition" with mode="upsert"', "leave it out: rows go by their key"
         )
-    if not fields:
+    tables = tuple(route["columns"]) if route is not None else ()
+    if not fields and not tables:
         raise PlanError(
             'distribute_by="partition" without partition_by', 'write partition_by=["..."]'
         )
-    columns = tuple(field["source"] for field in fields)
-    transforms = tuple((field["transform"], field["param"]) for field in fields)
+    columns = (*tables, *(field["source"] for field in fields))
+    transforms = (
+        *(("identity", 0) for _ in tables),
+        *((field["transform"], field["param"]) for field in fields),
+    )
     return Port(ExchangeNode(port.schema, port, columns, transforms))
+
+
+def _keys(port: Port, table: str, mode: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+    """By which columns rows replace each other; none if they are appended."""
+    if mode != "upsert":
+        _refuse_to_append(port, table, **given)
+        return ()
+    keys = upsert_key(port, given["key"], f"write_iceberg of {table}")
+    _check_upsert_options(port, table, given["order_by"], given["deletes"], given["existing"])
+    return keys
 
 
 _UPSERT_DEFAULTS = {"key": (), "order_by": None, "deletes": "hard", "existing": "refuse"}

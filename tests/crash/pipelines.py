@@ -271,6 +271,19 @@ def joined(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("joined", folder, *sinks)
 
 
+def many_tables(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A table for each country, made as rows come: all rows, or the newest of 500 keys."""
+    rows = ids(rate)
+    newest = rows.with_columns(k=fz.col("id") % 500)
+    sinks = [
+        rows.write_iceberg(fz.route("t.all_{country}"), catalog=catalog, name="all"),
+        newest.write_iceberg(
+            fz.route("t.new_{country}"), catalog=catalog, mode="upsert", key=["k"], name="new"
+        ),
+    ]
+    return _pipeline("many", folder, *sinks)
+
+
 def _nexmark(query: Query) -> Build:
     """A query of Nexmark over the events in the folder."""
 
@@ -300,5 +313,6 @@ PIPELINES: Mapping[str, Build] = {
         changing,
         by_key,
         joined,
+        many_tables,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

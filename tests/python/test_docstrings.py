@@ -28,6 +28,7 @@ MODULES = [
     "read",
     "replay",
     "report",
+    "route",
     "schema",
     "schema_registry",
     "secret",

@@ -123,10 +123,24 @@ Status DataWriter::write(const std::shared_ptr<arrow::RecordBatch>& rows, std::v
 
 Status DataWriter::finish(Epoch epoch) {
   FZ_CHECK(epoch >= epoch_);
+  return shed();
+}
+
+Status DataWriter::shed() {
   FZ_TRY(encode_all());
   while (open_ > 0) FZ_TRY(close_one([](const OpenPartition& p) { return -p.used; }));
   FZ_CHECK(partitions_.empty() && pieces_ == 0);
   return Status::OK();
+}
+
+Status DataWriter::settle() {
+  for (; !closing_.empty(); closing_.pop_front()) FZ_TRY(closing_.front().status());  // waits
+  return Status::OK();
+}
+
+int64_t DataWriter::count_bytes() {
+  (void)pending_.total();
+  return bytes();
 }
 
 int64_t DataWriter::bytes() const {

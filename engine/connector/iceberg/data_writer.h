@@ -94,6 +94,14 @@ class DataWriter {
   // A new name in the folder that says, like those of data files, by whom and in which epoch it is made.
   std::string file_name(const std::string& extension) const;
   int64_t bytes() const;
+  // The same, without those that are not held any more.
+  int64_t count_bytes();
+  int32_t open_files() const { return open_; }
+
+  // Writes all rows into their files and begins to close these; rows that come go into others.
+  Status shed();
+  // Waits until no file is being closed.
+  Status settle();
 
  private:
   DataWriter(const SinkContext& context, WriterOptions options, std::shared_ptr<DataFolder> folder,

@@ -9,12 +9,14 @@
 #include "connector/iceberg/data_writer.h"
 #include "connector/iceberg/file_entry.h"
 #include "connector/iceberg/options.h"
+#include "connector/iceberg/route_sink.h"
+#include "connector/iceberg/table_sink.h"
 #include "connector/iceberg/upsert_sink.h"
 
 namespace frazil::iceberg {
 namespace {
 
-class IcebergSink : public Sink {
+class IcebergSink : public TableSink {
  public:
   IcebergSink(std::unique_ptr<DataWriter> writer, arrow::MemoryPool* pool)
       : writer_(std::move(writer)),
@@ -43,6 +45,7 @@ class IcebergSink : public Sink {
   }
 
   int64_t bytes() const override { return writer_->bytes(); }
+  DataWriter& writer() override { return *writer_; }
 
  private:
   std::unique_ptr<DataWriter> writer_;
@@ -51,11 +54,16 @@ class IcebergSink : public Sink {
 
 }  // namespace
 
-Result<std::unique_ptr<Sink>> MakeIcebergSink(const nlohmann::json& options, const SinkContext& context) {
+Result<std::unique_ptr<TableSink>> MakeTableSink(const nlohmann::json& options, const SinkContext& context) {
   FZ_ASSIGN(auto parsed, ParseWriterOptions(options));
   if (!parsed.key.empty()) return MakeUpsertSink(std::move(parsed), context);
   FZ_ASSIGN(auto writer, DataWriter::Make(std::move(parsed), context));
   return std::make_unique<IcebergSink>(std::move(writer), context.pool);
+}
+
+Result<std::unique_ptr<Sink>> MakeIcebergSink(const nlohmann::json& options, const SinkContext& context) {
+  if (options.is_object() && options.contains("route")) return MakeRouteSink(options, context);
+  return MakeTableSink(options, context);
 }
 
 }  // namespace frazil::iceberg

@@ -70,9 +70,9 @@ Result<std::shared_ptr<arrow::Int64Array>> OrdersOf(const Batch& batch, const st
   return std::static_pointer_cast<arrow::Int64Array>(numbers.make_array());
 }
 
-class UpsertSink : public Sink {
+class UpsertSink : public TableSink {
  public:
-  static Result<std::unique_ptr<Sink>> Make(WriterOptions options, const SinkContext& context) {
+  static Result<std::unique_ptr<TableSink>> Make(WriterOptions options, const SinkContext& context) {
     auto sink = std::make_unique<UpsertSink>(context, options);
     FZ_ASSIGN(sink->index_, UpsertIndex::Make(context.state, !options.order_by.empty()));
     if (!options.seed.empty()) FZ_TRY(sink->read_seed(options));
@@ -132,6 +132,7 @@ class UpsertSink : public Sink {
   }
 
   int64_t bytes() const override { return writer_->bytes() + deletes_.bytes(); }
+  DataWriter& writer() override { return *writer_; }
 
   bool stateful() const override { return true; }
   Status freeze(bool full) override { return index_->freeze(full); }
@@ -288,7 +289,7 @@ class UpsertSink : public Sink {
 
 }  // namespace
 
-Result<std::unique_ptr<Sink>> MakeUpsertSink(WriterOptions options, const SinkContext& context) {
+Result<std::unique_ptr<TableSink>> MakeUpsertSink(WriterOptions options, const SinkContext& context) {
   return UpsertSink::Make(std::move(options), context);
 }
 

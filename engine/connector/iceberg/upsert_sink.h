@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "connector/iceberg/options.h"
+#include "connector/iceberg/table_sink.h"
 #include "connector/sink.h"
 
 namespace frazil::iceberg {
@@ -27,6 +28,6 @@ namespace frazil::iceberg {
 // others. Each worker takes the keys of its own key groups. Ids of files in it are below 2^34.
 //
 // Errors of write(): a row without a value in a key column or in order_by (kUser); those of the data writer.
-Result<std::unique_ptr<Sink>> MakeUpsertSink(WriterOptions options, const SinkContext& context);
+Result<std::unique_ptr<TableSink>> MakeUpsertSink(WriterOptions options, const SinkContext& context);
 
 }  // namespace frazil::iceberg

@@ -48,15 +48,23 @@ def unlanded(entries: Iterable[Entry], sink: str, landed: Mapping[str, Landed]) 
     return [entry for entry in with_token(entries, sink) if done is None or entry.slot > done.slot]
 
 
+def waiting(entries: Iterable[Entry], landed: Mapping[str, Landed]) -> list[tuple[Entry, str]]:
+    """All tokens that are not known to be in their tables: entry and sink, in log order."""
+    return [
+        (entry, sink)
+        for entry in effective(entries)
+        for sink in entry.manifest.tokens
+        if (done := landed.get(sink)) is None or entry.slot > done.slot
+    ]
+
+
 def floor_of(entries: Sequence[Entry], landed: Mapping[str, Landed], slot: int) -> int:
     """The floor of a manifest for `slot` that records `landed`.
 
     Recovery needs every slot from here on: below it each token is in its table, and this very
     manifest says so.
     """
-    sinks = {sink for entry in entries for sink in entry.manifest.tokens}
-    needed = [entry.slot for sink in sinks for entry in unlanded(entries, sink, landed)[:1]]
-    return min([slot, *needed])
+    return min([slot, *(entry.slot for entry, _ in waiting(entries, landed))])
 
 
 def contains(entries: Iterable[Entry], sink: str, slot: int, digest: str) -> bool:

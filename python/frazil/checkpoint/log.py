@@ -315,18 +315,17 @@ class CheckpointLog:
     def pending_epochs(self) -> int:
         """Number of accepted epochs that some table does not have yet."""
         with self._lock:
-            return len(
-                {
-                    entry.slot
-                    for sink in self.sinks()
-                    for entry in history.unlanded(self._entries, sink, self._landed)
-                }
-            )
+            return len({entry.slot for entry, _ in history.waiting(self._entries, self._landed)})
 
     def sinks(self) -> list[str]:
         """Sinks with tokens in the log."""
         with self._lock:
             return sorted({sink for entry in self._entries for sink in entry.manifest.tokens})
+
+    def waiting_sinks(self) -> set[str]:
+        """Sinks with tokens that are not known to be in their tables."""
+        with self._lock:
+            return {sink for _, sink in history.waiting(self._entries, self._landed)}
 
     def view(self, sink: str) -> LogView:
         """The log as the committer of a sink sees it."""

@@ -22,6 +22,7 @@ from frazil.checkpoint.manifest import (
 from frazil.checkpoint.plan_fit import Fit, compare
 from frazil.checkpoint.reader import read_log
 from frazil.checkpoint.rewind import Rewind, expected_proofs, find_base, sinks_of
+from frazil.checkpoint.sink_ids import step_of
 from frazil.checkpoint.slot_put import Clock, patiently, put_object
 from frazil.checkpoint.takeover import remember_nonce, this_writer, wait_until_quiet
 from frazil.errors import LogAdvancing, RewindRefused
@@ -155,7 +156,7 @@ class Opening:
     def _fit(self, entries: tuple[Entry, ...], base: Entry) -> Fit:
         landed = entries[-1].manifest.landed
         sinks = {sink for entry in entries for sink in entry.manifest.tokens}
-        waiting = [sink for sink in sinks if history.unlanded(entries, sink, landed)]
+        waiting = [step_of(sink) for sink in sinks if history.unlanded(entries, sink, landed)]
         fit = compare(base.manifest.plan, self._plan, waiting)
         fit.require(self._store.url, base.slot)
         return fit

@@ -11,10 +11,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from frazil.errors import CommitError, FrazilError
+from frazil.checkpoint.sink_ids import step_of, table_of
+from frazil.errors import CheckpointError, CommitError, FrazilError
 
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog, LogView, Pending
@@ -24,6 +26,9 @@ BACKOFF_MAX_S = 30.0
 
 # After this many commits a sink is given time to tidy up its table.
 MAINTAIN_EVERY = 10
+
+# Tables of sinks with many that are committed to at a time.
+TABLE_THREADS = 8
 
 # How often sinks that commit less often than epochs are cut are looked at (seconds).
 LOOK_S = 0.5
@@ -71,11 +76,12 @@ class CommitLoop:
     log
         The checkpoint log, owned by this process.
     committers
-        By sink id.
+        By sink id; may get more of them while running. A table of a sink with many that refuses a
+        commit holds up only itself: it is tried again, until `require_taken` is called.
     threaded
         False: `request` commits in the calling thread (the simulated scheduler).
     landed
-        Called after something has landed, by the committing thread.
+        Called after something has landed, by a committing thread, one at a time.
     every_s
         Sinks that commit less often than epochs are cut: seconds between two commits, by sink id.
     now
@@ -94,7 +100,8 @@ class CommitLoop:
     ) -> None:
         self._every_s = dict(every_s or {})
         self._now = now
-        self._committed_at = {sink: now() for sink in self._every_s}
+        self._committed_at: dict[str, float] = {}
+        self._begun = now()
         self._draining = False
         self._log = log
         self._committers = committers
@@ -108,6 +115,8 @@ class CommitLoop:
         self._failed: FrazilError | None = None
         self._trouble: dict[str, FrazilError] = {}
         self._random = random.Random()
+        self._landing = threading.Lock()
+        self._pool = ThreadPoolExecutor(TABLE_THREADS, "frazil-commit") if threaded else None
         self._thread: threading.Thread | None = None
         if threaded:
             self._thread = threading.Thread(target=self._run, name="frazil-commit", daemon=True)
@@ -139,6 +148,15 @@ class CommitLoop:
         with self._condition:
             return dict(self._trouble)
 
+    def refused(self) -> dict[str, FrazilError]:
+        """Tables of sinks with many that refuse their commits, and why."""
+        return {sink: error for sink, error in self.trouble().items() if not error.retryable}
+
+    def require_taken(self) -> None:
+        """Raise the error of a table that refuses its commits, if there is one."""
+        for error in self.refused().values():
+            raise error
+
     def drain(self, timeout_s: float, interrupted: Callable[[], bool] = lambda: False) -> None:
         """Wait until nothing is pending.
 
@@ -152,11 +170,17 @@ class CommitLoop:
         self.request()
         while self._log.pending_epochs() > 0:
             self.check()
-            if time.monotonic() > deadline or interrupted():
+            stuck = self._log.waiting_sinks() <= self.refused().keys()
+            if time.monotonic() > deadline or interrupted() or stuck:
                 names = ", ".join(sorted(self.trouble())) or "a sink"
                 reason = next((str(error) for error in self.trouble().values()), "")
+                how = (
+                    "did not take them at all"
+                    if stuck
+                    else f"did not take them in {timeout_s:.0f} s"
+                )
                 raise CommitError(
-                    f"committing the last epochs: {names} did not take them in {timeout_s:.0f} s",
+                    f"committing the last epochs: {names} {how}",
                     *([reason.splitlines()[0]] if reason else []),
                     "they stay in the checkpoint log: the next run commits them first",
                 )
@@ -174,6 +198,8 @@ class CommitLoop:
             self._condition.notify_all()
         if self._thread is not None:
             self._thread.join()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def _run(self) -> None:
         failures = 0
@@ -196,34 +222,59 @@ class CommitLoop:
         return LOOK_S if self._every_s else None
 
     def _due(self, sink: str) -> bool:
-        every = self._every_s.get(sink)
-        return every is None or self._draining or self._now() - self._committed_at[sink] >= every
+        every = self._every_s.get(step_of(sink))
+        since = self._now() - self._committed_at.get(sink, self._begun)
+        return every is None or self._draining or since >= every
 
     def _round(self) -> bool:
         """Every sink once; False if committing has ended for good."""
         with self._condition:
             verifying, self._verifying = self._verifying, False
-        for sink, committer in self._committers.items():
-            if not self._due(sink):
-                continue
-            try:
-                self._commit(sink, committer)
-                if verifying:
-                    self._verify(sink, committer)
-                self._maintain(sink, committer)
-            except FrazilError as error:
-                if not error.retryable:
-                    self._fail(error)
-                    return False
-                with self._condition:
-                    self._trouble[sink] = error
-            except Exception as error:
-                wrapped = CommitError(f"committing to {sink}: {type(error).__name__}: {error}")
-                wrapped.__cause__ = error
-                self._fail(wrapped)
+        due = [sink for sink in list(self._committers) if self._due(sink)]
+        for sink in due:
+            if table_of(sink) is None and not self._visit(sink, verifying):
                 return False
+        waiting = self._log.waiting_sinks()
+        tables = [
+            sink
+            for sink in due
+            if table_of(sink) is not None
+            and (
+                verifying
+                or sink in waiting
+                or sink in self._trouble
+                or self._untidy.get(sink, 0) >= MAINTAIN_EVERY
+            )
+        ]
+        visit = map if self._pool is None else self._pool.map
+        if not all(list(visit(lambda sink: self._visit(sink, verifying), tables))):
+            return False
         with self._condition:
             self._condition.notify_all()
+        return True
+
+    def _visit(self, sink: str, verifying: bool) -> bool:
+        """Commit what a sink has; False if committing has ended for good."""
+        committer = self._committers[sink]
+        try:
+            self._commit(sink, committer)
+            if verifying:
+                self._verify(sink, committer)
+            self._maintain(sink, committer)
+            with self._condition:
+                self._trouble.pop(sink, None)
+        except FrazilError as error:
+            alone = table_of(sink) is not None and not isinstance(error, CheckpointError)
+            if not error.retryable and not alone:
+                self._fail(error)
+                return False
+            with self._condition:
+                self._trouble[sink] = error
+        except Exception as error:
+            wrapped = CommitError(f"committing to {sink}: {type(error).__name__}: {error}")
+            wrapped.__cause__ = error
+            self._fail(wrapped)
+            return False
         return True
 
     def _commit(self, sink: str, committer: Committer) -> None:
@@ -233,7 +284,8 @@ class CommitLoop:
             self._log.record_landed(sink, done.slot, done.digest, head=done.head)
             with self._condition:
                 self._trouble.pop(sink, None)
-            self._landed(sink, done, time.monotonic() - started)
+            with self._landing:
+                self._landed(sink, done, time.monotonic() - started)
             self._untidy[sink] = self._untidy.get(sink, 0) + 1
         self._committed_at[sink] = self._now()
 

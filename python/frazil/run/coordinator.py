@@ -30,12 +30,14 @@ from frazil.run.engine_job import (
     SchemasWanted,
     StateCut,
     StateMade,
+    TableWanted,
 )
 from frazil.run.event_times import EventTimes, moving_watermark, step_names
 from frazil.run.histories import Histories
 from frazil.run.lookups import Lookups
 from frazil.run.partitions import Partitions, key_groups
 from frazil.run.reject_limit import RejectLimit
+from frazil.run.routes import Routes
 from frazil.run.run_clock import RunClock
 from frazil.run.schemas import Schemas
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
@@ -45,7 +47,7 @@ from frazil.run.status import Observer, Status
 if TYPE_CHECKING:
     from frazil.checkpoint import Manifest
     from frazil.report import RunReport
-    from frazil.run.runnable import Runnable
+    from frazil.run.runnable import Runnable, SinkTarget
 
 # The control loop wakes at least this often, to see signals and to show progress (seconds).
 TICK_S = 0.1
@@ -82,6 +84,7 @@ class Coordinator:
         self._ended = False
         self._opened = False
         self._finishing = False
+        self._acknowledged: dict[str, dict[str, str]] = {}
         self._admitted: dict[str, list[Found]] = {}
         self._waiting: FoundBySource = {}  # partitions of sources that wait for others
         self._due: frozenset[str] = frozenset()  # histories that end with the epoch being cut
@@ -135,11 +138,15 @@ class Coordinator:
     def _run_as_owner(self, started: float) -> RunReport:
         first_epoch = self._log.next_slot
         self.status.attempt = self._log.attempt
+        self._targets: dict[str, SinkTarget] = dict(self._runnable.targets)
         for target in self._runnable.targets.values():
             target.recover(self._log)
+        self._routes = Routes(
+            self._targets, self._runnable.plan, self._log, threaded=self._threaded
+        )
         self._commits = CommitLoop(
             self._log,
-            self._runnable.targets,
+            self._targets,
             threaded=self._threaded,
             landed=self._on_landed,
             every_s=self._runnable.commit_every_s,
@@ -164,9 +171,12 @@ class Coordinator:
                 self._hook("before_drain")
                 self._commits.drain(self._settings.drain_s, self._abort.is_set)
                 self._close_log()
+            if not self._stop.is_set():
+                self._routes.require_open()
         finally:
             self._commits.stop()
-            for target in self._runnable.targets.values():
+            self._routes.close()
+            for target in self._targets.values():
                 target.close()
         return self._report(first_epoch, time.monotonic() - started)
 
@@ -201,7 +211,7 @@ class Coordinator:
         self._restore_sources(newest)
         self._reopen()
         self._states = StateChains(
-            self._stateful_nodes(), () if newest.closed else newest.state_files
+            self._runnable.stateful(), () if newest.closed else newest.state_files
         )
         self._lookups = Lookups(
             self._runnable.lookups.values(),
@@ -286,7 +296,7 @@ class Coordinator:
             memory_bytes=self._settings.memory_bytes,
         )
         left = self._histories.left()
-        nodes = [node for node in self._source_nodes() if node["id"] in left]
+        nodes = [node for node in self._runnable.sources() if node["id"] in left]
         scout = EngineJob({**self._runnable.plan, "nodes": nodes}, options, {})
         discovery = Discovery(scout, threaded=self._threaded)
         try:
@@ -321,9 +331,6 @@ class Coordinator:
                 "run(reopen=True) begins event time anew",
             )
 
-    def _stateful_nodes(self) -> list[str]:
-        return [node["id"] for node in self._runnable.plan["nodes"] if node.get("stateful")]
-
     def _check_ends(self, found: FoundBySource) -> None:
         bounded = self._settings.bounded and not self._settings.stopped
         for source, partitions in found.items():
@@ -340,7 +347,7 @@ class Coordinator:
 
     def _await_sources(self, discovery: Discovery) -> FoundBySource | None:
         """Partitions of all sources, when they are reached; None if the end was asked for."""
-        limits = [node["options"].get("give_up_after_ms", 0) for node in self._source_nodes()]
+        limits = [node["options"].get("give_up_after_ms", 0) for node in self._runnable.sources()]
         patience_s = min((limit / 1000 for limit in limits if limit), default=math.inf)
         started = time.monotonic()
         while not self._stop.is_set():
@@ -365,9 +372,6 @@ class Coordinator:
                     return found
         return None
 
-    def _source_nodes(self) -> list[Any]:
-        return [node for node in self._runnable.plan["nodes"] if node["kind"] == "source"]
-
     # -- loop ------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
@@ -381,6 +385,8 @@ class Coordinator:
                     raise event.error
                 if isinstance(event, StateMade):
                     self._store_state(event.state)
+                elif isinstance(event, TableWanted):
+                    self._routes.want(event.sink, event.table, self._clock.now())
                 elif isinstance(event, EpochCut):
                     self._accept(event)
                 elif isinstance(event, SchemasWanted):
@@ -392,13 +398,17 @@ class Coordinator:
             self._show()
             now = self._clock.now()
             self._lookups.look(self._job, now)
+            if not self._finishing:
+                self._routes.look(self._job, now)
             if self._cutting:
                 continue
             self._rest(now)
             # Before the barrier: the epoch that admits them has to know where event time stands.
             self._take_partitions()
-            if self._ended or self._stop.is_set():
+            if self._stop.is_set() or (self._ended and not self._routes.opening(now)):
                 closing = self._settings.close_windows and self._ended
+                if closing and not self._finishing:
+                    self._routes.require_open()
                 if self._finishing or not (closing or self._has_news()):
                     return
                 self._finishing = True
@@ -409,9 +419,12 @@ class Coordinator:
                 if news and self._log.pending_epochs() < self._pending_max:
                     self._barrier()
                     next_verify = now + self._settings.verify_every_s
-                elif now >= next_verify:
-                    next_verify = now + self._settings.verify_every_s
-                    self._commits.verify()
+                else:
+                    if news:
+                        self._commits.require_taken()
+                    if now >= next_verify:
+                        next_verify = now + self._settings.verify_every_s
+                        self._commits.verify()
             if now >= next_discover and not self._bounded:
                 next_discover = now + self._settings.discover_every_s
                 self._discovery.begin(
@@ -436,7 +449,8 @@ class Coordinator:
             self._job.rest(int(now * 1_000_000), moving_watermark(self._job.metrics()))
 
     def _has_news(self) -> bool:
-        return self._job.polled() != self._cut_polled or bool(self._admitted)
+        polled = self._job.polled() != self._cut_polled
+        return polled or bool(self._admitted) or self._routes.told
 
     def _due_now(self) -> frozenset[str]:
         """Histories that have been read to their end, and are to be left behind."""
@@ -444,6 +458,7 @@ class Coordinator:
 
     def _barrier(self) -> None:
         self._cut_polled = self._job.polled()
+        self._routes.told = False
         self._due = self._due_now()
         self._cutting = True
         self._cut_started = time.monotonic()
@@ -468,7 +483,7 @@ class Coordinator:
         self._states.accept()
         lookups = self._lookups.state(cut=True, last=self._finishing)
         epoch = replace(self._epoch(last=self._finishing), sources=sources, lookups=lookups)
-        self._append(replace(epoch, tokens=cut.tokens))
+        self._append(replace(epoch, tokens=self._routes.split(cut.tokens)))
         self._lookups.switched()
         self._cutting = False
         self.status.checkpoint_seconds = time.monotonic() - self._cut_started
@@ -523,7 +538,8 @@ class Coordinator:
         self._hook("before_ack")
         positions = self._log.ack_positions()
         job: EngineJob | None = getattr(self, "_job", None)
-        if positions and job is not None:
+        if positions and job is not None and positions != self._acknowledged:
+            self._acknowledged = positions
             job.committed(positions)
 
     def _take_partitions(self) -> None:
@@ -553,14 +569,11 @@ class Coordinator:
         if self._observer is None and not self._threaded:
             return
         self.status.pending_epochs = self._log.pending_epochs()
-        self.status.trouble = (
-            {
-                self._runnable.targets[sink].name: str(error)
-                for sink, error in self._commits.trouble().items()
-            }
-            | self._lookups.trouble()
-            | self._schemas.trouble()
-        )
+        self.status.trouble = {
+            self._targets[sink].name: str(error) for sink, error in self._commits.trouble().items()
+        }
+        others = (self._lookups, self._routes, self._schemas)
+        self.status.trouble |= {k: v for each in others for k, v in each.trouble().items()}
         self.status.metrics = self._job.metrics()
         self.status.times.update(self.status.metrics, time.monotonic())
         if self._observer is not None:
@@ -576,12 +589,12 @@ class Coordinator:
             sources=self._runnable.source_names,
             starts=self._start_positions,
             positions=self._partitions.positions(),
-            sinks={sink: target.name for sink, target in self._runnable.targets.items()},
+            sinks={sink: target.name for sink, target in self._targets.items()},
         )
 
     def _close_log(self) -> None:
         """Write down what has landed, so that the next start has nothing to find out or repeat."""
         newest = self._log.newest.manifest
-        landed = {sink: self._log.landed(sink) for sink in self._runnable.targets}
+        landed = {sink: self._log.landed(sink) for sink in self._targets}
         if any(known is not None and newest.landed.get(s) != known for s, known in landed.items()):
             self._append(self._epoch(last=True))

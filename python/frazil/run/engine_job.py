@@ -78,7 +78,15 @@ class Failed:
     error: FrazilError
 
 
-Event = StateMade | EpochCut | SchemasWanted | Ended | Failed
+@dataclass(frozen=True, slots=True)
+class TableWanted:
+    """Rows have come for a table that is not open."""
+
+    sink: str
+    table: str
+
+
+Event = StateMade | EpochCut | SchemasWanted | TableWanted | Ended | Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,14 @@ class EngineJob:
         `start`.
         """
         self._job.restore(operator, data)
+
+    def open_table(self, sink: str, table: str, options: str) -> None:
+        """Say that a table is there: its rows are written from now on. Options are JSON."""
+        self._job.open_table(sink, table, options)
+
+    def fail_table(self, sink: str, table: str, reason: str) -> None:
+        """Say that a table cannot be opened for now: its rows wait."""
+        self._job.fail_table(sink, table, reason)
 
     def restored(self) -> None:
         """Wait until operators have the rows of all files."""
@@ -281,6 +297,8 @@ class EngineJob:
                     self._taken_state(),
                     event["seconds"],
                 )
+            case "table":
+                return TableWanted(event["sink"], event["table"])
             case "state":
                 return StateMade(self._taken_state())
             case "schemas":

@@ -73,12 +73,9 @@ class IcebergTarget:
         sink = self._spec.id
         landed = log[-1].manifest.landed if log else {}
         if sink in landed or unlanded(log, sink, landed):
-            has = f"has landed epoch {landed[sink].slot}" if sink in landed else "has epochs"
-            raise CommitRefused(
-                f"pipeline {self._spec.pipeline!r}, sink {self.name!r}: table "
-                f"{self._spec.options['table']} is not there any more, the log {has} for it",
-                "put the table back; or start anew under another name of the pipeline",
-                kind="table_missing",
+            raise refuse_to_make(
+                self._spec,
+                f"has landed epoch {landed[sink].slot}" if sink in landed else "has epochs",
             )
         self._open()
 
@@ -180,6 +177,15 @@ class IcebergTarget:
 
     def recover(self, log: CheckpointLog) -> None:
         """Tie the committer to the log, remove what dead attempts wrote in vain, fit the table."""
+        self.tie(log)
+        if log.attempt > 1:
+            self._cleaner = threading.Thread(
+                target=self.clean, args=(log,), name="frazil-orphans", daemon=True
+            )
+            self._cleaner.start()
+
+    def tie(self, log: CheckpointLog) -> None:
+        """Have it commit what is in this log, and fit the table."""
         self._evolve()
         self._committer = TableCommitter(
             self._catalog,
@@ -192,11 +198,6 @@ class IcebergTarget:
         )
         if self._key and log.landed(self._spec.id) is None and not log.pending(self._spec.id):
             self._committer.check_empty(log.view(self._spec.id), adopt=self._adopts)
-        if log.attempt > 1:
-            self._cleaner = threading.Thread(
-                target=self._clean, args=(log,), name="frazil-orphans", daemon=True
-            )
-            self._cleaner.start()
 
     def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
         """Commit all tokens, in order."""
@@ -265,7 +266,7 @@ class IcebergTarget:
         if self._cleaner is not None:
             self._cleaner.join()
 
-    def _clean(self, log: CheckpointLog) -> None:
+    def clean(self, log: CheckpointLog) -> None:
         """Remove orphans. Failing leaves files that cost space only; the next start retries."""
         try:
             files = self._table.io
@@ -283,6 +284,16 @@ class IcebergTarget:
                 log_.info("orphans", sink=self.name, removed=len(orphans))
         except (FrazilError, OSError) as error:
             log_.warning("orphans", sink=self.name, error=str(error))
+
+
+def refuse_to_make(spec: SinkSpec, has: str) -> CommitRefused:
+    """A table that is not there, and of which the log knows."""
+    return CommitRefused(
+        f"pipeline {spec.pipeline!r}, sink {spec.name!r}: table {spec.options['table']} is not "
+        f"there any more, the log {has} for it",
+        "put the table back; or start anew under another name of the pipeline",
+        kind="table_missing",
+    )
 
 
 def _token(pending: Pending) -> PendingToken:

@@ -11,6 +11,7 @@ from frazil.checkpoint.history import with_token
 from frazil.checkpoint.log import PATIENCE_S
 from frazil.checkpoint.reader import read_log
 from frazil.checkpoint.rewind import find_base, last_token, sinks_of
+from frazil.checkpoint.sink_ids import step_of, table_of
 from frazil.errors import RewindRefused
 from frazil.run.runner import prepare
 
@@ -35,7 +36,7 @@ def plan_rollback(pipeline: Pipeline, to: int) -> list[TableBack]:
     runnable = prepare(pipeline)
     try:
         found = _ways_back(runnable, read_log(runnable.store, below=to), to)
-        return [_say(runnable.targets[sink].name, way, want) for sink, way, want in found]
+        return [_say(_found(runnable, sink).name, way, want) for sink, way, want in found]
     finally:
         _close(runnable)
 
@@ -83,17 +84,17 @@ def roll_back(
         def proof(sink: str) -> Landed | None:
             """What a table shows, looked at anew: it has to be what it was put back to."""
             want = wanted[sink]
-            again = _way_back(runnable.targets[sink], incarnation, want)
+            again = _way_back(_found(runnable, sink), incarnation, want)
             if again is not None:
                 raise RewindRefused(
-                    f"sink {runnable.targets[sink].name!r}: something was committed to its table "
+                    f"sink {_found(runnable, sink).name!r}: something was committed to its table "
                     "while it was put back",
                     "see that no process of the pipeline runs, and ask again",
                 )
             return want
 
         CheckpointLog.open(store, rewind=Rewind(to=to, proofs=proof), takeover=True)
-        return [_say(runnable.targets[sink].name, way, want) for sink, way, want in found]
+        return [_say(_found(runnable, sink).name, way, want) for sink, way, want in found]
     finally:
         _close(runnable)
 
@@ -112,7 +113,7 @@ def _ways_back(
     ways = []
     for sink in sinks_of(entries, newest):
         want = last_token(entries, base, sink)
-        target = runnable.targets.get(sink)
+        target = _target(runnable, sink)
         if target is None:
             raise RewindRefused(
                 f"{url}: the program has no sink {sink!r}, which has epochs in the log",
@@ -129,6 +130,23 @@ def _ways_back(
             )
         ways.append((sink, None, want))
     return ways
+
+
+def _target(runnable: Runnable, sink: str) -> SinkTarget | None:
+    """What a sink of the log writes to: one with many tables has a sink for each."""
+    from frazil.run.route_target import RouteTarget
+
+    target = runnable.targets.get(step_of(sink))
+    table = table_of(sink)
+    if isinstance(target, RouteTarget) and table is not None:
+        return target.table(table).existing()
+    return target if table is None else None
+
+
+def _found(runnable: Runnable, sink: str) -> SinkTarget:
+    target = _target(runnable, sink)
+    assert target is not None  # it was found before
+    return target
 
 
 def _way_back(target: SinkTarget, incarnation: str, want: Landed | None) -> PutBack | None:

@@ -84,6 +84,14 @@ class Runnable:
     )  # of schemas, by name; holds secrets
     commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
 
+    def sources(self) -> list[Mapping[str, Any]]:
+        """The steps of the plan that read."""
+        return [node for node in self.plan["nodes"] if node["kind"] == "source"]
+
+    def stateful(self) -> list[str]:
+        """Ids of the steps that keep state over checkpoints."""
+        return [node["id"] for node in self.plan["nodes"] if node.get("stateful")]
+
     def event_times(self) -> dict[str, list[str]]:
         """Ids of the event_time steps by the source whose rows they are given."""
         nodes = {node["id"]: node for node in self.plan["nodes"]}

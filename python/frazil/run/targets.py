@@ -134,6 +134,10 @@ def make_target(connector: str, spec: SinkSpec) -> SinkTarget:
         It cannot take the stream, or cannot be reached.
     """
     match connector:
+        case "iceberg" if "route" in spec.options:
+            from frazil.run.route_target import RouteTarget
+
+            return RouteTarget(spec)
         case "iceberg":
             from frazil.run.iceberg_target import IcebergTarget
 

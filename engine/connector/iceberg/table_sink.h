@@ -1,0 +1,22 @@
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/status.h"
+#include "connector/iceberg/data_writer.h"
+#include "connector/sink.h"
+
+namespace frazil::iceberg {
+
+// The sink of one table: one of its own, or of the many of a route_sink.h, which asks its writer to give
+// memory back.
+class TableSink : public Sink {
+ public:
+  virtual DataWriter& writer() = 0;
+};
+
+// Options are those of ParseWriterOptions; see sink.h.
+Result<std::unique_ptr<TableSink>> MakeTableSink(const nlohmann::json& options, const SinkContext& context);
+
+}  // namespace frazil::iceberg
