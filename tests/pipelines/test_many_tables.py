@@ -15,8 +15,11 @@ import frazil as fz
 import pyarrow as pa
 import pytest
 from frazil import col
+from frazil.checkpoint.local_store import LocalStore
+from frazil.checkpoint.reader import read_log
 from frazil.errors import CommitError, CommitRefused, PlanChanged, PlanError
 from frazil.run.coordinator import Coordinator
+from frazil.run.rollback import roll_back
 from frazil.run.runner import prepare
 from frazil.run.settings import RunSettings
 from pyiceberg.exceptions import ForbiddenError
@@ -322,3 +325,36 @@ def test_hundreds_of_tables_in_bounded_memory(tmp_path: Path) -> None:
     assert 0 < most.bytes < 2 * 128 * 1024 * 1024
     found: Any = many.catalog.load_table("t.n7").scan().to_arrow()
     assert found.num_rows == 2_000
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rollback_puts_every_table_back(mode: Mode, tmp_path: Path) -> None:
+    """Tables, rows that wait, and indexes go back; one that was made later has nothing then."""
+    many = ManyTables([], tmp_path, mode=mode)
+    refused = {"t.of_1"}
+    many.catalog.refuses = lambda name: ForbiddenError("no") if name in refused else None
+
+    def pipeline(count: int) -> fz.Pipeline:
+        rows = fz.read_generator(rows=count, name="rows").select("id")
+        keyed: Any = {"mode": "upsert", "key": ["id"]} if mode == "upsert" else {}
+        sink = rows.with_columns(user=(col("id") % 5).cast(str)).write_iceberg(
+            fz.route("t.of_{user}"), catalog=many.catalog, name="many", **keyed
+        )
+        return fz.Pipeline("rows", sink, checkpoint=str(tmp_path / "c"), retain=50)
+
+    def found() -> dict[str, list[int]]:
+        tables = many.tables().items()
+        ids = {user: table.scan().to_arrow().column("id") for user, table in tables}
+        return {user: sorted(each.to_pylist()) for user, each in ids.items()}
+
+    with pytest.raises(CommitError, match="rows wait for it"):
+        pipeline(4).run(until="now", quiet=True)
+    to = read_log(LocalStore(tmp_path / "c" / "rows"))[-1].slot
+    refused.clear()
+    pipeline(40).run(until="now", quiet=True, takeover=True)
+    assert found() == {str(user): list(range(user, 40, 5)) for user in range(5)}
+    back = roll_back(pipeline(4), to, takeover=True)
+    assert {each.sink for each in back} == {f"many/t.of_{user}" for user in range(5)}
+    assert found() == {"0": [0], "1": [], "2": [2], "3": [3], "4": []}  # that of 1 waits again
+    pipeline(40).run(until="now", quiet=True, takeover=True)
+    assert found() == {str(user): list(range(user, 40, 5)) for user in range(5)}

@@ -36,7 +36,7 @@ def plan_rollback(pipeline: Pipeline, to: int) -> list[TableBack]:
     runnable = prepare(pipeline)
     try:
         found = _ways_back(runnable, read_log(runnable.store, below=to), to)
-        return [_say(_found(runnable, sink).name, way, want) for sink, way, want in found]
+        return _say_all(runnable, found)
     finally:
         _close(runnable)
 
@@ -94,7 +94,7 @@ def roll_back(
             return want
 
         CheckpointLog.open(store, rewind=Rewind(to=to, proofs=proof), takeover=True)
-        return [_say(_found(runnable, sink).name, way, want) for sink, way, want in found]
+        return _say_all(runnable, found)
     finally:
         _close(runnable)
 
@@ -147,6 +147,15 @@ def _found(runnable: Runnable, sink: str) -> SinkTarget:
     target = _target(runnable, sink)
     assert target is not None  # it was found before
     return target
+
+
+def _say_all(
+    runnable: Runnable, found: Sequence[tuple[str, PutBack | None, Landed | None]]
+) -> list[TableBack]:
+    from frazil.run.route_target import RouteTarget
+
+    targets = ((_found(runnable, sink), way, want) for sink, way, want in found)
+    return [_say(t.name, way, want) for t, way, want in targets if not isinstance(t, RouteTarget)]
 
 
 def _way_back(target: SinkTarget, incarnation: str, want: Landed | None) -> PutBack | None:

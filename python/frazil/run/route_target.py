@@ -15,6 +15,7 @@ from frazil.errors import CheckpointError, CommitRefused, FrazilError, PlanError
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.table import s3_options
 from frazil.route import TABLE_NAME_CHARS_MAX, table_name, written_schema
+from frazil.run.commit_loop import Committed
 from frazil.run.iceberg_target import IcebergTarget, refuse_to_make
 from frazil.run.routes import OPEN_THREADS
 from frazil.run.runnable import TablePlace
@@ -22,7 +23,6 @@ from frazil.run.runnable import TablePlace
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog, LogView, Pending
     from frazil.checkpoint.manifest import Entry
-    from frazil.run.commit_loop import Committed
     from frazil.run.targets import SinkSpec
 
 
@@ -217,8 +217,10 @@ class RouteTarget:
         """Nothing: tables are made with their first row."""
 
     def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
-        """Nothing is committed here: each table has tokens of its own."""
-        raise CommitRefused(f"sink {self.name}: a token of no table")
+        """Nothing is committed here: each table has tokens of its own. A rewind has empty ones."""
+        if any(each.parts for each in pending):
+            raise CommitRefused(f"sink {self.name}: a token of no table")
+        return Committed(pending[-1].slot, pending[-1].digest)
 
     def verify(self, log: LogView) -> int | None:
         """Each table for itself."""
