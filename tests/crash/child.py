@@ -84,7 +84,8 @@ _database = threading.RLock()
 
 
 def _serialize_database() -> None:
-    for name in ("load_table", "commit_table"):
+    reads = ("load_table", "namespace_exists")
+    for name in (*reads, "commit_table", "create_table", "create_namespace"):
         setattr(SqlCatalog, name, _locked(getattr(SqlCatalog, name)))
 
 
