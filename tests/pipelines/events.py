@@ -206,7 +206,11 @@ class Query:
     def streams(self, events: fz.Stream) -> dict[str, fz.Stream]:
         """Everything to be kept of a stream of events."""
         windows = self.stream(events)
-        return {"results": windows, "late": windows.late, "bad": events.rejected}
+        return {
+            "results": windows,
+            "late": windows.late,
+            "bad": events.rejected.drop("epoch", "log"),
+        }
 
     def oracle(
         self,
