@@ -210,8 +210,9 @@ class Coordinator:
         newest = self._log.newest.manifest
         self._restore_sources(newest)
         self._reopen()
+        stateful, lasting = self._runnable.stateful(), self._runnable.lasting()
         self._states = StateChains(
-            self._runnable.stateful(), () if newest.closed else newest.state_files
+            stateful, newest.state_files, lasting=lasting, closed=newest.closed
         )
         self._lookups = Lookups(
             self._runnable.lookups.values(),
@@ -313,7 +314,7 @@ class Coordinator:
             sources=self._partitions.state(),
             key_groups=key_groups(self._settings.workers),
             last=last,
-            state_files=() if self._closed else self._states.files(),
+            state_files=self._states.files(closed=self._closed),
             frontiers=self._partitions.frontiers(),
             closed=self._closed,
             lookups=self._lookups.state(cut=False, last=last),
@@ -514,12 +515,11 @@ class Coordinator:
 
     @property
     def _closing(self) -> bool:
-        """The epoch that is being cut has no open window: nothing of its state is needed."""
+        """The epoch that is being cut has no open window."""
         return self._settings.close_windows and self._finishing and self._ended
 
     def _store_state(self, cuts: tuple[StateCut, ...]) -> None:
-        if not self._closing:
-            self._states.store(cuts, self._put_state)
+        self._states.store(cuts, self._put_state, closing=self._closing)
 
     def _put_state(self, cut: StateCut, number: int) -> StateFile:
         assert cut.data is not None

@@ -92,6 +92,18 @@ class Runnable:
         """Ids of the steps that keep state over checkpoints."""
         return [node["id"] for node in self.plan["nodes"] if node.get("stateful")]
 
+    def lasting(self) -> list[str]:
+        """Those whose state outlives event time: it is not of windows, nor of rows in order."""
+        return [
+            node["id"]
+            for node in self.plan["nodes"]
+            if node.get("stateful")
+            and (
+                node["kind"] in ("sink", "unsent_values")
+                or (node["kind"] == "group_aggregate" and node["window_end"] is None)
+            )
+        ]
+
     def event_times(self) -> dict[str, list[str]]:
         """Ids of the event_time steps by the source whose rows they are given."""
         nodes = {node["id"]: node for node in self.plan["nodes"]}

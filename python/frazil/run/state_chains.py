@@ -48,14 +48,27 @@ class StateChains:
         Ids of the steps that keep state.
     restored
         The files of the newest manifest.
+    lasting
+        Those steps whose state outlives event time: a run that closes all windows keeps it.
+    closed
+        Whether the newest manifest is of such a run.
 
     The first epoch of a run writes all state anew: keys may be spread over other workers than those
     that wrote the files.
     """
 
-    def __init__(self, operators: Collection[str], restored: Sequence[StateFile]) -> None:
+    def __init__(
+        self,
+        operators: Collection[str],
+        restored: Sequence[StateFile],
+        *,
+        lasting: Collection[str] = (),
+        closed: bool = False,
+    ) -> None:
         self._operators = set(operators)
-        self._restored = [file for file in restored if file.operator in self._operators]
+        self._lasting = set(lasting)
+        known = self._lasting if closed else self._operators
+        self._restored = [file for file in restored if file.operator in known]
         self._chains: dict[str, dict[int, _Chain]] = {}
         self._made: dict[str, list[_Made]] = {}
 
@@ -72,9 +85,20 @@ class StateChains:
             or any(chain.is_long() for chain in self._chains[operator].values())
         }
 
-    def store(self, cuts: Iterable[StateCut], put: Callable[[StateCut, int], StateFile]) -> None:
-        """Store files of the epoch that is being cut; `put` is called with a number for each."""
+    def store(
+        self,
+        cuts: Iterable[StateCut],
+        put: Callable[[StateCut, int], StateFile],
+        *,
+        closing: bool = False,
+    ) -> None:
+        """Store files of the epoch that is being cut; `put` is called with a number for each.
+
+        If it closes all windows, only state that outlives that is stored.
+        """
         for cut in cuts:
+            if closing and cut.operator not in self._lasting:
+                continue
             made = self._made.setdefault(cut.operator, [])
             file = None
             if cut.data is not None:
@@ -96,17 +120,15 @@ class StateChains:
                     chain.base, chain.changes = len(chain.files), 0
         self._made = {}
 
-    def files(self) -> tuple[StateFile, ...]:
-        """For a manifest."""
-        return tuple(
-            self._restored
-            + [
-                file
-                for chains in self._chains.values()
-                for _, chain in sorted(chains.items())
-                for file in chain.files
-            ]
-        )
+    def files(self, *, closed: bool = False) -> tuple[StateFile, ...]:
+        """For a manifest, with all windows closed or not."""
+        files = self._restored + [
+            file
+            for chains in self._chains.values()
+            for _, chain in sorted(chains.items())
+            for file in chain.files
+        ]
+        return tuple(file for file in files if not closed or file.operator in self._lasting)
 
     def bytes(self) -> Mapping[str, int]:
         """Bytes in the checkpoint by operator."""
