@@ -105,7 +105,7 @@ def _copy(system: Copier, given: Input) -> tuple[measure.Measured, truth.Rows]:
     out = scratch_dir(f"cdc-{system.name}")
     try:
         taken = measure.run(system.command(given, out), cwd=ROOT, env=dict(os.environ))
-        return taken, truth.found(system.table(out))
+        return taken, system.found(out)
     finally:
         shutil.rmtree(out, ignore_errors=True)
 

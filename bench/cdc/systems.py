@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from bench.cdc import truth
 from bench.cdc.log import Size, log_file
 from bench.cdc.run import sqlite_catalog
 from bench.systems import flink_sql
@@ -27,8 +28,8 @@ class Copier(Protocol):
         """How to copy into an empty folder."""
         ...
 
-    def table(self, out: Path) -> str:
-        """Where the metadata.json of its table lies, as a path."""
+    def found(self, out: Path) -> truth.Rows:
+        """The rows of its table."""
         ...
 
 
@@ -43,6 +44,10 @@ class Frazil:
     def command(self, given: Input, out: Path) -> list[str]:
         """Run the pipeline."""
         return [sys.executable, "-m", "bench.cdc.run", *given.arguments(), "--out", str(out)]
+
+    def found(self, out: Path) -> truth.Rows:
+        """As DuckDB reads them."""
+        return truth.found(self.table(out))
 
     def table(self, out: Path, name: str = "orders") -> str:
         """Ask its catalog."""
@@ -89,11 +94,11 @@ class Flink:
             made += [flink_sql.insert(table, f"SELECT * FROM {name}")] * times
         return FLINK.run_sql(made, out).argv
 
-    def table(self, out: Path) -> str:
+    def found(self, out: Path) -> truth.Rows:
         """Its catalog is a folder."""
         metadata = out / "warehouse" / "bench" / "orders" / "metadata"
         version = int((metadata / "version-hint.text").read_text())
-        return str(metadata / f"v{version}.metadata.json")
+        return truth.found_by_sequence(str(metadata / f"v{version}.metadata.json"))
 
 
 PEERS: dict[str, Copier] = {"flink": Flink()}
