@@ -393,3 +393,16 @@ def test_every_public_name_is_described() -> None:
     missing = {name for name in fz.__all__ if not re.search(rf"\b{name}\b", text)}
     missing -= made_by_others
     assert not missing
+
+
+def test_figures_of_cdc_are_those_that_were_measured() -> None:
+    text = (ROOT / "bench" / "README.md").read_text()
+    text = text[text.index("## Results of CDC") :]
+    for row in json.loads((ROOT / "bench" / "results" / "cdc.json").read_text()):
+        line = next(line for line in text.splitlines() if line.startswith(f"| {row['system']} "))
+        _, inserts, changes, rate, memory, rows = line.strip("| ").split(" | ")
+        assert float(inserts) == row["inserts_cpu_s_per_million"]
+        assert float(changes) == row["changes_cpu_s_per_million"]
+        assert abs(int(rate.replace(",", "")) - row["rows_per_cpu_s"]) < 1_000
+        assert abs(int(memory) - row["peak_mb"]) <= 0.5
+        assert (rows == "ok") == row["rows_ok"]
