@@ -148,6 +148,7 @@ def prepare_table(
         partition_by=partition_by,
         branch=branch,
         format_version=format_version,
+        key=key,
         drift=drift,
     )
     return table
@@ -172,6 +173,7 @@ def check_table(
     partition_by: Sequence[str] | None = None,
     branch: str = MAIN_BRANCH,
     format_version: int | None = None,
+    key: Sequence[str] = (),
     drift: Drift = NO_DRIFT,
 ) -> None:
     """Check an existing table: format, columns, spec, branch. See `prepare_table`."""
@@ -187,7 +189,12 @@ def check_table(
             f"table {name} has format version {version}, not {format_version}",
             "upgrade the table, or leave format_version out to take it as it is",
         )
-    changes_of(table, schema, drift)
+    for change in changes_of(table, schema, drift):
+        if change.kind == "ignore" and change.path[0] in key:
+            raise SchemaMismatch(
+                f"table {name}: column {change.path[0]!r} is of the key, and drift leaves it out",
+                "rows are told apart by it: give the table the column, or take another key",
+            )
     _check_spec(table.spec(), table.schema(), name, partition_by)
     ref = table.metadata.refs.get(branch)
     if ref is None and branch != MAIN_BRANCH:

@@ -82,6 +82,7 @@ class Coordinator:
         self._cutting = False
         self._cut_polled = 0
         self._ended = False
+        self._closing = False
         self._opened = False
         self._finishing = False
         self._acknowledged: dict[str, dict[str, str]] = {}
@@ -462,6 +463,8 @@ class Coordinator:
         self._routes.told = False
         self._due = self._due_now()
         self._cutting = True
+        # No window is open in it; not if the end only comes behind the barrier.
+        self._closing = self._settings.close_windows and self._finishing and self._ended
         self._cut_started = time.monotonic()
         lookups = [] if self._finishing else self._lookups.switch()
         self._job.barrier(self._log.next_slot, self._states.due(), lookups)
@@ -512,11 +515,6 @@ class Coordinator:
         if not self._settings.quiet:
             log_.info("history read", pipeline=self._runnable.name, history=history)
         return begun
-
-    @property
-    def _closing(self) -> bool:
-        """The epoch that is being cut has no open window."""
-        return self._settings.close_windows and self._finishing and self._ended
 
     def _store_state(self, cuts: tuple[StateCut, ...]) -> None:
         self._states.store(cuts, self._put_state, closing=self._closing)

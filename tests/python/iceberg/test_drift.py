@@ -215,6 +215,21 @@ def test_columns_that_are_left_out(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", [pa.string(), None], ids=["of another type", "missing"])
+def test_a_key_is_not_left_out(tmp_path: Path, kind: pa.DataType | None) -> None:
+    catalog = open_catalog(_catalog(tmp_path))
+    catalog.create_namespace("shop")
+    columns = [("a", pa.string()), *([("id", kind)] if kind else [])]
+    catalog.create_table("shop.rows", to_iceberg(pa.schema(columns)))
+    drift = fz.Drift(on_new_column="ignore", on_type_conflict="ignore")
+    rows = fz.read_memory([{"id": 1, "a": "x"}])
+    sink = rows.write_iceberg(
+        "shop.rows", catalog=_catalog(tmp_path), mode="upsert", key=["id"], drift=drift
+    )
+    with pytest.raises(SchemaMismatch, match="column 'id' is of the key"):
+        fz.Pipeline("p", sink, checkpoint=f"{tmp_path}/checkpoint").run(until="now", quiet=True)
+
+
 def test_the_table_is_as_it_was_if_the_start_is_refused(tmp_path: Path) -> None:
     _write(tmp_path, pa.table({"id": [1], "a": ["text"]}))
     before = open_catalog(_catalog(tmp_path)).load_table("shop.rows").metadata_location
