@@ -3,7 +3,7 @@
 import atexit as _atexit
 
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
-from frazil import _engine
+from frazil import _engine, testing
 from frazil.concat import concat
 from frazil.debezium import DebeziumAvro, DebeziumJson
 from frazil.drift import Drift
@@ -178,6 +178,7 @@ __all__ = [
     "session",
     "step",
     "struct",
+    "testing",
     "tumbling",
     "udf",
     "when",

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/limits.h"
+#include "connector/memory/messages.h"
 
 namespace frazil {
 namespace {
@@ -27,8 +28,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> ReadTable(const std::string& base64)
 
 class MemorySource : public Source {
  public:
-  MemorySource(std::vector<std::shared_ptr<arrow::RecordBatch>> tables, int64_t batch_rows)
-      : tables_(std::move(tables)), batch_rows_(batch_rows) {}
+  MemorySource(std::vector<std::shared_ptr<arrow::RecordBatch>> tables, int64_t batch_rows, bool messages)
+      : tables_(std::move(tables)), batch_rows_(batch_rows), messages_(messages) {}
 
   Status assign(const std::vector<Assignment>& partitions, std::function<void()>) override {
     for (const Assignment& each : partitions) {
@@ -53,7 +54,12 @@ class MemorySource : public Source {
       }
       const int64_t rows = std::min({left, batch_rows_, budget.rows});
       poll.kind = Poll::Kind::kRows;
-      poll.columns = open.table->Slice(open.next, rows);
+      auto given = open.table->Slice(open.next, rows);
+      if (messages_) {
+        FZ_ASSIGN(poll.raw, MessagesOf(given, open.next, open.assignment.name, arrow::default_memory_pool()));
+      } else {
+        poll.columns = std::move(given);
+      }
       poll.origin = {open.assignment.ordinal, open.next, open.next + rows};
       open.next += rows;
       return poll;
@@ -85,6 +91,7 @@ class MemorySource : public Source {
   };
   const std::vector<std::shared_ptr<arrow::RecordBatch>> tables_;
   const int64_t batch_rows_;
+  const bool messages_;
   std::vector<Open> open_;
   size_t turn_ = 0;
 };
@@ -117,6 +124,9 @@ Result<std::vector<std::shared_ptr<arrow::RecordBatch>>> ReadTables(const nlohma
 Result<std::unique_ptr<Source>> MakeMemorySource(const nlohmann::json& options,
                                                  const std::shared_ptr<arrow::Schema>& schema) {
   FZ_ASSIGN(auto tables, ReadTables(options));
+  const bool messages = options.value("messages", false);
+  const int64_t batch_rows = options.value("batch_rows", limits::kBatchRows);
+  if (messages) return std::make_unique<MemorySource>(std::move(tables), batch_rows, true);
   for (auto& table : tables) {  // the plan may need fewer columns than there are
     arrow::ArrayVector columns;
     for (const auto& field : schema->fields()) {
@@ -128,7 +138,7 @@ Result<std::unique_ptr<Source>> MakeMemorySource(const nlohmann::json& options,
     }
     table = arrow::RecordBatch::Make(schema, table->num_rows(), std::move(columns));
   }
-  return std::make_unique<MemorySource>(std::move(tables), options.value("batch_rows", limits::kBatchRows));
+  return std::make_unique<MemorySource>(std::move(tables), batch_rows, false);
 }
 
 Result<std::unique_ptr<Enumerator>> MakeMemoryEnumerator(const nlohmann::json& options) {

@@ -134,6 +134,20 @@ class ParquetLookup:
             yield data
 
 
+class MemoryLookup:
+    """Rows that a test gives in place of a table. They have no versions."""
+
+    fixed = None
+    keeps_versions = True
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def load(self, columns: pa.Schema, version: str | None, known: str | None) -> Loaded | None:
+        """Give the rows."""
+        return None if known == "given" else Loaded("given", self._table.select(columns.names))
+
+
 class SqlLookup:
     """The result of a query. A version is the sum, modulo 2^256, of the SHA-256 of its rows, so
     that their order does not matter.

@@ -18,7 +18,14 @@ import pyarrow as pa
 import structlog
 from frazil.checkpoint import LookupState, LookupVersion
 from frazil.errors import EngineError, FrazilError, LookupChanged
-from frazil.run.lookup_source import Gone, Loaded, LookupSource, ParquetLookup, SqlLookup
+from frazil.run.lookup_source import (
+    Gone,
+    Loaded,
+    LookupSource,
+    MemoryLookup,
+    ParquetLookup,
+    SqlLookup,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -369,6 +376,8 @@ def _source(spec: Mapping[str, Any], objects: Mapping[str, Any]) -> LookupSource
         return ParquetLookup(name, options, max_bytes)
     if spec["kind"] == "sql":
         return SqlLookup(name, options, max_bytes)
+    if spec["kind"] == "memory":  # by `frazil.testing`
+        return MemoryLookup(objects["table"])
     from frazil.run.iceberg_lookup import IcebergLookup  # imports PyIceberg
 
     return IcebergLookup(name, options, objects, max_bytes)
