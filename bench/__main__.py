@@ -1,4 +1,4 @@
-"""python -m bench w1|w2|w3|nexmark|cdc|state|freshness; see bench/README.md."""
+"""python -m bench w1|w2|w3|udf|nexmark|cdc|state|freshness; see bench/README.md."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def _arguments() -> argparse.Namespace:
         one.add_argument("--peers", default="", help="bare,duckdb,bytewax,flink")
         one.add_argument("--runs", type=_positive, default=3)
         one.add_argument("--json", type=Path, metavar="OUT")
+    udf = commands.add_parser("udf", help="W1 with a function of Python, beside without")
+    udf.add_argument("--events", type=_positive, default=1_000_000, help="N; also 3 N are read")
+    udf.add_argument("--source", choices=("file", "kafka"), default="file")
+    udf.add_argument("--peers", default="", help="bytewax")
+    udf.add_argument("--runs", type=_positive, default=3)
+    udf.add_argument("--json", type=Path, metavar="OUT")
     suite = commands.add_parser("nexmark", help="CPU, speed and memory of the Nexmark queries")
     suite.add_argument("--events", type=_positive, default=1_000_000, help="of all kinds")
     suite.add_argument("--queries", default="", help="q0,q5; default: all that are written")
@@ -73,8 +79,11 @@ def _workload(given: argparse.Namespace) -> tuple[str, Rows]:
     from bench import comparison
 
     peers = [peer for peer in given.peers.split(",") if peer]
+    workload, own = given.command, ["frazil"]
+    if workload == "udf":
+        workload, own = "w1", ["frazil", "frazil @udf", "frazil @batch_udf"]
     results = comparison.measure_workload(
-        given.command, given.events, given.source, peers, runs=given.runs
+        workload, given.events, given.source, peers, own=own, runs=given.runs
     )
     return comparison.table(results), comparison.as_json(results)
 
@@ -127,7 +136,7 @@ def main() -> int:
     """Measure, print, write."""
     given = _arguments()
     commands = {
-        **dict.fromkeys(WORKLOADS, _workload),
+        **dict.fromkeys((*WORKLOADS, "udf"), _workload),
         "nexmark": _nexmark,
         "cdc": _cdc,
         "state": _state,

@@ -61,10 +61,17 @@ class Result:
 
 
 def measure_workload(
-    workload: str, rows: int, source: str, peers: Sequence[str], *, runs: int, seed: int = 42
+    workload: str,
+    rows: int,
+    source: str,
+    peers: Sequence[str],
+    *,
+    own: Sequence[str] = ("frazil",),
+    runs: int,
+    seed: int = 42,
 ) -> list[Result]:
-    """Run Frazil and its peers on the same events and compare their rows with the truth."""
-    systems = _systems(workload, source, peers)
+    """Run Frazil, in all its `own` ways, and peers on the same events; check rows by the truth."""
+    systems = _systems(workload, source, [*own, *peers])
     truth = TRUTHS[workload]
     warm = events.event_file(WARM_EVENTS, seed)
     for system in systems:
@@ -88,10 +95,9 @@ def measure_workload(
     ]
 
 
-def _systems(workload: str, source: str, peers: Sequence[str]) -> list[System]:
-    names = ["frazil", *peers]
+def _systems(workload: str, source: str, names: Sequence[str]) -> list[System]:
     if source == "kafka" and "bare" in names:  # the target from Kafka is made of both
-        names.append("consume")
+        names = [*names, "consume"]
     unknown = [name for name in names if name not in SYSTEMS]
     if unknown:
         raise ValueError(f"no peer is called {', '.join(unknown)}; there are {', '.join(SYSTEMS)}")

@@ -9,12 +9,19 @@ from bench.systems.system import PROGRAMS, Command, Input
 
 
 class Frazil:
-    """Writes Iceberg, exactly once, with a checkpoint each second."""
+    """Writes Iceberg, exactly once, with a checkpoint each second.
 
-    name = "frazil"
+    `written` says how the program writes the workload: "" with expressions, "udf" and "batch_udf"
+    with a function of Python.
+    """
+
     sources = frozenset({"file", "kafka"})
-    workloads = frozenset({"w1", "w2", "w3"})
     exact = True
+
+    def __init__(self, name: str, written: str = "") -> None:
+        self.name = name
+        self.workloads = frozenset({"w1"} if written else {"w1", "w2", "w3"})
+        self._written = ["--written", written] if written else []
 
     def prepare(self) -> None:
         """It is installed already."""
@@ -22,6 +29,7 @@ class Frazil:
     def command(self, workload: str, given: Input, out: Path) -> Command:
         """Run the pipeline up to what is there at its start."""
         program = [str(PROGRAMS / "run_frazil.py"), "--workload", workload]
+        program += self._written
         return Command([sys.executable, *program, *given.arguments(), "--out", str(out)])
 
     def outputs(self, workload: str, out: Path) -> list[Path]:
@@ -38,4 +46,6 @@ class Frazil:
             catalog.engine.dispose()
 
 
-FRAZIL = Frazil()
+FRAZIL = Frazil("frazil")
+FRAZIL_UDF = Frazil("frazil @udf", "udf")
+FRAZIL_BATCH_UDF = Frazil("frazil @batch_udf", "batch_udf")

@@ -40,6 +40,14 @@ def test_a_workload_writes_a_checked_result(workload, run_bench, tmp_path, capsy
     assert not list((tmp_path / "cache" / "frazil" / "bench" / "scratch").iterdir())
 
 
+def test_functions_of_python_give_the_same_rows(run_bench, tmp_path):
+    out = tmp_path / "result.json"
+    assert run_bench("udf", "--events", "2000", "--runs", "1", "--json", str(out)) == 0
+    results = json.loads(out.read_text())
+    assert [each["system"] for each in results] == ["frazil", "frazil @udf", "frazil @batch_udf"]
+    assert all(each["rows_ok"] for each in results)
+
+
 def test_unfit_peers_are_refused(run_bench, capsys):
     assert run_bench("w1", "--peers", "spark") == 2
     assert "no peer is called spark" in capsys.readouterr().err

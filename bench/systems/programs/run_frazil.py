@@ -6,6 +6,8 @@ import argparse
 from datetime import datetime
 
 import frazil as fz
+import pyarrow as pa
+import pyarrow.compute as pc
 
 
 class Event(fz.Schema):
@@ -40,6 +42,30 @@ def w1(events: fz.Stream) -> fz.Stream:
     return events.filter(Event.amount > 10).with_columns(total=Event.amount * Event.quantity)
 
 
+@fz.udf
+def total_of_row(amount: float, quantity: int) -> float:
+    """Compute what W1 computes, a call a row."""
+    return amount * quantity
+
+
+@fz.batch_udf(returns=pa.float64(), nullable=False)
+def total_of_batch(amount: pa.Array, quantity: pa.Array) -> pa.Array:
+    """Compute it a call a batch."""
+    return pc.multiply(amount, pc.cast(quantity, pa.float64()))
+
+
+def w1_udf(events: fz.Stream) -> fz.Stream:
+    """W1 with a Python function of each row."""
+    large = events.filter(Event.amount > 10)
+    return large.with_columns(total=total_of_row(Event.amount, Event.quantity))
+
+
+def w1_batch_udf(events: fz.Stream) -> fz.Stream:
+    """W1 with a Python function of columns."""
+    large = events.filter(Event.amount > 10)
+    return large.with_columns(total=total_of_batch(Event.amount, Event.quantity))
+
+
 def w2(events: fz.Stream) -> fz.Stream:
     """Count and sum of each page and minute."""
     return (
@@ -61,12 +87,15 @@ def w3(events: fz.Stream) -> fz.Stream:
 
 
 WORKLOADS = {"w1": (Event, w1), "w2": (View, w2), "w3": (Visit, w3)}
+WRITTEN = {"udf": w1_udf, "batch_udf": w1_batch_udf}
+"""W1 in other ways."""
 
 
 def main() -> None:
     """Read what is there, write a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workload", choices=WORKLOADS, required=True)
+    parser.add_argument("--written", choices=WRITTEN)
     parser.add_argument("--path")
     parser.add_argument("--servers")
     parser.add_argument("--topic")
@@ -74,6 +103,7 @@ def main() -> None:
     parser.add_argument("--forever", action="store_true", help="run until SIGTERM")
     given = parser.parse_args()
     schema, compute = WORKLOADS[given.workload]
+    compute = WRITTEN.get(given.written, compute)
     if given.path:
         events = fz.read_files(given.path, format="json", schema=schema)
     else:
