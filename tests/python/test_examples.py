@@ -14,6 +14,8 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "examples"
 PLANNED = {"backfill_then_live", "kafka_to_iceberg", "kafka_to_s3"}
 RUN = {
+    "clickstream_sessions": "web.long_visits: 12544 rows",
+    "iot_edge": "silent: 100 rows",
     "files_to_iceberg": "orders_from_files: epochs",
     "generator_to_iceberg": "shop.sales: ",
     "in_the_background": "background: epochs",
