@@ -17,7 +17,7 @@ class Reading(fz.Schema):
 
 
 def make_readings(path: Path) -> None:
-    """What a gateway would put there: each sensor each 10 s, one of them gets hot and falls silent."""
+    """Write what a gateway would: each sensor each 10 s; one gets hot, then falls silent."""
     with path.open("w") as file:
         for n in range(3_600):
             sensor, at = f"s{n % 10}", START + timedelta(seconds=n)
