@@ -32,6 +32,7 @@
 #include "operator/time/window.h"
 #include "operator/time/window_aggregate.h"
 #include "operator/time/window_partial.h"
+#include "operator/unnest.h"
 
 namespace frazil {
 namespace {
@@ -105,6 +106,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return TopNSchema(node.spec, *input);
     case NodeKind::kFillGaps:
       return FilledSchema(node.spec, *input);
+    case NodeKind::kUnnest:
+      return UnnestSchema(ParseUnnest(node.spec), *input);
     case NodeKind::kLookup: {
       FZ_ASSIGN(const LookupSpec spec, ParseLookup(node.spec));
       return LookupSchema(spec, *input);
@@ -174,6 +177,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       FZ_ASSIGN(BatchFunction function, FunctionOf(node, context));
       return std::make_unique<MapBatches>(node.spec.at("function").get<std::string>(), std::move(function));
     }
+    case NodeKind::kUnnest:
+      return Unnest::Make(node.spec, *input, context);
     case NodeKind::kLookup:
       return LookupJoin::Make(node.spec, *input, context);
     case NodeKind::kUdf:

@@ -32,6 +32,7 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"window_partial", NodeKind::kWindowPartial},
       {"window_aggregate", NodeKind::kWindowAggregate},
       {"lookup", NodeKind::kLookup},
+      {"unnest", NodeKind::kUnnest},
       {"interval_join", NodeKind::kIntervalJoin},
       {"asof_join", NodeKind::kAsofJoin},
       {"group_aggregate", NodeKind::kGroupAggregate},

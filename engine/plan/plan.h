@@ -33,6 +33,7 @@ enum class NodeKind {
   kPattern,
   kFillGaps,
   kLookup,
+  kUnnest,
   kIntervalJoin,
   kAsofJoin,
   kGroupAggregate,

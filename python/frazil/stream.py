@@ -35,6 +35,7 @@ from frazil.schema import SchemaLike, checked, resolve
 from frazil.stream_join import JoinMethods
 from frazil.stream_joined import JoinedMethods
 from frazil.stream_ordered import OrderedMethods
+from frazil.stream_rows import RowMethods
 from frazil.stream_time import TimeMethods
 from frazil.types import field_name, type_name
 from frazil.udf import as_written, call_texts, compute_calls, make_function
@@ -54,7 +55,9 @@ A checker sees ``Order.amount`` as the number it is declared to be, so nothing n
 """
 
 
-class Stream(TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, Writers, KafkaWriters):
+class Stream(
+    TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, RowMethods, Writers, KafkaWriters
+):
     """Rows that flow: where they come from and what is done to them, and nothing else.
 
     A stream never changes; every method gives a new one and checks names and types at once. Nothing

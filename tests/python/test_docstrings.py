@@ -38,6 +38,7 @@ MODULES = [
     "stream_join",
     "stream_joined",
     "stream_ordered",
+    "stream_rows",
     "stream_time",
     "testing.any_order",
     "testing.given",
