@@ -25,6 +25,7 @@ from frazil.node import (
     WindowAggregateNode,
 )
 from frazil.types import type_name
+from frazil.unnest import UnnestNode
 
 MAX_AHEAD_MS = MILLISECONDS["d"]
 """How far the time of a Kafka message may be ahead of the broker's, unless the program says it."""
@@ -239,9 +240,9 @@ def _source_of(port: Port, origin: str) -> tuple[SourceNode, bool]:
         match node:
             case SourceNode():
                 return node, same_rows
-            case MapBatchesNode():
+            case MapBatchesNode() | UnnestNode():
                 same_rows = False
-                port = node.input
+                port = node.inputs[0]
             case LookupNode() if node.duplicates == "all" and node.how in ("inner", "left"):
                 raise PlanError(
                     f'event_time behind join_lookup with duplicates="all" ({node.line})',

@@ -1,4 +1,4 @@
-"""What streams do row by row that changes how many there are: `unnest`."""
+"""What streams do with single rows: `unnest`, and `rows`, which makes Python objects of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from frazil.errors import on_user_line
 from frazil.unnest import make_unnest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from frazil.node import Port
+    from frazil.rows.row_stream import RowStream
     from frazil.stream import Stream
 
 
@@ -57,3 +60,40 @@ class RowMethods:
         from frazil.stream import Stream
 
         return Stream(make_unnest(self, column, into, keep_empty))
+
+    @on_user_line
+    def rows(self: Any, *, classes: Sequence[type] = (), pure: bool = True) -> RowStream:
+        """Go on with Python objects, one at a time; each row is a dict at first.
+
+        For what is easier written in Python, and for programs that come from elsewhere. A function
+        costs some microseconds an object; what can be said in columns is many times cheaper.
+
+        Parameters
+        ----------
+        classes
+            Classes of the objects that are moved between workers or kept by key, beside plain ones:
+            dataclasses, named tuples, enums. Bytes in a checkpoint can make objects of these only.
+        pure
+            Whether the functions give the same for the same objects. False makes the pipeline
+            "consistent" instead of "exact".
+
+        Returns
+        -------
+        RowStream
+            Of dicts, with the event time of the stream.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> def shout(row: dict) -> dict:
+        ...     return {"word": row["word"].upper()}
+        >>> fz.read_memory([{"word": "ice"}]).rows().map(shout).columns({"word": str}).head(1)
+        pyarrow.Table
+        word: string not null
+        ----
+        word: [["ICE"]]
+        """
+        from frazil.rows.row_stream import make_rows
+
+        made: RowStream = make_rows(self, classes, pure)
+        return made

@@ -29,6 +29,8 @@ MODULES = [
     "replay",
     "report",
     "route",
+    "rows.keyed",
+    "rows.row_stream",
     "schema",
     "schema_registry",
     "secret",

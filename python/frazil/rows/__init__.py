@@ -1,0 +1,1 @@
+"""Streams of single Python objects: made by `Stream.rows`."""

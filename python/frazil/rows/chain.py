@@ -1,0 +1,268 @@
+"""Functions of single objects, one behind the other, as one function of a row's columns."""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import pyarrow as pa
+from frazil.errors import PlanError, TypeMismatch
+from frazil.node import Function
+from frazil.types import type_name
+from frazil.udf import _module_name, _source_hash
+
+if TYPE_CHECKING:
+    from frazil.rows.codec import ObjectCodec
+
+Kind = Literal["map", "flat_map", "filter", "filter_map", "inspect"]
+
+KEY = "row_key"
+ITEM = "row_item"
+TIME = "row_time"
+"""Columns of a stream that carries objects."""
+
+STEPS_MAX = 256
+"""Functions between two exchanges."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A function of the user, and how it is called."""
+
+    kind: Kind
+    function: Callable[..., Any]
+    negated: bool = False  # of a filter: keeps what the function does not
+
+    def __str__(self) -> str:
+        """Name it for people and for the plan."""
+        return f"{'not ' if self.negated else ''}{function_name(self.function)}"
+
+    def __call__(self, items: Iterable[Any]) -> Iterable[Any]:
+        """Give what becomes of objects."""
+        function = self.function
+        match self.kind:
+            case "map":
+                return [function(item) for item in items]
+            case "filter":
+                return [item for item in items if bool(function(item)) != self.negated]
+            case "flat_map":
+                return [made for item in items for made in self._several(item)]
+            case "filter_map":
+                made = [function(item) for item in items]
+                return [item for item in made if item is not None]
+        items = list(items)
+        for item in items:
+            function(item)
+        return items
+
+    def _several(self, item: Any) -> Iterable[Any]:
+        made = self.function(item)
+        if isinstance(made, str | bytes | Mapping) or not isinstance(made, Iterable):
+            raise TypeMismatch(
+                f"{self} returned {_short(made)}", "flat_map takes a list, or yields objects"
+            )
+        return made
+
+
+@dataclass(frozen=True)
+class Dicts:
+    """Begins a chain with a row as a dict."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"rows({', '.join(self.names)})"
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        """Make an object of the values of a row."""
+        return dict(zip(self.names, values, strict=True))
+
+
+@dataclass(frozen=True)
+class OneObject:
+    """Begins a chain with an object that stands in a row as bytes."""
+
+    codec: ObjectCodec
+    names: ClassVar[tuple[str, ...]] = (ITEM,)
+
+    def __str__(self) -> str:
+        return "objects"
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        """Make an object of the values of a row."""
+        return self.codec.decode(values[0])
+
+
+@dataclass(frozen=True)
+class KeyAndObject:
+    """Begins a chain with the pair of a key and an object."""
+
+    codec: ObjectCodec
+    names: ClassVar[tuple[str, ...]] = (KEY, ITEM)
+
+    def __str__(self) -> str:
+        return "pairs"
+
+    def __call__(self, values: Sequence[Any]) -> Any:
+        """Make an object of the values of a row."""
+        return values[0], self.codec.decode(values[1])
+
+
+class WindowResult(NamedTuple):
+    """What came of the objects of a key in a window."""
+
+    start: datetime
+    end: datetime
+    value: Any
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Begins a chain with what comes of the objects of a window, which stand in a row as a list."""
+
+    codec: ObjectCodec
+    fold: Callable[[list[Any]], Any]
+    names: ClassVar[tuple[str, ...]] = (ITEM, "window_start", "window_end")
+
+    def __str__(self) -> str:
+        return str(self.fold) if not isinstance(self.fold, type(len) | type) else self.fold.__name__
+
+    def __call__(self, values: Sequence[Any]) -> WindowResult:
+        """Make an object of the values of a row."""
+        objects, start, end = values
+        return WindowResult(start, end, self.fold([self.codec.decode(each) for each in objects]))
+
+
+Head = Dicts | OneObject | KeyAndObject | Folded
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Ends a chain with columns: each object is a dict, a dataclass or a named tuple."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"columns({', '.join(self.names)})"
+
+    def __call__(self, item: Any) -> dict[str, Any]:
+        """Give the values of an object by column."""
+        if isinstance(item, Mapping):
+            return {name: item.get(name) for name in self.names}
+        try:
+            return {name: getattr(item, name) for name in self.names}
+        except AttributeError as error:
+            raise TypeMismatch(
+                f"an object is {_short(item)}, and columns are made of it: {error}",
+                "give a dict, or an object with these attributes",
+            ) from None
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Ends a chain with objects as bytes, with a key or a time beside if there are functions."""
+
+    codec: ObjectCodec
+    key: Callable[[Any], Any] | None = None
+    key_type: pa.DataType | None = None
+    time: Callable[[Any], Any] | None = None
+
+    def __str__(self) -> str:
+        """Name the functions."""
+        named = {"by": self.key, "at": self.time}
+        return " ".join(f"{word} {function_name(f)}" for word, f in named.items() if f) or "objects"
+
+    def __call__(self, item: Any) -> dict[str, Any]:
+        """Give an object as columns."""
+        made = {ITEM: self.codec.encode(item)}
+        if self.key is not None:
+            made[KEY] = self._checked(self.key(item))
+        if self.time is not None:
+            made[TIME] = self.time(item)
+        return made
+
+    def _checked(self, key: Any) -> Any:
+        try:
+            pa.scalar(key, self.key_type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            key_type = type_name(self.key_type)
+            raise TypeMismatch(
+                f"{function_name(self.key)} returned key {_short(key)}, which is no {key_type}",
+                "say what keys are: annotate the function, def key(item) -> int:",
+            ) from None
+        if key is None:
+            raise TypeMismatch(f"{function_name(self.key)} returned None", "every row has a key")
+        return key
+
+
+End = Columns | Objects
+
+
+class Chain:
+    """Takes the values of a row, and gives what becomes of it: a list of dicts."""
+
+    def __init__(self, head: Head, steps: tuple[Step, ...], end: End) -> None:
+        if len(steps) > STEPS_MAX:
+            raise PlanError(f"{len(steps)} functions follow one another", f"up to {STEPS_MAX}")
+        self._head, self._steps, self._end = head, steps, end
+        self.__code__: Any = None  # of the function that raised, for its line in the error
+
+    def __call__(self, *values: Any) -> list[dict[str, Any]]:
+        """Give what becomes of a row."""
+        at: Any = self._head
+        try:
+            items: Iterable[Any] = (self._head(values),)
+            for at in self._steps:
+                items = at(items)
+            at = self._end
+            return [at(item) for item in items]
+        except Exception:
+            self.__code__ = getattr(getattr(at, "function", None), "__code__", None)
+            raise
+
+    @property
+    def reference(self) -> str:
+        """Name of it in a plan."""
+        named = "|".join(map(str, (self._head, *self._steps, self._end)))
+        if len(named) > 200:
+            named = f"{named[:180]}#{hashlib.blake2b(named.encode(), digest_size=6).hexdigest()}"
+        return f"python:{named}"
+
+    @property
+    def source_hash(self) -> str:
+        """Digest of the functions' sources."""
+        digest = hashlib.blake2b(digest_size=16)
+        for step in self._steps:
+            digest.update(_source_hash(step.function).encode())
+        return digest.hexdigest()
+
+
+_chains: weakref.WeakValueDictionary[Any, Chain] = weakref.WeakValueDictionary()
+
+
+def chain_function(
+    head: Head, steps: tuple[Step, ...], end: End, returns: pa.DataType, pure: bool
+) -> Function:
+    """Describe a chain for the plan; the same functions are the same chain, wherever they are."""
+    said = (head, steps, end)
+    chain = _chains.get(said)
+    if chain is None:
+        chain = _chains[said] = Chain(*said)
+    field = pa.field("result", pa.list_(pa.field("element", returns, nullable=False)), False)
+    schema = pa.schema([field])
+    return Function(chain.reference, chain, "row", schema, pure, "fail", chain.source_hash)
+
+
+def function_name(function: Any) -> str:
+    """A function as people and plans know it: "orders.parse"."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{_module_name(named).rpartition('.')[2]}.{named.__qualname__}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
