@@ -2,7 +2,8 @@
 
 How a code block is tested is said in its fence: ``python`` is run, ``python plan`` is built and
 explained but not run (it needs a broker or a bucket), ``python raises NAME`` has to raise that
-error (a ``text`` block behind it is its message), ``python file=NAME`` is also written to a file
+error (a ``text`` block behind it is its message), ``python bytewax`` is of another system and run
+by tests/peers, ``python file=NAME`` is also written to a file
 for the commands below it. In ``console`` blocks the lines ``$ frazil ...`` are run and their output
 is compared, where any is shown. The blocks of a page share their names and an empty folder.
 """
@@ -117,6 +118,8 @@ def run_python(
     verb, _, argument = how.partition(" ")
     if verb == "":
         exec(code, names)
+    elif verb == "bytewax":
+        pass  # a program of another system: tests/peers runs it
     elif verb.startswith("file="):
         (folder / verb.removeprefix("file=")).write_text(block.text)
         exec(code, names)

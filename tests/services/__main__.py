@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from tests.services.bytewax import fetch_bytewax
 from tests.services.cache import FetchError, cache_dir
 from tests.services.connect import fetch_connect, fetch_connector
 from tests.services.iceberg_java import fetch_iceberg, fetch_program
@@ -20,6 +21,7 @@ FETCHES: dict[str, Callable[[], object]] = {
     "Iceberg's Java library": fetch_iceberg,
     "the REST catalog": lambda: fetch_program("RestCatalog"),
     "the schema registry": fetch_registry,
+    "Bytewax": fetch_bytewax,
     "the Java reader": lambda: fetch_program("TableReader"),
 }
 
