@@ -19,7 +19,7 @@ from frazil.iceberg.manifests import (
     read_manifests,
     referenced,
 )
-from frazil.iceberg.row_delta import PATH_ID, ROW_ID
+from frazil.iceberg.positional_deletes import PATH_ID, ROW_ID
 from frazil.iceberg.schema import to_arrow
 from frazil.iceberg.staging import set_branch, with_totals, write_snapshot
 from frazil.iceberg.table import writer_options
@@ -86,13 +86,14 @@ def live_files(table: Table) -> set[str]:
     return {task.file.file_path for task in table.scan().plan_files()}
 
 
-def _about(file: DataFile) -> str:
-    """The data file that it is, or that it is about."""
+def _about(file: DataFile) -> str | None:
+    """The data file that it is, or that it is about; None if these are several."""
     if file.content == DataFileContent.DATA:
         return str(file.file_path)
     if (path := referenced(file)) is not None:
         return path
-    return str(file.lower_bounds[PATH_ID].decode())
+    low, high = (bounds[PATH_ID].decode() for bounds in (file.lower_bounds, file.upper_bounds))
+    return str(low) if low == high else None
 
 
 def delete_rows(table: Table, rows: Sequence[tuple[str, int]]) -> None:

@@ -21,7 +21,7 @@ from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.manifest import DataFileContent, ManifestContent
 
 from tests.pipelines.events import Event, counted, events_at
-from tests.pipelines.foreign import delete_rows, upgrade
+from tests.pipelines.foreign import delete_rows, live_files, rewrite, upgrade
 from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.ordered import draw_apart
 from tests.pipelines.upserts import Kept, Mirrors, deletion_vectors
@@ -262,6 +262,30 @@ def test_files_of_deletes_stay_few(
     summary: Any = mirrors.iceberg("totals").current_snapshot().summary  # type: ignore[union-attr]
     assert (summary["total-delete-files"], summary["total-position-deletes"]) == ("1", "36")
     assert summary["removed-delete-files"] == "35"
+
+
+def test_deletes_of_rewritten_files_are_left_out(
+    tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
+    """When files of deletes are put into one, others have rewritten what some are about."""
+    mirrors = Mirrors([[]], one_table, tmp_path)
+    events: list[Event] = []
+    for i, users in enumerate(["ab", "cd", "ac", "b", "d"]):
+        events += [{**events_at(i)[0], "user": user} for user in users]
+        mirrors.partitions = [events]
+        mirrors.run()
+        table = mirrors.iceberg("totals")
+        if users == "ac":
+            mirrors.check_deletes(table)
+            rewrite(
+                open_catalog(mirrors.properties).load_table("t.totals"),
+                table.scan().to_arrow(),
+                live_files(table),
+            )
+            with pytest.raises(AssertionError):  # there are some, and scans read them
+                mirrors.check_deletes(mirrors.iceberg("totals"))
+    mirrors.check_deletes(mirrors.iceberg("totals"))
+    mirrors.check_rows("totals", expected(mirrors.partitions)["totals"], duckdb_reader)
 
 
 def test_many_replaced_rows_make_no_large_token(tmp_path: Path) -> None:

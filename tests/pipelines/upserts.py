@@ -22,7 +22,7 @@ from frazil.iceberg.manifests import (
     read_manifests,
     referenced,
 )
-from frazil.iceberg.row_delta import PATH_ID
+from frazil.iceberg.positional_deletes import PATH_ID, read_positions
 from pyiceberg.catalog import load_catalog
 from pyiceberg.manifest import DataFileContent
 
@@ -137,11 +137,14 @@ class Mirrors(Processes):
             assert int(summary["total-records"]) - deleted == rows.num_rows
             changed = summary["added-position-deletes"] is not None
             assert (str(summary.operation.value) == "append") == (not changed)
-        self._check_deletes(table)
+            if self.version == 2:  # a file of deletes for each partition at most
+                partitions = int(summary["changed-partition-count"] or 1)
+                assert int(summary["added-position-delete-files"] or 0) <= partitions
+        self.check_deletes(table)
 
-    def _check_deletes(self, table: Table) -> None:
-        """Each file of deletes is about one data file, which is live and in its partition. In
-        version 3 a data file has one at most, and all rows have ids of their own.
+    def check_deletes(self, table: Table) -> None:
+        """Each file of deletes is of data files that are live and in its partition, by path and
+        row. In version 3 it is about one, which has no other, and all rows have ids of their own.
         """
         data: dict[str, DataFile] = {}
         deletes: list[DataFile] = []
@@ -155,10 +158,16 @@ class Mirrors(Processes):
                 else:
                     deletes.append(file)
         for file in deletes:
-            low = file.lower_bounds[PATH_ID].decode()
-            assert low == file.upper_bounds[PATH_ID].decode()
-            assert low in data
-            assert repr(file.partition) == repr(data[low].partition)
+            ends = [bounds[PATH_ID].decode() for bounds in (file.lower_bounds, file.upper_bounds)]
+            paths = ends[:1]
+            if self.version == 2:
+                rows = read_positions(table, file)
+                paths, numbers = (rows.column(name).to_pylist() for name in rows.column_names)
+                pairs = list(zip(paths, numbers, strict=True))
+                assert pairs == sorted(set(pairs))
+            assert ends == [paths[0], paths[-1]]
+            assert set(paths) <= data.keys()
+            assert {repr(data[path].partition) for path in paths} == {repr(file.partition)}
         assert {is_vector(file) for file in deletes} <= {self.version == 3}
         if self.version == 3:
             assert len({referenced(file) for file in deletes}) == len(deletes)

@@ -1,38 +1,59 @@
 """Files of deletes that a commit replaces (rule U11).
 
-In format version 2 a data file may have several files of deletes; where these are many, a commit
-puts all into one. In version 3 it has one deletion vector: a commit that deletes rows of it puts
-another in its place that has the earlier rows too, and those of files of deletes that are left from
-version 2. Either is done in each try of a commit anew, for others may delete rows as well.
+In format version 2 each commit adds a file of deletes to each partition in which it deletes rows.
+Where these are many it puts them into the one that it writes, those of similar size at a time: so a
+row is written anew a few times in its life, whatever the number of commits, and a partition has few
+files. Rows of data files that are not live any more are left out then.
+
+In version 3 a data file has one deletion vector: a commit that deletes rows of it puts another in
+its place that has the earlier rows too, and those of files of deletes that are left from version 2.
+Either is done in each try of a commit anew, for others may delete rows as well.
 """
 
 from __future__ import annotations
 
-import io
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from bisect import bisect_right
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from frazil.errors import CommitRefused
 from frazil.iceberg.deletion_vectors import decode, rows_of
 from frazil.iceberg.manifests import content_place, is_vector, read_entries, referenced
-from frazil.iceberg.row_delta import PATH_ID
+from frazil.iceberg.positional_deletes import (
+    PATH_ID,
+    ROW_MAX,
+    Place,
+    by_path,
+    paths_of,
+    place_of,
+    read_all,
+    read_positions,
+    without,
+)
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestContent, ManifestEntry
 from pyroaring import BitMap64
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from frazil.iceberg.token import FileDeletes
     from pyiceberg.manifest import ManifestFile
     from pyiceberg.table import Table
 
-# Files of deletes that a data file may have in version 2; a commit that adds one more puts all into
-# one.
+# Files of deletes of one size that a partition may have in version 2; a commit that adds one more
+# puts all into one.
 FILES_MAX = 8
+# Rows at which the sizes end. What is larger stays as it is.
+SIZES = (4096, 32 * 1024, 256 * 1024)
+# Files, and rows of a partition, that one commit puts together. More of them than that are there
+# only where others have made them.
+TAKEN_MAX = 256
+ROWS_MAX = 4 * 1024 * 1024
 # Bytes of deletion vectors that are kept between commits.
 VECTORS_BYTES_MAX = 64 * 1024 * 1024
+
+# Tells which of some data files are not live.
+FindMissing = Callable[[set[str]], set[str]]
 
 
 @dataclass(slots=True)
@@ -49,6 +70,8 @@ class Gathered:
         Entries of these that stay.
     replaced
         Entries of these that go.
+    older
+        In version 2: rows of the files that are replaced.
     vectors
         In version 3: all deleted rows of the data files of `deletes`.
     needed
@@ -59,6 +82,7 @@ class Gathered:
     manifests: list[ManifestFile]
     left: list[ManifestEntry] = field(default_factory=list)
     replaced: list[ManifestEntry] = field(default_factory=list)
+    older: dict[Place, list[pa.Table]] = field(default_factory=lambda: defaultdict(list))
     vectors: dict[str, BitMap64] = field(default_factory=dict)
     needed: set[str] = field(default_factory=set)
 
@@ -73,7 +97,8 @@ class Gathered:
 class _Listed:
     """What a manifest of delete files has."""
 
-    about: Counter[str]  # files by the data file that they are about alone
+    about: frozenset[str]  # data files that have files of their own here
+    sizes: Mapping[str, tuple[Place, int]]  # where files of positional deletes are, and their rows
     vectors: frozenset[str]  # data files that have a vector here
     places: frozenset[str]  # files in which the vectors are
     wide: bool  # whether there are files of positional deletes about several data files
@@ -99,6 +124,7 @@ class DeleteFiles:
         table: Table,
         manifests: Sequence[ManifestFile],
         deletes: Mapping[str, FileDeletes],
+        missing: FindMissing,
     ) -> Gathered:
         """Take in the deletes that are to be replaced.
 
@@ -110,6 +136,8 @@ class DeleteFiles:
             Of the head on which the commit builds.
         deletes
             What the commit deletes.
+        missing
+            Tells which data files this head does not have.
         """
         if not deletes:
             return Gathered({}, list(manifests))
@@ -121,23 +149,56 @@ class DeleteFiles:
         self._listed = dict(listed)
         gathered = Gathered(dict(deletes), [])
         if table.metadata.format_version < 3:
-            crowded = _crowded(listed.values(), deletes)
+            self._gather_positions(table, manifests, listed, gathered, missing)
         else:
-            crowded = set(deletes)
-            gathered.vectors = {path: rows_of(each.rows) for path, each in deletes.items()}
-            self._take_wide(table, manifests, listed, gathered)
+            self._gather_vectors(table, manifests, listed, gathered)
+        return gathered
+
+    def _gather_positions(
+        self,
+        table: Table,
+        manifests: Sequence[ManifestFile],
+        listed: Mapping[str, _Listed],
+        gathered: Gathered,
+        missing: FindMissing,
+    ) -> None:
+        places = {place_of(each) for each in gathered.deletes.values()}
+        chosen = _choose(listed.values(), places)
+        found: list[ManifestEntry] = []
+        for manifest in manifests:
+            known = listed.get(manifest.manifest_path)
+            if known is None or chosen.isdisjoint(known.sizes):
+                gathered.manifests.append(manifest)
+                continue
+            for entry in read_entries(table.io, manifest):
+                wanted = entry.data_file.file_path in chosen
+                (found if wanted else gathered.left).append(entry)
+        parts = read_all(table, [entry.data_file for entry in found])
+        dead = missing(set().union(*map(paths_of, parts)) - gathered.deletes.keys())
+        for entry, rows in zip(found, parts, strict=True):
+            if _orderable(rows):
+                gathered.replaced.append(entry)
+                gathered.older[place_of(entry.data_file)].append(without(rows, dead))
+            else:
+                gathered.left.append(entry)
+
+    def _gather_vectors(
+        self,
+        table: Table,
+        manifests: Sequence[ManifestFile],
+        listed: Mapping[str, _Listed],
+        gathered: Gathered,
+    ) -> None:
+        gathered.vectors = {path: rows_of(each.rows) for path, each in gathered.deletes.items()}
+        self._take_wide(table, manifests, listed, gathered)
         for manifest in manifests:
             found = listed.get(manifest.manifest_path)
-            if found is None or crowded.isdisjoint(found.about):
+            if found is None or found.about.isdisjoint(gathered.deletes):
                 gathered.manifests.append(manifest)
                 if found is not None:
                     gathered.needed |= found.places
             else:
-                self._take(table, manifest, crowded, gathered)
-        if not gathered.vectors:
-            for path in crowded:
-                gathered.deletes[path] = _ordered(gathered.deletes[path])
-        return gathered
+                self._take(table, manifest, gathered)
 
     def _list(self, table: Table, manifest: ManifestFile) -> _Listed:
         found = self._listed.get(manifest.manifest_path)
@@ -145,14 +206,12 @@ class DeleteFiles:
             found = _list(entry.data_file for entry in read_entries(table.io, manifest))
         return found
 
-    def _take(
-        self, table: Table, manifest: ManifestFile, crowded: set[str], gathered: Gathered
-    ) -> None:
-        """Take those files of a manifest that are about some data files."""
+    def _take(self, table: Table, manifest: ManifestFile, gathered: Gathered) -> None:
+        """Take those files of a manifest that are about the data files."""
         for entry in read_entries(table.io, manifest):
             file = entry.data_file
             about = _about(file)
-            if about in crowded and self._take_file(table, file, about, gathered):
+            if about in gathered.vectors and self._take_file(table, file, about, gathered):
                 gathered.replaced.append(entry)
             else:
                 gathered.left.append(entry)
@@ -164,14 +223,10 @@ class DeleteFiles:
         if is_vector(file):
             gathered.vectors[about] |= self._read_vector(table, file)
             return True
-        rows = _read(table, file, about)
-        if rows is None:
+        rows = by_path(read_positions(table, file))
+        if rows.keys() != {about}:
             return False
-        if gathered.vectors:
-            gathered.vectors[about] |= rows_of(rows)
-        else:
-            old = gathered.deletes[about]
-            gathered.deletes[about] = replace(old, rows=pa.concat_arrays([old.rows, rows]))
+        gathered.vectors[about] |= rows_of(rows[about])
         return True
 
     def _take_wide(
@@ -195,8 +250,9 @@ class DeleteFiles:
                     continue
                 paths = {each for each in first if _may_be_about(file, gathered.deletes[each])}
                 if paths:
-                    for path, rows in _read_wide(table, file, paths).items():
-                        gathered.vectors[path] |= rows_of(rows)
+                    rows = by_path(read_positions(table, file))
+                    for path in paths & rows.keys():
+                        gathered.vectors[path] |= rows_of(rows[path])
 
     def _read_vector(self, table: Table, file: DataFile) -> BitMap64:
         offset, _ = content_place(file)
@@ -238,15 +294,15 @@ class DeletedRows:
         if (vector := self._vectors.get(path)) is not None:
             return read_vector(self._table, vector)
         found = BitMap64()
-        wanted = {path}
         for each in self._alone.get(path, ()):
-            for rows in _read_wide(self._table, each, wanted).values():
-                found |= rows_of(rows)
+            rows = by_path(read_positions(self._table, each))
+            if path in rows:
+                found |= rows_of(rows[path])
         for each, known in self._wide:
             if not _may_be_about(each, file):
                 continue
             if not known:  # read once: such a file is about many
-                known |= _read_wide(self._table, each, None)
+                known |= by_path(read_positions(self._table, each))
             if path in known:
                 found |= rows_of(known[path])
         return found
@@ -260,19 +316,45 @@ def read_vector(table: Table, file: DataFile) -> BitMap64:
     return decode(blob, f"{file.file_path} at {offset}")
 
 
-def _crowded(listed: Iterable[_Listed], deletes: Mapping[str, FileDeletes]) -> set[str]:
-    """Data files that have many files of deletes, and lose rows now."""
-    total: Counter[str] = Counter()
+def _choose(listed: Iterable[_Listed], places: set[Place]) -> set[str]:
+    """Files of deletes of some partitions that are to be put into one: there are many of a size."""
+    sizes: dict[Place, list[tuple[int, str]]] = defaultdict(list)
     for each in listed:
-        total.update({path: count for path, count in each.about.items() if path in deletes})
-    return {path for path, count in total.items() if count >= FILES_MAX}
+        for path, (place, rows) in each.sizes.items():
+            if place in places:
+                sizes[place].append((rows, path))
+    chosen: set[str] = set()
+    for files in sizes.values():
+        counts = Counter(bisect_right(SIZES, rows) for rows, _ in files)
+        full = [size for size in range(len(SIZES)) if counts[size] >= FILES_MAX]
+        limit = SIZES[full[-1]] if full else 0  # what is smaller goes with them
+        taken = 0
+        for rows, path in sorted(files):
+            if rows >= limit or taken + rows > ROWS_MAX or len(chosen) >= TAKEN_MAX:
+                break
+            taken += rows
+            chosen.add(path)
+    return chosen
+
+
+def _orderable(rows: pa.Table) -> bool:
+    """Whether the rows of a file of deletes can be put in order with others."""
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(rows.column("pos")).as_py()
+    return rows.num_rows == 0 or bool(ends["min"] >= 0 and ends["max"] < ROW_MAX)
 
 
 def _list(files: Iterable[DataFile]) -> _Listed:
     positions = [(file, _about(file)) for file in files if _is_positions(file)]
     vectors = [(file, about) for file, about in positions if is_vector(file)]
     return _Listed(
-        Counter(about for _, about in positions if about is not None),
+        frozenset(about for _, about in positions if about is not None),
+        {
+            file.file_path: (place_of(file), file.record_count)
+            for file, _ in positions
+            if file.file_format == FileFormat.PARQUET
+        },
         frozenset(about for _, about in vectors if about is not None),
         frozenset(file.file_path for file, _ in vectors),
         any(about is None for _, about in positions),
@@ -306,43 +388,3 @@ def _may_be_about(file: DataFile, data: FileDeletes | DataFile) -> bool:
 
 def _path_bounds(file: DataFile) -> tuple[bytes | None, bytes | None]:
     return (file.lower_bounds or {}).get(PATH_ID), (file.upper_bounds or {}).get(PATH_ID)
-
-
-def _read(table: Table, file: DataFile, about: str) -> pa.Int64Array | None:
-    """The rows of a file of deletes; None if it is about more than that data file."""
-    rows = _read_file(table, file)
-    if rows.column("file_path").unique().to_pylist() != [about]:
-        return None
-    return rows.column("pos").combine_chunks().cast(pa.int64())
-
-
-def _read_wide(table: Table, file: DataFile, paths: set[str] | None) -> dict[str, pa.Int64Array]:
-    """The rows of some data files, or of all, in a file of deletes."""
-    import pyarrow.compute as pc
-
-    rows = _read_file(table, file)
-    found = {}
-    there = set(rows.column("file_path").unique().to_pylist())
-    for path in there if paths is None else paths & there:
-        own = rows.filter(pc.equal(rows.column("file_path"), path))
-        found[path] = own.column("pos").combine_chunks().cast(pa.int64())
-    return found
-
-
-def _read_file(table: Table, file: DataFile) -> pa.Table:
-    if file.file_format != FileFormat.PARQUET:
-        raise CommitRefused(
-            f"reading deletes of {file.file_path}: they are not Parquet, and the deletion vectors "
-            "of their data files must have them",
-            "rewrite the table's positional deletes: Spark's rewrite_position_delete_files",
-            kind="unreadable_deletes",
-        )
-    with table.io.new_input(file.file_path).open() as opened:
-        return pq.read_table(io.BytesIO(opened.read()), columns=["file_path", "pos"])
-
-
-def _ordered(deletes: FileDeletes) -> FileDeletes:
-    import pyarrow.compute as pc
-
-    rows = pc.unique(deletes.rows)
-    return replace(deletes, rows=rows.take(pc.array_sort_indices(rows)))

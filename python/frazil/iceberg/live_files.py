@@ -108,7 +108,7 @@ class LiveFiles:
         new
             Data files that the commit adds.
         """
-        missing = self._missing(table, manifests, set(deletes) - set(new))
+        missing = self.missing(table, manifests, set(deletes) - set(new))
         if not missing:
             return Relocated(deletes)
         lost = [deletes[path] for path in sorted(missing)]
@@ -128,9 +128,7 @@ class LiveFiles:
                 seen.update(found.keys.to_pylist())
         return Relocated(made, rows, len(keys) - len(seen))
 
-    def _missing(
-        self, table: Table, manifests: Sequence[ManifestFile], paths: set[str]
-    ) -> set[str]:
+    def missing(self, table: Table, manifests: Sequence[ManifestFile], paths: set[str]) -> set[str]:
         """Those of some data files that are not live. New manifests are read first."""
         data = [each for each in manifests if each.content == ManifestContent.DATA]
         here = {each.manifest_path for each in data}

@@ -1,25 +1,22 @@
-"""Deleting rows of data files: what is written so that readers leave them out.
+"""Deletion vectors of a commit (format version 3): one Puffin file.
 
 A token says which rows go, by data file and row. The files that say so to readers are made for each
-try of a commit, against the table as it was loaded. In format version 2 that is one file of
-positional deletes for each data file; in version 3 one Puffin file with a deletion vector for each.
-Which data files are live in that table: `frazil.iceberg.live_files`.
+try of a commit, against the table as it was loaded: here, or in format version 2 files of
+positional deletes (`frazil.iceberg.positional_deletes`). Which data files are live in that table:
+`frazil.iceberg.live_files`.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from frazil.iceberg.deletion_vectors import puffin
 from frazil.iceberg.manifests import data_file
+from frazil.iceberg.positional_deletes import PATH_ID, put
 from pyiceberg.conversions import to_bytes
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
-from pyiceberg.types import LongType, StringType
+from pyiceberg.types import StringType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,73 +24,6 @@ if TYPE_CHECKING:
     from frazil.iceberg.token import FileDeletes
     from pyiceberg.table import Table
     from pyroaring import BitMap64
-
-# Files of deletes that are written at a time: each is small, and its store is what takes time.
-FILES_AT_ONCE = 8
-
-# Field ids that the format reserves for files of positional deletes.
-PATH_ID = 2147483546
-ROW_ID = 2147483545
-
-_DELETES_SCHEMA = pa.schema(
-    [
-        pa.field(name, type_, nullable=False, metadata={"PARQUET:field_id": str(field_id)})
-        for name, type_, field_id in (
-            ("file_path", pa.dictionary(pa.int32(), pa.string()), PATH_ID),
-            ("pos", pa.int64(), ROW_ID),
-        )
-    ]
-)
-
-
-def write_deletes(
-    table: Table, deletes: Iterable[FileDeletes], name: str, written: list[str]
-) -> list[DataFile]:
-    """Write a file of positional deletes for each data file, beside it.
-
-    Parameters
-    ----------
-    table
-        Whose.
-    deletes
-        The rows.
-    name
-        What the names of the files begin with.
-    written
-        Gets the path of each file before it is written.
-    """
-    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        return list(pool.map(lambda each: _write_deletes(table, each, name, written), deletes))
-
-
-def _write_deletes(table: Table, deletes: FileDeletes, name: str, written: list[str]) -> DataFile:
-    path = f"{deletes.path.rpartition('/')[0]}/{name}-{uuid.uuid4()}.parquet"
-    count = len(deletes.rows)
-    names = pa.DictionaryArray.from_arrays(
-        pa.repeat(pa.scalar(0, pa.int32()), count), [deletes.path]
-    )
-    sink = pa.BufferOutputStream()
-    rows = pa.Table.from_arrays([names, deletes.rows], schema=_DELETES_SCHEMA)
-    pq.write_table(rows, sink, compression="zstd")
-    data = sink.getvalue().to_pybytes()
-    _put(table, path, data, written)
-    first, last = deletes.rows[0].as_py(), deletes.rows[-1].as_py()
-    own = to_bytes(StringType(), deletes.path)
-    file = data_file(
-        content=DataFileContent.POSITION_DELETES,
-        file_path=path,
-        file_format=FileFormat.PARQUET,
-        partition=deletes.partition,
-        record_count=count,
-        file_size_in_bytes=len(data),
-        value_counts={PATH_ID: count, ROW_ID: count},
-        null_value_counts={PATH_ID: 0, ROW_ID: 0},
-        # Whole paths, the same: readers know by them that the file is about one data file.
-        lower_bounds={PATH_ID: own, ROW_ID: to_bytes(LongType(), first)},
-        upper_bounds={PATH_ID: own, ROW_ID: to_bytes(LongType(), last)},
-    )
-    file.spec_id = deletes.spec_id
-    return file
 
 
 def write_vectors(
@@ -126,7 +56,7 @@ def write_vectors(
     folder = table.location_provider().data_path.rstrip("/")
     path = f"{folder}/{name}-{uuid.uuid4()}.puffin"
     data, blobs = puffin(vectors.items())
-    _put(table, path, data, written)
+    put(table, path, data, written)
     files = []
     for blob in blobs:
         keep(path, blob.offset, blob.data)
@@ -149,9 +79,3 @@ def write_vectors(
         file.spec_id = about.spec_id
         files.append(file)
     return files
-
-
-def _put(table: Table, path: str, data: bytes, written: list[str]) -> None:
-    written.append(path)
-    with table.io.new_output(path).create() as output:
-        output.write(data)

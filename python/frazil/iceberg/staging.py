@@ -22,6 +22,7 @@ from frazil.iceberg.manifests import (
     next_row_id,
     write_manifest_list,
 )
+from frazil.iceberg.positional_deletes import write_deletes
 from frazil.iceberg.proof import (
     TAG_AGE_MAX_MS,
     Claim,
@@ -30,7 +31,7 @@ from frazil.iceberg.proof import (
     proof_name,
     property_name,
 )
-from frazil.iceberg.row_delta import write_deletes, write_vectors
+from frazil.iceberg.row_delta import write_vectors
 from frazil.iceberg.sweep import remove_quietly
 from frazil.iceberg.token import Contents, PendingToken, SinkIdentity, contents_of
 from pyiceberg.manifest import (
@@ -162,7 +163,7 @@ class Stage:
             else:
                 kept, staged.replaced = replaced, merged.inputs
                 staged.files.append(merged.manifest.manifest_path)
-        gathered = self._gathered(table, staged, kept, relocated)
+        gathered = self._gathered(table, manifests, staged, kept, relocated)
         kept = gathered.manifests
         deletes = self._write_deletes(table, staged, gathered, tokens[-1])
         staged.manifests = [
@@ -218,13 +219,23 @@ class Stage:
         return self.live.relocate(table, manifests, contents.deletes, new)
 
     def _gathered(
-        self, table: Table, staged: Staged, kept: list[ManifestFile], relocated: Relocated
+        self,
+        table: Table,
+        manifests: Sequence[ManifestFile],
+        staged: Staged,
+        kept: list[ManifestFile],
+        relocated: Relocated,
     ) -> Gathered:
-        """The deletes with older ones of their data files, where these are in many files."""
+        """The deletes with older ones, where these are in many files."""
         # A merged manifest is not in the table yet, and it has nothing that is needed now.
         fresh = [each for each in kept if each.manifest_path in staged.files]
         old = [each for each in kept if each.manifest_path not in staged.files]
-        found = (self.gone or DeleteFiles()).gather(table, old, relocated.deletes)
+        found = (self.gone or DeleteFiles()).gather(
+            table,
+            old,
+            relocated.deletes,
+            lambda paths: self.live.missing(table, manifests, paths) if self.live else set(),
+        )
         staged.superseded = found.superseded
         found.manifests += fresh
         return found
@@ -234,7 +245,8 @@ class Stage:
     ) -> list[DataFile]:
         name = f"{last.attempt}-{last.slot:012d}-deletes"
         if table.metadata.format_version < 3:
-            return write_deletes(table, gathered.deletes.values(), name, staged.files)
+            deletes = gathered.deletes.values()
+            return write_deletes(table, deletes, gathered.older, name, staged.files)
         keep = (self.gone or DeleteFiles()).keep
         return write_vectors(table, gathered.deletes, gathered.vectors, name, staged.files, keep)
 
