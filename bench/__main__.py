@@ -31,7 +31,8 @@ def _arguments() -> argparse.Namespace:
         one.add_argument("--peers", default="", help="bare,duckdb,bytewax,flink")
         one.add_argument("--runs", type=_positive, default=3)
         one.add_argument("--json", type=Path, metavar="OUT")
-    udf = commands.add_parser("udf", help="W1 with a function of Python, beside without")
+    udf = commands.add_parser("udf", help="with functions of Python, beside without")
+    udf.add_argument("--workload", choices=tuple(WORKLOADS), default="w1")
     udf.add_argument("--events", type=_positive, default=1_000_000, help="N; also 3 N are read")
     udf.add_argument("--source", choices=("file", "kafka"), default="file")
     udf.add_argument("--peers", default="", help="bytewax")
@@ -81,7 +82,9 @@ def _workload(given: argparse.Namespace) -> tuple[str, Rows]:
     peers = [peer for peer in given.peers.split(",") if peer]
     workload, own = given.command, ["frazil"]
     if workload == "udf":
-        workload, own = "w1", ["frazil", "frazil @udf", "frazil @batch_udf"]
+        workload = given.workload
+        own += ["frazil @udf", "frazil @batch_udf"] if workload == "w1" else []
+        own += ["frazil rows()"]
     results = comparison.measure_workload(
         workload, given.events, given.source, peers, own=own, runs=given.runs
     )

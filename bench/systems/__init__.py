@@ -6,12 +6,22 @@ from bench.systems.bare import BARE, CONSUME
 from bench.systems.bytewax import BYTEWAX
 from bench.systems.duckdb import DUCKDB
 from bench.systems.flink import FLINK
-from bench.systems.frazil import FRAZIL, FRAZIL_BATCH_UDF, FRAZIL_UDF
+from bench.systems.frazil import FRAZIL, FRAZIL_BATCH_UDF, FRAZIL_ROWS, FRAZIL_UDF
 from bench.systems.system import Input, System
 
 SYSTEMS: dict[str, System] = {
     each.name: each
-    for each in (FRAZIL, FRAZIL_UDF, FRAZIL_BATCH_UDF, BARE, CONSUME, DUCKDB, BYTEWAX, FLINK)
+    for each in (
+        FRAZIL,
+        FRAZIL_UDF,
+        FRAZIL_BATCH_UDF,
+        FRAZIL_ROWS,
+        BARE,
+        CONSUME,
+        DUCKDB,
+        BYTEWAX,
+        FLINK,
+    )
 }
 
 OTHER_ROWS: dict[tuple[str, str, str], str] = {

@@ -40,11 +40,14 @@ def test_a_workload_writes_a_checked_result(workload, run_bench, tmp_path, capsy
     assert not list((tmp_path / "cache" / "frazil" / "bench" / "scratch").iterdir())
 
 
-def test_functions_of_python_give_the_same_rows(run_bench, tmp_path):
+@pytest.mark.parametrize("workload", ["w1", "w2", "w3"])
+def test_functions_of_python_give_the_same_rows(workload, run_bench, tmp_path):
     out = tmp_path / "result.json"
-    assert run_bench("udf", "--events", "2000", "--runs", "1", "--json", str(out)) == 0
+    asked = ("--workload", workload, "--events", "2000", "--runs", "1", "--json", str(out))
+    assert run_bench("udf", *asked) == 0
     results = json.loads(out.read_text())
-    assert [each["system"] for each in results] == ["frazil", "frazil @udf", "frazil @batch_udf"]
+    own = ["frazil @udf", "frazil @batch_udf"] if workload == "w1" else []
+    assert [each["system"] for each in results] == ["frazil", *own, "frazil rows()"]
     assert all(each["rows_ok"] for each in results)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from datetime import datetime
+from typing import Any
 
 import frazil as fz
 import pyarrow as pa
@@ -86,16 +87,82 @@ def w3(events: fz.Stream) -> fz.Stream:
     )
 
 
+def _is_large(row: dict[str, Any]) -> bool:
+    return bool(row["amount"] > 10)
+
+
+def _with_total(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "total": row["amount"] * row["quantity"]}
+
+
+def w1_rows(events: fz.Stream) -> fz.Stream:
+    """W1 with Python objects."""
+    schema = pa.schema([*events.schema, pa.field("total", pa.float64(), nullable=False)])
+    return events.rows().filter(_is_large).map(_with_total).columns(schema)
+
+
+def _page(row: dict[str, Any]) -> str:
+    return str(row["page"])
+
+
+def _added(found: tuple[int, float], row: dict[str, Any]) -> tuple[int, float]:
+    return found[0] + 1, found[1] + row["amount"]
+
+
+def _nothing() -> tuple[int, float]:
+    return 0, 0.0
+
+
+def _views(found: Any) -> dict[str, Any]:
+    events, revenue = found.value
+    return {
+        "window_start": found.start,
+        "window_end": found.end,
+        "events": events,
+        "revenue": revenue,
+    }
+
+
+def w2_rows(events: fz.Stream) -> fz.Stream:
+    """W2 with Python objects."""
+    keyed = events.event_time("ts", out_of_order="2s").rows().key_by(_page)
+    made = keyed.window(fz.tumbling("1m")).fold(_nothing, _added).map(_views)
+    schema = {"window_start": datetime, "window_end": datetime, "events": int, "revenue": float}
+    return made.columns(schema, key="page")
+
+
+def _user(row: dict[str, Any]) -> str:
+    return str(row["user"])
+
+
+def _session(found: Any) -> dict[str, Any]:
+    return {"window_start": found.start, "window_end": found.end, "events": found.value}
+
+
+def w3_rows(events: fz.Stream) -> fz.Stream:
+    """W3 with Python objects."""
+    keyed = events.event_time("ts", out_of_order="5s").rows().key_by(_user)
+    made = keyed.window(fz.session(gap="30s")).count().map(_session)
+    schema = {"window_start": datetime, "window_end": datetime, "events": int}
+    return made.columns(schema, key="user")
+
+
 WORKLOADS = {"w1": (Event, w1), "w2": (View, w2), "w3": (Visit, w3)}
-WRITTEN = {"udf": w1_udf, "batch_udf": w1_batch_udf}
-"""W1 in other ways."""
+WRITTEN = {
+    ("w1", "udf"): w1_udf,
+    ("w1", "batch_udf"): w1_batch_udf,
+    ("w1", "rows"): w1_rows,
+    ("w2", "rows"): w2_rows,
+    ("w3", "rows"): w3_rows,
+}
+"""The workloads in other ways."""
 
 
 def main() -> None:
     """Read what is there, write a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workload", choices=WORKLOADS, required=True)
-    parser.add_argument("--written", choices=WRITTEN)
+    parser.add_argument("--written", choices=("udf", "batch_udf", "rows"))
     parser.add_argument("--path")
     parser.add_argument("--servers")
     parser.add_argument("--topic")
@@ -103,7 +170,7 @@ def main() -> None:
     parser.add_argument("--forever", action="store_true", help="run until SIGTERM")
     given = parser.parse_args()
     schema, compute = WORKLOADS[given.workload]
-    compute = WRITTEN.get(given.written, compute)
+    compute = WRITTEN.get((given.workload, given.written), compute)
     if given.path:
         events = fz.read_files(given.path, format="json", schema=schema)
     else:

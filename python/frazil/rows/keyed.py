@@ -131,7 +131,8 @@ class KeyedRowStream(RowStream):
         [{'who': 'ada', 'n': 1}]
         """
         fields = list(resolve(schema).remove_metadata())
-        made = self._unnested(Columns(tuple(field.name for field in fields)), fields)
+        end = Columns(tuple(field.name for field in fields))
+        made = self._unnested(end, fields, carried=(KEY,))
         names = [field.name for field in fields]
         if key is None:
             return made.select(*names)

@@ -342,7 +342,7 @@ class RowStream:
           y: int64
         """
         fields = list(resolve(schema).remove_metadata())
-        made = self._unnested(Columns(tuple(field.name for field in fields)), fields, carries=False)
+        made = self._unnested(Columns(tuple(field.name for field in fields)), fields, carried=())
         return made
 
     # How it is done: a Python function gives a list of structs for each row; they are unnested.
@@ -371,12 +371,14 @@ class RowStream:
             return self
         return self._on(self._unnested(Objects(self._codec), []))
 
-    def _unnested(self, end: End, fields: Sequence[pa.Field], carries: bool = True) -> Stream:
+    def _unnested(
+        self, end: End, fields: Sequence[pa.Field], carried: tuple[str, ...] | None = None
+    ) -> Stream:
         """Call the functions, and put what they give into columns, beside those of time and key."""
         from frazil.stream import Stream
 
         port = self._stream._port
-        carried = self._carried if carries else ()
+        carried = self._carried if carried is None else carried
         item = [pa.field(ITEM, pa.binary(), False)] if isinstance(end, Objects) else []
         made = pa.struct([*fields, *item])
         function = chain_function(self._head, self._steps, end, made, self._pure)

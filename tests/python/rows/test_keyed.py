@@ -143,6 +143,16 @@ def test_bad_keys_are_named(function: Any, message: str) -> None:
         testing.run_to_end(keyed, e=events(1))
 
 
+def test_columns_may_be_called_as_the_event_time_is() -> None:
+    keyed = rows().rows().key_by(user)
+    same = keyed.map(lambda row: {"at": row["at"]}).columns({"at": datetime}, key="who")
+    ends = keyed.window(fz.tumbling("1m")).count().map(lambda found: {"window_end": found.end})
+    found = testing.run_to_end(
+        {"same": same, "ends": ends.columns({"window_end": datetime}, key="who")}, e=events(3)
+    )
+    assert [len(found[name]) for name in ("same", "ends")] == [3, 3]
+
+
 def test_windows_need_event_time() -> None:
     schema = {"user": str, "n": int}
     keyed = fz.read_kafka("e", servers="k:1", schema=schema).rows().key_by(user)
