@@ -10,6 +10,8 @@
 #include "connector/kafka/sink.h"
 #include "connector/memory/sink.h"
 #include "connector/memory/source.h"
+#include "connector/python/sink.h"
+#include "connector/python/source.h"
 
 namespace frazil {
 namespace {
@@ -31,6 +33,7 @@ Result<std::unique_ptr<Source>> MakeSource(const nlohmann::json& node,
   if (connector == "generator") return MakeGeneratorSource(options, schema, pool);
   if (connector == "kafka") return MakeKafkaSource(options, pool);
   if (connector == "memory") return MakeMemorySource(options, schema);
+  if (connector == "python") return MakePythonSource(options, schema);
   return Unknown(node, connector);
 }
 
@@ -42,6 +45,7 @@ Result<std::unique_ptr<Enumerator>> MakeEnumerator(const nlohmann::json& node) {
   if (connector == "generator") return MakeGeneratorEnumerator(options);
   if (connector == "kafka") return MakeKafkaEnumerator(options);
   if (connector == "memory") return MakeMemoryEnumerator(options);
+  if (connector == "python") return MakePythonEnumerator(options);
   return Unknown(node, connector);
 }
 
@@ -52,6 +56,7 @@ Result<std::unique_ptr<Sink>> MakeSink(const nlohmann::json& node, const SinkCon
   if (connector == "file") return MakeFileSink(options, context);
   if (connector == "kafka") return MakeKafkaSink(options, context);
   if (connector == "memory") return MakeMemorySink(options, context);
+  if (connector == "python") return MakePythonSink(options, context);
   if (connector == "iceberg") return iceberg::MakeIcebergSink(options, context);
   return Unknown(node, connector);
 }

@@ -1,6 +1,7 @@
 #include "python/capsule.h"
 
 #include <arrow/c/bridge.h>
+#include <nanobind/stl/string.h>
 
 #include "python/error.h"
 

@@ -33,6 +33,7 @@ NB_MODULE(_engine, m) {
   }
   init_aggregate(m);
   init_capsule(m);
+  init_connector(m);
   init_decode(m);
   init_expr(m);
   init_iceberg(m);

@@ -9,6 +9,7 @@ namespace frazil::python {
 
 void init_aggregate(nb::module_& m);
 void init_capsule(nb::module_& m);
+void init_connector(nb::module_& m);
 void init_decode(nb::module_& m);
 void init_expr(nb::module_& m);
 void init_iceberg(nb::module_& m);

@@ -30,6 +30,7 @@ from frazil.errors import (
     SchemaError,
     SchemaMismatch,
     SinkError,
+    SourceError,
     TooManyRejected,
     TypeMismatch,
     UdfError,
@@ -54,7 +55,26 @@ from frazil.infer import infer
 from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
 from frazil.pattern import PatternStep, Without, step, without
 from frazil.pipeline import Pipeline
+from frazil.python_sink import (
+    Commit,
+    PythonSink,
+    SimpleSink,
+    SinkWriter,
+    Token,
+    TransactionalSink,
+    TwoPhaseSink,
+)
+from frazil.python_source import (
+    END,
+    End,
+    PartitionedSource,
+    PartitionReader,
+    PollingSource,
+    Position,
+    Rows,
+)
 from frazil.read import read_files, read_generator, read_kafka, read_memory
+from frazil.read_python import read_python
 from frazil.replay import Replayed, replay
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.route import Route, route
@@ -85,12 +105,14 @@ _atexit.register(_engine.finalize)
 __version__ = "0.1.0"
 
 __all__ = [
+    "END",
     "S3",
     "Aggregate",
     "AuthError",
     "CheckpointError",
     "ColumnExists",
     "ColumnNotFound",
+    "Commit",
     "CommitError",
     "CommitRefused",
     "CommitUnknown",
@@ -102,6 +124,7 @@ __all__ = [
     "Decimal",
     "DecodeError",
     "Drift",
+    "End",
     "EngineError",
     "Expr",
     "Fenced",
@@ -119,12 +142,18 @@ __all__ = [
     "MemorySink",
     "ModeMismatch",
     "NoTruthValue",
+    "PartitionReader",
     "PartitionReport",
+    "PartitionedSource",
     "PatternStep",
     "Pipeline",
     "PlanError",
+    "PollingSource",
+    "Position",
+    "PythonSink",
     "Replayed",
     "Route",
+    "Rows",
     "RunReport",
     "Sasl",
     "Schema",
@@ -132,13 +161,19 @@ __all__ = [
     "SchemaMismatch",
     "SchemaRegistry",
     "Secret",
+    "SimpleSink",
     "Sink",
     "SinkError",
     "SinkReport",
+    "SinkWriter",
+    "SourceError",
     "SourceReport",
     "Stream",
     "Tls",
+    "Token",
     "TooManyRejected",
+    "TransactionalSink",
+    "TwoPhaseSink",
     "TypeMismatch",
     "UInt8",
     "UInt16",
@@ -172,6 +207,7 @@ __all__ = [
     "read_generator",
     "read_kafka",
     "read_memory",
+    "read_python",
     "replay",
     "route",
     "secret",

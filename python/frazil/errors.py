@@ -109,6 +109,10 @@ class UdfError(FrazilError):
     """A Python function of the pipeline raised."""
 
 
+class SourceError(FrazilError):
+    """A source written in Python raised, or gave what it did not declare."""
+
+
 class CheckpointError(FrazilError):
     """The checkpoint log cannot be read or written, or does not fit the program."""
 

@@ -98,7 +98,7 @@ class SourceNode(Node):
     """Reads partitions. `name` is set always: "kafka:orders".
 
     With a `key` its rows are changes; `whole` says whether they have the rows before them too.
-    `registry` is where the schemas of its messages are.
+    `registry` is where the schemas of its messages are. `objects` are live ones that reading needs.
     """
 
     connector: str
@@ -110,6 +110,7 @@ class SourceNode(Node):
     key: tuple[str, ...] | None = None
     whole: bool = True
     registry: Json | None = None
+    objects: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

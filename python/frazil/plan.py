@@ -63,7 +63,8 @@ class Plan:
     function_hashes
         Digest of the source text of each function.
     objects
-        Live objects of sinks and lookups (a PyIceberg catalog, rows in memory), by id of the step.
+        Live objects of sources, sinks and lookups (a PyIceberg catalog, rows in memory), by id of
+        the step.
     nodes
         The steps by id, before columns were left out.
     columns
@@ -517,7 +518,7 @@ def _times(node: EventTimeNode) -> Json:
 
 def _objects(node: Node) -> Mapping[str, Any]:
     match node:
-        case SinkNode():
+        case SourceNode() | SinkNode():
             return node.objects
         case LookupNode():
             return node.dimension.objects

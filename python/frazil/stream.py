@@ -42,6 +42,7 @@ from frazil.udf import as_written, call_texts, compute_calls, make_function
 from frazil.unsent_values import UnsentValuesNode
 from frazil.write import Writers
 from frazil.write_kafka import KafkaWriters
+from frazil.write_python import PythonWriters
 
 COLUMNS_SHOWN = 6
 """Columns named in an error."""
@@ -56,7 +57,14 @@ A checker sees ``Order.amount`` as the number it is declared to be, so nothing n
 
 
 class Stream(
-    TimeMethods, JoinMethods, JoinedMethods, OrderedMethods, RowMethods, Writers, KafkaWriters
+    TimeMethods,
+    JoinMethods,
+    JoinedMethods,
+    OrderedMethods,
+    RowMethods,
+    Writers,
+    KafkaWriters,
+    PythonWriters,
 ):
     """Rows that flow: where they come from and what is done to them, and nothing else.
 

@@ -12,9 +12,10 @@ from frazil.replay import replay_pipeline
 
 from bench.nexmark.queries import QUERIES
 from bench.nexmark.query import Events, Query
+from tests.crash.python_ids import ROWS, PythonIds
+from tests.crash.python_sinks import Ledger, PythonFiles
 
-# So many that a run at RATE does not come to the end while it is to be killed.
-ROWS = 12_000
+# So that a run does not come to the end while it is to be killed.
 RATE = 1_500.0
 
 Catalog = Mapping[str, str]
@@ -295,6 +296,22 @@ def _nexmark(query: Query) -> Build:
     return build
 
 
+def from_python(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """From a source in Python whose reads are of other sizes in each run, into a table."""
+    rows = fz.read_python(PythonIds(rate), schema={"id": int, "country": str})
+    return _pipeline("from_python", folder, rows.write_iceberg("t.one", catalog=catalog))
+
+
+def to_python(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Into a sink in Python, which renames files."""
+    return _pipeline("to_python", folder, ids(rate).write_python(PythonFiles(folder / "out")))
+
+
+def to_ledger(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Into a sink in Python that is given rows to commit, with their epoch, to SQLite."""
+    return _pipeline("to_ledger", folder, ids(rate).write_python(Ledger(folder / "ledger.db")))
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -314,5 +331,8 @@ PIPELINES: Mapping[str, Build] = {
         by_key,
         joined,
         many_tables,
+        from_python,
+        to_python,
+        to_ledger,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

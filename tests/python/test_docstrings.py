@@ -25,7 +25,10 @@ MODULES = [
     "partition",
     "pattern",
     "pipeline",
+    "python_sink",
+    "python_source",
     "read",
+    "read_python",
     "replay",
     "report",
     "route",
@@ -51,6 +54,7 @@ MODULES = [
     "window",
     "write",
     "write_kafka",
+    "write_python",
 ]
 
 

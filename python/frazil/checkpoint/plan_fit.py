@@ -19,6 +19,7 @@ _POSITION_OPTIONS = {
     "file": ("lanes", "ordered", "format"),
     "generator": ("partitions", "seed"),
     "memory": ("partitions",),
+    "python": ("class",),
 }
 # Parts of a state that may change, which is worth saying.
 _STATE_NOTES = ("time zones",)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from frazil import _engine
 from frazil.errors import FrazilError, from_engine
+from frazil.run.source_readers import stop_readers
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,6 +138,7 @@ class EngineJob:
     ) -> None:
         fields = {name: getattr(options, name) for name in JobOptions.__dataclass_fields__}
         self._job = _engine.Job(json.dumps(plan), json.dumps(fields), dict(functions))
+        self._plan = plan
 
     def discover(
         self,
@@ -267,8 +269,9 @@ class EngineJob:
         return metrics
 
     def stop(self) -> None:
-        """Stop and join the workers. What is not committed is dropped."""
+        """Stop and join the workers and who reads for them. What is not committed is dropped."""
         self._job.stop()
+        stop_readers(self._plan)
 
     def _taken_state(self) -> tuple[StateCut, ...]:
         return tuple(StateCut(*each) for each in self._job.take_state())

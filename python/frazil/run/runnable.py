@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from frazil import _engine
     from frazil.checkpoint import CheckpointLog, Entry, Plan, Store
     from frazil.run.lookups import LookupTable
+    from frazil.run.source_readers import SourceReaders
 
 
 LOG_CHARS = 8
@@ -83,6 +84,7 @@ class Runnable:
         default_factory=dict, repr=False
     )  # of schemas, by name; holds secrets
     commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
+    readers: Sequence[SourceReaders] = ()  # of sources in Python, which the plan has by number
 
     def sources(self) -> list[Mapping[str, Any]]:
         """The steps of the plan that read."""

@@ -26,9 +26,11 @@ from frazil.run.interrupt import on_interrupt
 from frazil.run.kafka_target import KafkaTarget
 from frazil.run.logs import log_to_stderr
 from frazil.run.lookups import lookup_tables
+from frazil.run.python_target import PythonTarget
 from frazil.run.runnable import Runnable
 from frazil.run.schemas import registries
 from frazil.run.settings import RunSettings
+from frazil.run.source_readers import SourceReaders
 from frazil.run.targets import SinkSpec, make_target
 from frazil.secret import resolve_secrets
 from frazil.udf_call import run as call_function
@@ -83,6 +85,8 @@ def prepare(
     for target in targets.values():
         if isinstance(target, KafkaTarget):
             target.stage_at(_store_s3(store.url, targets))
+        elif isinstance(target, PythonTarget):
+            target.stage_in(store)
     return Runnable(
         name=pipeline.name,
         plan=plan,
@@ -92,6 +96,7 @@ def prepare(
         },
         targets=targets,
         store=store,
+        readers=_readers(nodes, pipeline.plan.objects),
         checkpoint_plan=plan_of(pipeline.plan.json, pipeline.plan.function_hashes),
         lookups=lookup_tables(plan, pipeline.plan.objects),
         registries=registries(plan),
@@ -309,6 +314,19 @@ def _observers(metrics_port: int | None, quiet: bool) -> Iterator[Observer | Non
     finally:
         for observer in observers:
             observer.close()
+
+
+def _readers(
+    nodes: Sequence[Mapping[str, Any]], objects: Mapping[str, Mapping[str, Any]]
+) -> list[SourceReaders]:
+    """Sources in Python; their nodes are given the number by which the engine finds them."""
+    made = []
+    for node in nodes:
+        if node["kind"] == "source" and node["connector"] == "python":
+            source = objects[node["id"]]["source"]
+            made.append(SourceReaders(source, plan_schema(node["schema"]), node["name"]))
+            node["options"]["handle"] = made[-1].number
+    return made
 
 
 def _call(function: Function, batch: _engine.ArrowBatch) -> pa.RecordBatch:

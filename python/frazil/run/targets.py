@@ -148,6 +148,10 @@ def make_target(connector: str, spec: SinkSpec) -> SinkTarget:
             from frazil.run.kafka_target import KafkaTarget
 
             return KafkaTarget(spec)
+        case "python":
+            from frazil.run.python_target import PythonTarget
+
+            return PythonTarget(spec)
         case "memory":
             return MemoryTarget(spec)
         case "console":
