@@ -15,6 +15,7 @@
 #include "operator/join/interval_join.h"
 #include "operator/join/join_output.h"
 #include "operator/join/lookup.h"
+#include "operator/keyed/keyed_function.h"
 #include "operator/ordered/deduplicate.h"
 #include "operator/ordered/deduplicate_last.h"
 #include "operator/ordered/fill_gaps.h"
@@ -175,6 +176,9 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
     }
     case NodeKind::kMapBatches: {
       FZ_ASSIGN(BatchFunction function, FunctionOf(node, context));
+      if (node.spec.at("kind") == "keyed_function") {
+        return KeyedFunction::Make(node.spec, *input, std::move(function), context);
+      }
       return std::make_unique<MapBatches>(node.spec.at("function").get<std::string>(), std::move(function));
     }
     case NodeKind::kUnnest:

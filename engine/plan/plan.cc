@@ -15,6 +15,7 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"project", NodeKind::kProject},
       {"udf", NodeKind::kUdf},
       {"map_batches", NodeKind::kMapBatches},
+      {"keyed_function", NodeKind::kMapBatches},  // told apart by those who make operators
       {"union", NodeKind::kUnion},
       {"concat", NodeKind::kUnion},  // who is read first is said by the sources
       {"exchange", NodeKind::kExchange},

@@ -52,6 +52,9 @@ from frazil.expr_aggregate import Aggregate, count
 from frazil.fill_gaps import previous
 from frazil.grouped import Grouped, Windowed
 from frazil.infer import infer
+from frazil.keyed import KeyedFunction, State
+from frazil.keyed_groups import GroupStates
+from frazil.keyed_out import Out
 from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
 from frazil.pattern import PatternStep, Without, step, without
 from frazil.pipeline import Pipeline
@@ -132,16 +135,19 @@ __all__ = [
     "Float64",
     "FrazilError",
     "FunctionNotFound",
+    "GroupStates",
     "Grouped",
     "Int8",
     "Int16",
     "Int32",
     "Int64",
+    "KeyedFunction",
     "Lookup",
     "LookupChanged",
     "MemorySink",
     "ModeMismatch",
     "NoTruthValue",
+    "Out",
     "PartitionReader",
     "PartitionReport",
     "PartitionedSource",
@@ -168,6 +174,7 @@ __all__ = [
     "SinkWriter",
     "SourceError",
     "SourceReport",
+    "State",
     "Stream",
     "Tls",
     "Token",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from frazil.errors import on_user_line
 
 if TYPE_CHECKING:
     from frazil.duration import Duration
+    from frazil.keyed import KeyedFunction
     from frazil.pattern import PatternStep, Without
+    from frazil.schema import SchemaLike
     from frazil.stream import Stream
 
 
@@ -204,3 +206,65 @@ class OrderedGroups:
         from frazil.top_n import make_top_n
 
         return make_top_n(self._stream, self._keys, n, by, descending, rank)
+
+    @on_user_line
+    def process(
+        self,
+        function: type[KeyedFunction] | KeyedFunction,
+        *,
+        schema: SchemaLike,
+        order: Literal["event_time", "arrival"] | None = None,
+        event_time: str | None = None,
+        pure: bool = True,
+    ) -> Stream:
+        """Give the rows of each key to a Python function with state and timers.
+
+        Parameters
+        ----------
+        function
+            A class derived from `KeyedFunction`, or an object of it, of which each worker has a
+            copy.
+        schema
+            Columns of the rows it gives: a `Schema` class, a `pyarrow.Schema` or a dict.
+        order
+            "event_time": rows of a key are taken in their order, each when the watermark has passed
+            it; late rows are set aside, in `late`. "arrival": as they come, which makes the
+            pipeline "consistent" instead of "exact". By default the first, if the stream has event
+            time.
+        event_time
+            Column of `schema` that is the event time of what it gives: never before the rows, or
+            the timer, at hand.
+        pure
+            Whether the same rows always give the same result. False makes the pipeline "consistent"
+            instead of "exact".
+
+        Returns
+        -------
+        Stream
+            The columns of `schema`.
+
+        Raises
+        ------
+        PlanError
+            If the class does not fit: states, methods, or what needs event time.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> class Visits(fz.KeyedFunction):
+        ...     seen: fz.State[int]
+        ...
+        ...     def on_rows(self, key, rows, out):
+        ...         self.seen.value += len(rows)
+        ...         out.emit(user=key, seen=self.seen.value)
+        >>> rows = [{"user": "ada", "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> clicks = fz.read_memory(rows).event_time("at", out_of_order="10s")
+        >>> clicks.group_by("user").process(Visits, schema={"user": str, "seen": int})
+        Stream(append) <- memory
+          user: string not null
+          seen: int64 not null
+        """
+        from frazil.keyed_process import make_process
+
+        return make_process(self._stream, self._keys, function, schema, order, event_time, pure)

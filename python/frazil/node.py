@@ -288,6 +288,10 @@ class Step(Node):
         """Its event time; `of` gives that of an input. As `frazil.event_time.event_time_of`."""
         return of(self.streams[0])
 
+    def function(self) -> Function | None:
+        """The Python function it calls; the plan and the run are given it."""
+        return None
+
     def changes(self) -> Any:
         """Whether its rows are changes; None or `frazil.changes.Changes`."""
         return None
@@ -379,11 +383,12 @@ class Function:
 
     reference: str
     call: Callable[..., Any] = field(repr=False)
-    kind: Literal["row", "batch", "map_batches"]
+    kind: Literal["row", "batch", "map_batches", "keyed"]
     returns: pa.Schema
     pure: bool
     on_error: Literal["fail", "null"] = "fail"
     source_hash: str = ""
+    options: Any = None  # of a keyed one
 
     def __call__(self, batch: Any) -> pa.RecordBatch:
         """Run it on a batch of its arguments, which has ``__arrow_c_array__``; for the engine."""

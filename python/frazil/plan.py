@@ -461,6 +461,8 @@ class _Compiler:
         if len(node.inputs) > 1:
             made["inputs"] = [self.port_json(port) for port in node.inputs]
         made |= node.spec(given, gives)
+        if (function := node.function()) is not None:
+            made["function"] = self.reference(function)
         if node.STATEFUL:
             made["stateful"] = True
         if (state := node.state(given)) is not None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import frazil as fz
+import pyarrow as pa
 from frazil.replay import replay_pipeline
 
 from bench.nexmark.queries import QUERIES
@@ -191,6 +194,79 @@ def ordered(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("ordered", folder, *sinks)
 
 
+class Visits(fz.KeyedFunction):
+    """Rows of a user with no more than 100 ms between them, given by a timer."""
+
+    ids: fz.State[list[int]]
+    closes: fz.State[datetime | None]
+
+    def on_rows(self, key: str, rows: list[Any], out: fz.Out) -> None:
+        for row in rows:
+            self.ids.value.append(row.id)
+            if self.closes.value is not None:
+                out.cancel_timer(self.closes.value)
+            self.closes.value = row.at + timedelta(milliseconds=100)
+            out.timer(self.closes.value)
+
+    def on_timer(self, key: str, time: datetime, out: fz.Out) -> None:
+        out.emit(user=key, ids=",".join(map(str, self.ids.value)), end=time)
+        self.ids.clear()
+        self.closes.clear()
+
+
+class Totals(fz.KeyedFunction):
+    """Totals of a country up to each row."""
+
+    totals: fz.State[dict[str, float]]
+
+    def on_rows(self, key: str, rows: list[Any], out: fz.Out) -> None:
+        for row in rows:
+            totals = self.totals.value
+            totals[row.user] = totals.get(row.user, 0.0) + row.amount
+            out.emit(id=row.id, users=len(totals), total=totals[row.user])
+
+
+class Numbers(fz.KeyedFunction):
+    """The number of rows of a country, as columns."""
+
+    rows: fz.State[int]
+
+    def on_groups(
+        self, batch: pa.RecordBatch, offsets: pa.Int32Array, state: fz.GroupStates, out: fz.Out
+    ) -> None:
+        numbers = state.rows.to_pylist()
+        made = []
+        for key, (first, last) in enumerate(pairwise(offsets.to_pylist())):
+            made += range(numbers[key] + 1, numbers[key] + 1 + last - first)
+            numbers[key] += last - first
+        state.rows = numbers
+        columns = [batch.column("id"), pa.array(made, pa.int64())]
+        out.batch(pa.RecordBatch.from_arrays(columns, names=["id", "number"]))
+
+
+def keyed_streams(rate: float | None) -> dict[str, fz.Stream]:
+    """Python functions with state and timers."""
+    rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
+    timed = rows.select("id", "country", "user", "amount", "at").event_time("at", out_of_order="1s")
+    visit = {"user": pa.string(), "ids": pa.string(), "end": datetime}
+    total = {"id": pa.int64(), "users": pa.int64(), "total": pa.float64()}
+    number = {"id": pa.int64(), "number": pa.int64()}
+    visits = timed.group_by("user").process(Visits, schema=visit, event_time="end")
+    return {
+        "t.visits": visits,
+        "t.windows": visits.group_by().window(fz.tumbling("100ms")).agg(rows=fz.count()),
+        "t.totals": timed.group_by("country").process(Totals, schema=total),
+        "t.numbers": timed.group_by("country").process(Numbers, schema=number),
+    }
+
+
+def keyed(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A table for each of them."""
+    streams = keyed_streams(rate)
+    sinks = [stream.write_iceberg(name, catalog=catalog) for name, stream in streams.items()]
+    return _pipeline("keyed", folder, *sinks)
+
+
 def changing_streams(rate: float | None) -> dict[str, fz.Stream]:
     """Logs of totals that change, of some of them, and of windows before they close."""
     rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
@@ -327,6 +403,7 @@ PIPELINES: Mapping[str, Build] = {
         replayed,
         windowed,
         ordered,
+        keyed,
         changing,
         by_key,
         joined,

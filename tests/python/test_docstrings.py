@@ -21,6 +21,8 @@ MODULES = [
     "grouped",
     "grouped_ordered",
     "infer",
+    "keyed",
+    "keyed_out",
     "lookup",
     "partition",
     "pattern",

@@ -24,6 +24,7 @@ SLEEPS: dict[str, str] = {
     "tests/crash/scene.py": "polls another process's state, which tells nobody; with a deadline",
     "tests/crash/test_changes.py": "a random moment to kill at",
     "tests/crash/test_joins.py": "a random moment to kill at",
+    "tests/crash/test_keyed.py": "a random moment to kill at",
     "tests/crash/test_many_tables.py": "a random moment to kill at",
     "tests/crash/test_nexmark.py": "a random moment to kill at",
     "tests/crash/test_ordered.py": "a random moment to kill at",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from frazil import _engine
 from frazil.errors import FrazilError, from_engine
+from frazil.keyed_call import KeyedCall
 from frazil.run.source_readers import stop_readers
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ class EngineJob:
         functions: Mapping[str, Callable[[_engine.ArrowBatch], object]],
     ) -> None:
         fields = {name: getattr(options, name) for name in JobOptions.__dataclass_fields__}
+        self._functions = functions
         self._job = _engine.Job(json.dumps(plan), json.dumps(fields), dict(functions))
         self._plan = plan
 
@@ -272,6 +274,9 @@ class EngineJob:
         """Stop and join the workers and who reads for them. What is not committed is dropped."""
         self._job.stop()
         stop_readers(self._plan)
+        for function in self._functions.values():
+            if isinstance(function, KeyedCall):
+                function.close()
 
     def _taken_state(self) -> tuple[StateCut, ...]:
         return tuple(StateCut(*each) for each in self._job.take_state())

@@ -103,6 +103,7 @@ class Runnable:
             and (
                 node["kind"] in ("sink", "unsent_values")
                 or (node["kind"] == "group_aggregate" and node["window_end"] is None)
+                or (node["kind"] == "keyed_function" and node["time"] is None)
             )
         ]
 

@@ -20,6 +20,7 @@ from frazil.checkpoint import Store, open_store, plan_of
 from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError, StoreError
+from frazil.keyed_call import KeyedCall
 from frazil.run.coordinator import Coordinator
 from frazil.run.event_times import describe_time
 from frazil.run.interrupt import on_interrupt
@@ -91,7 +92,9 @@ def prepare(
         name=pipeline.name,
         plan=plan,
         functions={
-            reference: functools.partial(_call, function)
+            reference: KeyedCall(function)
+            if function.kind == "keyed"
+            else functools.partial(_call, function)
             for reference, function in pipeline.plan.functions.items()
         },
         targets=targets,
