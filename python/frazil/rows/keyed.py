@@ -24,6 +24,7 @@ from frazil.schema import SchemaLike, resolve
 if TYPE_CHECKING:
     from frazil.duration import Duration, Size
     from frazil.rows.codec import ObjectCodec
+    from frazil.rows.stateful import Stateful
     from frazil.stream import Stream
     from frazil.window import Window
 
@@ -40,6 +41,81 @@ class KeyedRowStream(RowStream):
     def __init__(self, stream: Stream, codec: ObjectCodec, *, by: str, **how: Any) -> None:
         super().__init__(stream, codec, **how)
         self._by = by
+
+    @on_user_line
+    def stateful_map(self, function: Stateful) -> KeyedRowStream:
+        """Give what a function makes of each object and of what it keeps of the key.
+
+        Objects of a key are taken in the order of their event time. Without event time they are
+        taken as they arrive, and the pipeline is "consistent" instead of "exact".
+
+        Parameters
+        ----------
+        function
+            Takes what is kept of the key (None at first) and an object; gives what is kept then,
+            and what becomes of the object. A key of which None is kept is forgotten.
+
+        Returns
+        -------
+        KeyedRowStream
+            Of what becomes of objects.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> def user(row: dict) -> str:
+        ...     return row["user"]
+        >>> def numbered(seen: int | None, row: dict) -> tuple[int, dict]:
+        ...     seen = (seen or 0) + 1
+        ...     return seen, {"number": seen}
+        >>> rows = fz.read_memory([{"user": "ada"}] * 3).rows()
+        >>> made = rows.key_by(user).stateful_map(numbered).columns({"number": int})
+        >>> sorted(row["number"] for row in fz.testing.run_to_end(made))
+        [1, 2, 3]
+        """
+        return self._stateful(function, several=False)
+
+    @on_user_line
+    def stateful_flat_map(self, function: Stateful) -> KeyedRowStream:
+        """Do the same where any number of objects becomes of one.
+
+        Parameters
+        ----------
+        function
+            As for `stateful_map`; what becomes of an object is a list.
+
+        Returns
+        -------
+        KeyedRowStream
+            Of what becomes of objects.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> def user(row: dict) -> str:
+        ...     return row["user"]
+        >>> def pairs(before: dict | None, row: dict) -> tuple[dict | None, list]:
+        ...     return (row, []) if before is None else (None, [{"sum": before["n"] + row["n"]}])
+        >>> rows = fz.read_memory([{"user": "ada", "n": n} for n in (1, 2)]).rows()
+        >>> made = rows.key_by(user).stateful_flat_map(pairs).columns({"sum": int})
+        >>> fz.testing.run_to_end(made)
+        [{'sum': 3}]
+        """
+        return self._stateful(function, several=True)
+
+    def _stateful(self, function: Stateful, *, several: bool) -> KeyedRowStream:
+        from frazil.rows.stateful import keep_by_key
+
+        times = [name for name in self._carried if name != KEY]
+        made = keep_by_key(
+            self._as_objects()._stream,
+            function,
+            self._codec,
+            several=several,
+            time=times[0] if times else None,
+            pure=self._pure,
+        )
+        return self._on(made)
 
     @on_user_line
     def window(
