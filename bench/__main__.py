@@ -13,6 +13,14 @@ WORKLOADS = {
     "w3": "events -> sessions of each user -> table",
 }
 
+OWN = {
+    "w1": ["frazil", "frazil @udf", "frazil @batch_udf", "frazil rows()"],
+    "w2": ["frazil", "frazil rows()"],
+    "w3": ["frazil", "frazil rows()"],
+    "totals": ["frazil on_rows", "frazil on_groups", "frazil rows()"],
+}
+"""The ways to write a workload that `udf` measures beside one another."""
+
 
 def _positive(text: str) -> int:
     value = int(text)
@@ -32,7 +40,7 @@ def _arguments() -> argparse.Namespace:
         one.add_argument("--runs", type=_positive, default=3)
         one.add_argument("--json", type=Path, metavar="OUT")
     udf = commands.add_parser("udf", help="with functions of Python, beside without")
-    udf.add_argument("--workload", choices=tuple(WORKLOADS), default="w1")
+    udf.add_argument("--workload", choices=tuple(OWN), default="w1")
     udf.add_argument("--events", type=_positive, default=1_000_000, help="N; also 3 N are read")
     udf.add_argument("--source", choices=("file", "kafka"), default="file")
     udf.add_argument("--peers", default="", help="bytewax")
@@ -83,8 +91,7 @@ def _workload(given: argparse.Namespace) -> tuple[str, Rows]:
     workload, own = given.command, ["frazil"]
     if workload == "udf":
         workload = given.workload
-        own += ["frazil @udf", "frazil @batch_udf"] if workload == "w1" else []
-        own += ["frazil rows()"]
+        own = OWN[workload]
     results = comparison.measure_workload(
         workload, given.events, given.source, peers, own=own, runs=given.runs
     )

@@ -6,22 +6,20 @@ from bench.systems.bare import BARE, CONSUME
 from bench.systems.bytewax import BYTEWAX
 from bench.systems.duckdb import DUCKDB
 from bench.systems.flink import FLINK
-from bench.systems.frazil import FRAZIL, FRAZIL_BATCH_UDF, FRAZIL_ROWS, FRAZIL_UDF
+from bench.systems.frazil import (
+    FRAZIL,
+    FRAZIL_BATCH_UDF,
+    FRAZIL_GROUPS,
+    FRAZIL_KEYED,
+    FRAZIL_ROWS,
+    FRAZIL_UDF,
+)
 from bench.systems.system import Input, System
 
+_OWN = (FRAZIL, FRAZIL_UDF, FRAZIL_BATCH_UDF, FRAZIL_KEYED, FRAZIL_GROUPS, FRAZIL_ROWS)
+
 SYSTEMS: dict[str, System] = {
-    each.name: each
-    for each in (
-        FRAZIL,
-        FRAZIL_UDF,
-        FRAZIL_BATCH_UDF,
-        FRAZIL_ROWS,
-        BARE,
-        CONSUME,
-        DUCKDB,
-        BYTEWAX,
-        FLINK,
-    )
+    each.name: each for each in (*_OWN, BARE, CONSUME, DUCKDB, BYTEWAX, FLINK)
 }
 
 OTHER_ROWS: dict[tuple[str, str, str], str] = {

@@ -17,7 +17,7 @@ class Bytewax:
     name = "bytewax"
     sources = frozenset({"file", "kafka"})
     # Its watermark is per key, so in W2 other rows are late; in W1 and W3 none is, whatever it is.
-    workloads = frozenset({"w1", "w3"})
+    workloads = frozenset({"w1", "w3", "totals"})
     exact = False
 
     def prepare(self) -> None:

@@ -12,14 +12,15 @@ class Frazil:
     """Writes Iceberg, exactly once, with a checkpoint each second.
 
     `written` says how the program writes the workload: "" with expressions, "udf" and "batch_udf"
-    with a function of Python, "rows" with Python objects from end to end.
+    with a function of Python, "rows" with Python objects from end to end, "keyed" and "groups" with
+    a `KeyedFunction`.
     """
 
     sources = frozenset({"file", "kafka"})
 
     def __init__(self, name: str, written: str = "") -> None:
         self.name = name
-        self.workloads = frozenset({"w1"} if written.endswith("udf") else {"w1", "w2", "w3"})
+        self.workloads = _WORKLOADS[written]
         self.exact = written != "rows"  # Python's sums are rounded at each step
         self._written = ["--written", written] if written else []
 
@@ -46,7 +47,18 @@ class Frazil:
             catalog.engine.dispose()
 
 
+_WORKLOADS: dict[str, frozenset[str]] = {
+    "": frozenset({"w1", "w2", "w3"}),
+    "udf": frozenset({"w1"}),
+    "batch_udf": frozenset({"w1"}),
+    "rows": frozenset({"w1", "w2", "w3", "totals"}),
+    "keyed": frozenset({"totals"}),
+    "groups": frozenset({"totals"}),
+}
+
 FRAZIL = Frazil("frazil")
 FRAZIL_UDF = Frazil("frazil @udf", "udf")
 FRAZIL_BATCH_UDF = Frazil("frazil @batch_udf", "batch_udf")
+FRAZIL_KEYED = Frazil("frazil on_rows", "keyed")
+FRAZIL_GROUPS = Frazil("frazil on_groups", "groups")
 FRAZIL_ROWS = Frazil("frazil rows()", "rows")

@@ -1,4 +1,4 @@
-"""W1 and W3 in Bytewax: json.loads per message, a dict per row, Parquet files of 50,000 rows."""
+"""W1, W3 and Totals in Bytewax: a dict per row by json.loads, Parquet files of 50,000 rows."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ W1_SCHEMA = pa.schema(
 )
 W3_SCHEMA = pa.schema(
     [("user", pa.string()), ("window_start", TIME), ("window_end", TIME), ("events", pa.int64())]
+)
+TOTALS_SCHEMA = pa.schema(
+    [("id", pa.int64()), ("user", pa.string()), ("seen", pa.int64()), ("bought", pa.int64())]
 )
 FILE_ROWS = 50_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -147,7 +150,21 @@ def session_row(item: tuple[str, tuple[int, Session]]) -> Row:
     return {"user": user, "window_start": first, "window_end": last + GAP, "events": events}
 
 
-WORKLOADS = {"w1": (w1, W1_SCHEMA), "w3": (w3, W3_SCHEMA)}
+def total(kept: tuple[int, int] | None, event: Row) -> tuple[tuple[int, int], Row]:
+    """One more event of a user."""
+    seen, bought = kept or (0, 0)
+    seen, bought = seen + 1, bought + event["quantity"]
+    return (seen, bought), {"id": event["id"], "seen": seen, "bought": bought}
+
+
+def totals(events: Stream[Row]) -> Stream[Row]:
+    """Each event with its number and the sum up to it."""
+    keyed = op.key_on("by_user", events, lambda event: event["user"])
+    counted = op.stateful_map("total", keyed, total)
+    return op.map("row", counted, lambda item: {"user": item[0], **item[1]})
+
+
+WORKLOADS = {"w1": (w1, W1_SCHEMA), "w3": (w3, W3_SCHEMA), "totals": (totals, TOTALS_SCHEMA)}
 
 
 def main() -> None:

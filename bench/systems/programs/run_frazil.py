@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import frazil as fz
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,6 +30,14 @@ class View(fz.Schema):
     ts: datetime = fz.field(time_unit="ms")
     page: str
     amount: float
+
+
+class Bought(fz.Schema):
+    """The columns that Totals reads."""
+
+    id: int
+    user: str
+    quantity: int
 
 
 class Visit(fz.Schema):
@@ -147,13 +156,90 @@ def w3_rows(events: fz.Stream) -> fz.Stream:
     return made.columns(schema, key="user")
 
 
-WORKLOADS = {"w1": (Event, w1), "w2": (View, w2), "w3": (Visit, w3)}
+class Numbered(fz.KeyedFunction):
+    """Totals, a call a key."""
+
+    seen: fz.State[int]
+    bought: fz.State[int]
+
+    def on_rows(self, key: str, rows: list[Any], out: fz.Out) -> None:
+        """Take the rows of a user."""
+        seen, bought = self.seen.value, self.bought.value
+        for row in rows:
+            seen, bought = seen + 1, bought + row.quantity
+            out.emit(id=row.id, user=key, seen=seen, bought=bought)
+        self.seen.value, self.bought.value = seen, bought
+
+
+class NumberedGroups(fz.KeyedFunction):
+    """Totals, a call a batch."""
+
+    seen: fz.State[int]
+    bought: fz.State[int]
+
+    def on_groups(
+        self, batch: pa.RecordBatch, offsets: pa.Int32Array, state: fz.GroupStates, out: fz.Out
+    ) -> None:
+        """Take the rows of many users."""
+        at = offsets.to_numpy()
+        counts = np.diff(at)
+        quantity = batch.column("quantity").to_numpy()
+        summed = np.cumsum(quantity)
+        before = np.repeat(state.bought.to_numpy() - (summed[at[:-1]] - quantity[at[:-1]]), counts)
+        seen = np.repeat(state.seen.to_numpy() - at[:-1], counts) + np.arange(1, len(quantity) + 1)
+        bought = before + summed
+        state.seen, state.bought = pa.array(seen[at[1:] - 1]), pa.array(bought[at[1:] - 1])
+        columns = [batch["id"], batch["user"], pa.array(seen), pa.array(bought)]
+        out.batch(pa.RecordBatch.from_arrays(columns, schema=TOTALS))
+
+
+TOTALS = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("user", pa.string(), nullable=False),
+        pa.field("seen", pa.int64(), nullable=False),
+        pa.field("bought", pa.int64(), nullable=False),
+    ]
+)
+
+
+def totals_keyed(events: fz.Stream) -> fz.Stream:
+    """Totals with rows as objects."""
+    return events.group_by("user").process(Numbered, schema=TOTALS, order="arrival")
+
+
+def totals_groups(events: fz.Stream) -> fz.Stream:
+    """Totals with columns."""
+    return events.group_by("user").process(NumberedGroups, schema=TOTALS, order="arrival")
+
+
+def _number(kept: tuple[int, int] | None, row: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    seen, bought = kept or (0, 0)
+    seen, bought = seen + 1, bought + row["quantity"]
+    return (seen, bought), {"id": row["id"], "seen": seen, "bought": bought}
+
+
+def totals_rows(events: fz.Stream) -> fz.Stream:
+    """Totals with Python objects."""
+    counted = events.rows().key_by(_user).stateful_map(_number)
+    return counted.columns({"id": int, "seen": int, "bought": int}, key="user")
+
+
+WORKLOADS = {
+    "w1": (Event, w1),
+    "w2": (View, w2),
+    "w3": (Visit, w3),
+    "totals": (Bought, totals_keyed),
+}
 WRITTEN = {
     ("w1", "udf"): w1_udf,
     ("w1", "batch_udf"): w1_batch_udf,
     ("w1", "rows"): w1_rows,
     ("w2", "rows"): w2_rows,
     ("w3", "rows"): w3_rows,
+    ("totals", "rows"): totals_rows,
+    ("totals", "keyed"): totals_keyed,
+    ("totals", "groups"): totals_groups,
 }
 """The workloads in other ways."""
 
@@ -162,7 +248,7 @@ def main() -> None:
     """Read what is there, write a table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--workload", choices=WORKLOADS, required=True)
-    parser.add_argument("--written", choices=("udf", "batch_udf", "rows"))
+    parser.add_argument("--written", choices=sorted({how for _, how in WRITTEN}))
     parser.add_argument("--path")
     parser.add_argument("--servers")
     parser.add_argument("--topic")
@@ -189,7 +275,7 @@ def main() -> None:
     if given.forever:
         report = pipeline.run(quiet=True)
     else:
-        report = pipeline.run(until="now", close_windows=given.workload != "w1", quiet=True)
+        report = pipeline.run(until="now", close_windows=given.workload in ("w2", "w3"), quiet=True)
     print(report)
 
 
