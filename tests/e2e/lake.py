@@ -11,6 +11,7 @@ from tests.services.rows import arrow_rows, sorted_lines
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.catalog import Catalog
     from pyiceberg.table import Table
 
     from tests.services.duckdb_reader import DuckdbReader
@@ -53,9 +54,17 @@ class Lake:
             "s3.path-style-access": "true",
         }
 
+    def reader(self) -> Catalog:
+        """The catalog as PyIceberg sees it."""
+        return load_catalog("reader", **self.service.properties)
+
     def table(self, name: str) -> Table:
         """The table as PyIceberg sees it."""
-        return load_catalog("reader", **self.service.properties).load_table(name)
+        return self.reader().load_table(name)
+
+    def by_duckdb(self, metadata_location: str) -> pa.Table:
+        """The rows of a table by DuckDB alone."""
+        return self._duckdb.read_iceberg(metadata_location, s3=self.s3)
 
     def read(self, name: str) -> pa.Table:
         """Its rows by DuckDB; Java must have found the same."""

@@ -12,12 +12,14 @@ import pyarrow as pa
 from frazil import col
 from frazil.checkpoint.memory_store import MemoryStore
 from frazil.iceberg.audit import audit
+from frazil.run.restarts import Restarts
 from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.pipelines.events import EVENT_SCHEMA, Event, counted
 from tests.pipelines.processes import Processes
 
 if TYPE_CHECKING:
+    from frazil.report import RunReport
     from pyiceberg.table import Table
 
     from tests.services.duckdb_reader import DuckdbReader
@@ -78,6 +80,26 @@ class ManyTables(Processes):
             )
         }
         self.store = MemoryStore()
+
+    def run(self, **options: Any) -> RunReport:
+        """As `Processes.run`, beginning anew where a run does."""
+        return Restarts(lambda again: self.coordinator(**options)).run()
+
+    def place(self, user: str) -> Path:
+        """The folder of a table's data files."""
+        return Path(self.tables()[user].location_provider().data_path.removeprefix("file://"))
+
+    def take_place(self, user: str) -> None:
+        """Have nobody write to a table, nor read its rows."""
+        folder = self.place(user)
+        folder.rename(folder.with_name("away"))
+        folder.touch()
+
+    def give_place(self, user: str) -> None:
+        """Put it back."""
+        folder = self.place(user)
+        folder.unlink()
+        folder.with_name("away").rename(folder)
 
     def tables(self) -> dict[str, Table]:
         """Those that are there, by their users."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import frazil as fz
 import pyarrow as pa
@@ -12,7 +12,7 @@ from frazil.checkpoint.reader import list_slots, read_slot
 from frazil.memory_rows import encoded_rows
 from frazil.run.coordinator import Coordinator
 from frazil.run.runner import prepare
-from frazil.run.settings import RunSettings
+from frazil.run.settings import DRAIN_S, RunSettings
 
 from tests.pipelines.events import EVENT_SCHEMA, Event, counted
 
@@ -47,7 +47,11 @@ class Processes:
         self.sinks = {name: stream.write_memory(name=name) for name, stream in streams.items()}
         self.store = MemoryStore()
 
-    def run(
+    def run(self, **options: Any) -> RunReport:
+        """One process, to the end of the rows; options are those of `coordinator`."""
+        return self.coordinator(**options).run()
+
+    def coordinator(
         self,
         *,
         seed: int | None = 1,
@@ -58,9 +62,10 @@ class Processes:
         reopen: bool = False,
         partitions: int | None = None,
         retain: int = 0,
+        drain_s: float = DRAIN_S,
         hook: Callable[[str], None] = lambda _: None,
-    ) -> RunReport:
-        """One process, to the end of the rows.
+    ) -> Coordinator:
+        """Of one process, to the end of the rows.
 
         Parameters
         ----------
@@ -80,12 +85,13 @@ class Processes:
             quiet=True,
             takeover=True,
             retain=retain,
+            drain_s=drain_s,
             checkpoint_every_s=every_s,
             simulated_seed=seed,
             close_windows=close_windows,
             reopen=reopen,
         )
-        return Coordinator(runnable, settings, hook=hook).run()
+        return Coordinator(runnable, settings, hook=hook)
 
     def give(self, runnable: Runnable, batch_rows: int, partitions: int | None = None) -> None:
         """Put the events into the plan: the reader would deal them to partitions in turn."""

@@ -17,7 +17,7 @@ import pytest
 from frazil import col
 from frazil.checkpoint.local_store import LocalStore
 from frazil.checkpoint.reader import read_log
-from frazil.errors import CommitError, CommitRefused, PlanChanged, PlanError
+from frazil.errors import CommitError, CommitRefused, PlanChanged, PlanError, SinkError
 from frazil.run.coordinator import Coordinator
 from frazil.run.rollback import roll_back
 from frazil.run.runner import prepare
@@ -140,6 +140,143 @@ def test_table_that_cannot_be_made_holds_up_itself_only(
     assert report.sinks["many/t.of_u1"].rows > 0
     many.check(duckdb_reader)
     assert many.run(seed=6).sinks["many/t.of_u1"].rows == 0
+
+
+class Broken:
+    """Takes the place of a table away at a step."""
+
+    def __init__(self, many: ManyTables, user: str, step: int) -> None:
+        self.many, self.user, self.step = many, user, step
+        self.done = False
+
+    def __call__(self, name: str) -> None:
+        """A step of a run."""
+        self.step -= 1
+        if self.step <= 0 and not self.done and self.user in self.many.tables():
+            if self.many.place(self.user).is_dir():
+                self.many.take_place(self.user)
+                self.done = True
+
+    def mend(self) -> None:
+        """Give it back, if it is away."""
+        if self.done:
+            self.many.give_place(self.user)
+            self.done = False
+
+
+@pytest.fixture
+def _quick_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that writes deletes to a place that is away is not tried for long."""
+    monkeypatch.setattr("frazil.iceberg.commit.TRIES_MAX", 1)
+
+
+@pytest.mark.usefixtures("_quick_refusals")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_place_that_breaks_holds_up_one_table_only(
+    seed: int, mode: Mode, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
+    """Its writers fail in the middle of an epoch: the run begins anew from its last checkpoint and
+    has all other tables whole at its end, if it is not killed. Later the place is there again.
+    """
+    rng = Random(seed)
+    many = ManyTables([of_users(60), of_users(40)[7:]], tmp_path, mode=mode)
+    # A number is in one partition only.
+    for event in many.partitions[1]:
+        event["n"] += 1000
+    broken = 0
+    for kill in (True, False, True, False):
+        breaks = Broken(many, f"u{rng.randrange(5)}", rng.randrange(2, 40))
+        crash = CrashAt(rng.randrange(5, 80)) if kill else CrashAt()
+
+        def hook(step: str, breaks: Broken = breaks, crash: CrashAt = crash) -> None:
+            breaks(step)
+            crash(step)
+
+        said, crashed = "", False
+        try:
+            many.run_drawn(
+                rng, hook=hook, every_s=0.01, batch_rows=rng.choice([1, 3, 7]), drain_s=0.01
+            )
+        except CommitError as error:
+            said = str(error)
+        except Crash:
+            crashed = True
+        assert not said or (breaks.done and f"of_{breaks.user}" in said)
+        if not crashed:
+            others = {f"u{i}" for i in range(5)} - ({breaks.user} if breaks.done else set())
+            many.check_rows(duckdb_reader, sorted(others))
+        broken += breaks.done
+        breaks.mend()
+    many.run_drawn(rng)
+    many.check(duckdb_reader)
+    assert broken > 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_quick_refusals")
+@pytest.mark.parametrize("mode", MODES)
+def test_place_that_breaks_at_every_step(
+    mode: Mode, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
+    """Of one run; then it is there again, for another number of workers."""
+    partitions = draw(Random(4), users=3, rows=12, most=2)
+    counter = CrashAt()
+    (tmp_path / "whole").mkdir()
+    ManyTables(partitions, tmp_path / "whole", mode=mode).run(
+        seed=3, workers=2, batch_rows=2, every_s=0.012, hook=counter
+    )
+    broken = 0
+    for step in range(1, counter.steps + 1):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        many = ManyTables(partitions, folder, mode=mode)
+        breaks = Broken(many, "u1", step)
+        with suppress(CommitError):
+            many.run(seed=3, workers=2, batch_rows=2, every_s=0.012, hook=breaks, drain_s=0.01)
+        broken += breaks.done
+        breaks.mend()
+        many.run(seed=step, workers=1 + step % 3)
+        many.check(duckdb_reader)
+    assert broken > 20
+
+
+@pytest.mark.usefixtures("_quick_refusals")
+@pytest.mark.parametrize("mode", MODES)
+def test_place_that_is_broken_at_the_start(
+    mode: Mode, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
+    """Processes that are killed find it so, too."""
+    many = ManyTables([of_users(20)], tmp_path, mode=mode)
+    many.run()
+    many.take_place("u2")
+    many.partitions = [of_users(50)]
+    for step in (7, 19, 41):
+        with suppress(Crash, CommitError):
+            many.run(seed=step, workers=2, every_s=0.01, hook=CrashAt(step), drain_s=0.01)
+    with pytest.raises(CommitError, match=r"opening many/t\.of_u2: rows wait for it") as refused:
+        many.run(seed=5, drain_s=0.01)
+    assert "Not a directory" in str(refused.value)
+    many.check_rows(duckdb_reader, ["u0", "u1", "u3", "u4"])
+    many.give_place("u2")
+    many.run(seed=6, workers=3)
+    many.check(duckdb_reader)
+
+
+def test_error_that_is_no_tables_ends_the_run(tmp_path: Path) -> None:
+    """A run does not begin anew for it."""
+    many = ManyTables([of_users(20)], tmp_path)
+    runs = 0
+
+    def fail(step: str) -> None:
+        nonlocal runs
+        if step == "after_prepare":
+            runs += 1
+            raise SinkError("writing: no")
+
+    with pytest.raises(SinkError, match="writing: no"):
+        many.run(hook=fail)
+    assert runs == 1
 
 
 def test_windows_are_not_closed_while_rows_wait(tmp_path: Path) -> None:

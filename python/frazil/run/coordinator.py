@@ -69,7 +69,7 @@ class Coordinator:
         hook: Callable[[str], None] = lambda _: None,
         events: list[dict[str, Any]] | None = None,
     ) -> None:
-        self._runnable = runnable
+        self._runnable = self.runnable = runnable
         self._settings = settings
         self._observer = observer
         self._hook = hook

@@ -18,6 +18,7 @@ from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.commit import TableCommitter
 from frazil.iceberg.drift import changes_of, evolve, unreadable
 from frazil.iceberg.fileio import SmallFileIO
+from frazil.iceberg.probe import try_to_write
 from frazil.iceberg.restate import PutBack, way_back
 from frazil.iceberg.table import (
     find_table,
@@ -198,6 +199,10 @@ class IcebergTarget:
         )
         if self._key and log.landed(self._spec.id) is None and not log.pending(self._spec.id):
             self._committer.check_empty(log.view(self._spec.id), adopt=self._adopts)
+
+    def try_to_write(self) -> None:
+        """Raise why no file can be written to the table, if so; see `frazil.iceberg.probe`."""
+        try_to_write(self._table)
 
     def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
         """Commit all tokens, in order."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from frazil.checkpoint.sink_ids import step_of, table_of, table_sink
-from frazil.errors import CheckpointError, CommitRefused, FrazilError, PlanError
+from frazil.errors import CheckpointError, CommitRefused, FrazilError, PlanError, SinkError
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.table import s3_options
 from frazil.route import TABLE_NAME_CHARS_MAX, table_name, written_schema
@@ -42,6 +42,7 @@ class RoutedTable:
         self._log: CheckpointLog | None = None
         self._lock = threading.Lock()
         self._target: IcebergTarget | None = None
+        self._written = False  # the engine may write to it
 
     def open(self, log: CheckpointLog) -> Mapping[str, Any]:
         """Open or make it; what its writers have to know. Any thread; may be asked again.
@@ -49,11 +50,27 @@ class RoutedTable:
         Raises
         ------
         FrazilError
-            It cannot be opened, for now or for good.
+            It cannot be opened or written to, for now or for good.
         """
         with self._lock:
             self._log = log
-            return self._opened(log).options(log)
+            target = self._opened(log)
+            target.try_to_write()
+            options = target.options(log)
+            self._written = True
+            return options
+
+    def lost(self) -> bool:
+        """Whether it was open, and cannot be written to any more."""
+        if not self._written or self._target is None:
+            return False
+        try:
+            self._target.try_to_write()
+        except SinkError:
+            return True
+        except FrazilError:
+            return False  # its place is away: beginning anew would not help
+        return False
 
     def existing(self) -> IcebergTarget:
         """The table, if it is there: for a rollback. Raises CommitRefused if it is not."""
@@ -203,15 +220,23 @@ class RouteTarget:
                 if each is not None
             }
 
+    def lost(self) -> list[str]:
+        """Tables that were open, and cannot be written to any more."""
+        with ThreadPoolExecutor(OPEN_THREADS, "frazil-tables") as pool:
+            found = pool.map(
+                lambda table: table.name if table.lost() else None, self._tables.values()
+            )
+            return [name for name in found if name is not None]
+
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """What the writers of those tables have to know that were opened at the start."""
         return {"tables": self._opened}
 
     def place(self) -> TablePlace | None:
-        """The catalog's warehouse."""
+        """The catalog's warehouse. One that does not say where it is may be on S3."""
         properties = self._catalog.properties
         warehouse = properties.get("warehouse")
-        return TablePlace(warehouse, s3_options(warehouse or "", properties))
+        return TablePlace(warehouse, s3_options(warehouse or "s3://", properties))
 
     def make(self, log: Sequence[Entry]) -> None:
         """Nothing: tables are made with their first row."""

@@ -28,6 +28,7 @@ from frazil.run.kafka_target import KafkaTarget
 from frazil.run.logs import log_to_stderr
 from frazil.run.lookups import lookup_tables
 from frazil.run.python_target import PythonTarget
+from frazil.run.restarts import Restarts
 from frazil.run.runnable import Runnable
 from frazil.run.schemas import registries
 from frazil.run.settings import RunSettings
@@ -157,19 +158,23 @@ def run(
 ) -> RunReport:
     """Run a pipeline in this thread until it ends, is asked to, or fails."""
     with _observers(metrics_port, quiet) as observer:
-        coordinator = Coordinator(
-            prepare(pipeline, hook=hook),
-            settings_of(
-                pipeline,
-                bounded=bounded,
-                takeover=takeover,
-                close_windows=close_windows,
-                reopen=reopen,
-                quiet=quiet,
-            ),
-            observer=observer,
-            hook=hook,
-        )
+
+        def make(again: bool) -> Coordinator:
+            return Coordinator(
+                prepare(pipeline, hook=hook),
+                settings_of(
+                    pipeline,
+                    bounded=bounded,
+                    takeover=takeover or again,
+                    close_windows=close_windows,
+                    reopen=reopen,
+                    quiet=quiet,
+                ),
+                observer=observer,
+                hook=hook,
+            )
+
+        coordinator = Restarts(make)
         with _running(coordinator), on_interrupt(coordinator.stop, coordinator.abort):
             return coordinator.run()
 
@@ -187,16 +192,18 @@ class Handle:
         reopen: bool = False,
         quiet: bool = False,
     ) -> None:
-        self._coordinator = Coordinator(
-            prepare(pipeline),
-            settings_of(
-                pipeline,
-                bounded=bounded,
-                takeover=takeover,
-                close_windows=close_windows,
-                reopen=reopen,
-                quiet=quiet,
-            ),
+        self._coordinator = Restarts(
+            lambda again: Coordinator(
+                prepare(pipeline),
+                settings_of(
+                    pipeline,
+                    bounded=bounded,
+                    takeover=takeover or again,
+                    close_windows=close_windows,
+                    reopen=reopen,
+                    quiet=quiet,
+                ),
+            )
         )
         self._report: RunReport | None = None
         self._error: BaseException | None = None
@@ -262,7 +269,7 @@ class Handle:
         return self._report
 
 
-_coordinators: weakref.WeakSet[Coordinator] = weakref.WeakSet()
+_coordinators: weakref.WeakSet[Restarts] = weakref.WeakSet()
 
 
 @atexit.register
@@ -281,7 +288,7 @@ os.register_at_fork(after_in_child=_coordinators.clear)
 
 
 @contextmanager
-def _running(coordinator: Coordinator) -> Iterator[None]:
+def _running(coordinator: Restarts) -> Iterator[None]:
     interval = sys.getswitchinterval()
     _coordinators.add(coordinator)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
