@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tests.services.duckdb_reader import DuckdbReader
     from tests.services.java_reader import JavaReader
     from tests.services.kafka import Kafka
+    from tests.services.postgres import Postgres
     from tests.services.rest_catalog import RestCatalog
     from tests.services.s3 import S3
     from tests.services.schema_registry import SchemaRegistry
@@ -64,6 +65,17 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Kafka"]:
     from tests.services.kafka import Kafka
 
     service = Kafka(tmp_path_factory.mktemp("kafka"))
+    _serve(service)
+    yield service
+    _end(service)
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Postgres"]:
+    """A PostgreSQL server with logical replication."""
+    from tests.services.postgres import Postgres
+
+    service = Postgres(tmp_path_factory.mktemp("postgres"))
     _serve(service)
     yield service
     _end(service)

@@ -52,6 +52,7 @@ from frazil.expr_aggregate import Aggregate, count
 from frazil.fill_gaps import previous
 from frazil.grouped import Grouped, Windowed
 from frazil.infer import infer
+from frazil.installed_connectors import FoundConnector, installed_connectors, load_connector
 from frazil.keyed import KeyedFunction, State
 from frazil.keyed_groups import GroupStates
 from frazil.keyed_out import Out
@@ -133,6 +134,7 @@ __all__ = [
     "Fenced",
     "Float32",
     "Float64",
+    "FoundConnector",
     "FrazilError",
     "FunctionNotFound",
     "GroupStates",
@@ -203,7 +205,9 @@ __all__ = [
     "from_epoch",
     "hopping",
     "infer",
+    "installed_connectors",
     "lit",
+    "load_connector",
     "lookup_iceberg",
     "lookup_parquet",
     "lookup_sql",

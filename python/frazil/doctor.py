@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 
 from frazil import _engine
 from frazil.errors import FrazilError
+from frazil.installed_connectors import installed_connectors, load_connector
 
 if TYPE_CHECKING:
     from frazil.pipeline import Pipeline
@@ -31,7 +32,7 @@ class Finding:
 
 def examine(pipeline: Pipeline | None) -> list[Finding]:
     """Look at everything; never raises for what it finds."""
-    findings = [*_versions()]
+    findings = [*_versions(), *_connectors()]
     if pipeline is not None:
         findings += _outside(pipeline)
     return findings
@@ -53,6 +54,20 @@ def _versions() -> list[Finding]:
     findings.append(Finding("engine: librdkafka", recent, kafka + hint))
     simdjson = f"{linked['simdjson']} ({linked['simdjson_implementation']})"
     findings.append(Finding("engine: simdjson", True, simdjson))
+    return findings
+
+
+def _connectors() -> list[Finding]:
+    """Connectors in Python that packages offer, and whether each can be loaded."""
+    findings = []
+    for each in installed_connectors():
+        try:
+            load_connector(each.name, each.kind)
+            good, why = True, ""
+        except Exception as error:  # importing runs code of others
+            good, why = False, f"; {type(error).__name__}: {' '.join(str(error).split())}"
+        detail = f"{each.place} of {each.package}{why}"
+        findings.append(Finding(f"{each.kind} {each.name}", good, detail))
     return findings
 
 

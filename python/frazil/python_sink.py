@@ -27,6 +27,9 @@ class Commit:
         Its number. Commits come in the order of these; not every number comes.
     digest
         Of the manifest that says that it is to be.
+    landed
+        The epoch before it that the checkpoint log knows to have been committed; -1 if it knows of
+        none. Who finds less was put back to an older state.
     tokens
         What the writers have prepared for it, one for each worker that had rows; none for a
         `TransactionalSink`.
@@ -35,6 +38,7 @@ class Commit:
     sink: str
     epoch: int
     digest: str
+    landed: int = -1
     tokens: tuple[Token, ...] = ()
 
 

@@ -42,6 +42,7 @@ from frazil.udf import as_written, call_texts, compute_calls, make_function
 from frazil.unsent_values import UnsentValuesNode
 from frazil.write import Writers
 from frazil.write_kafka import KafkaWriters
+from frazil.write_postgres import PostgresWriters
 from frazil.write_python import PythonWriters
 
 COLUMNS_SHOWN = 6
@@ -65,6 +66,7 @@ class Stream(
     Writers,
     KafkaWriters,
     PythonWriters,
+    PostgresWriters,
 ):
     """Rows that flow: where they come from and what is done to them, and nothing else.
 

@@ -68,7 +68,13 @@ class PythonWriters:
 
 
 def python_sink_node(
-    port: Port, sink: PythonSink, options: Json, commit_every: Duration | None, name: str
+    port: Port,
+    sink: PythonSink,
+    options: Json,
+    commit_every: Duration | None,
+    name: str,
+    *,
+    detail: str = "",
 ) -> SinkNode:
     """The node of a sink in Python."""
     options = {"class": type(sink).__qualname__, **options}
@@ -82,6 +88,6 @@ def python_sink_node(
         options,
         {"sink": sink},
         "at least once (flushed before each checkpoint)" if simple else "exactly once",
-        f"by {type(sink).__qualname__} in Python",
+        detail or f"by {type(sink).__qualname__} in Python",
         name=name,
     )

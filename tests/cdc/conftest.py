@@ -11,18 +11,6 @@ if TYPE_CHECKING:
     from tests.services.connect import Connect
     from tests.services.kafka import Kafka
     from tests.services.mariadb import Mariadb
-    from tests.services.postgres import Postgres
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Postgres"]:
-    """A PostgreSQL server with logical replication."""
-    from tests.services.postgres import Postgres
-
-    service = Postgres(tmp_path_factory.mktemp("postgres"))
-    _serve(service)
-    yield service
-    _end(service)
 
 
 @pytest.fixture(scope="module")

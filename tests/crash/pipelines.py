@@ -388,6 +388,20 @@ def to_ledger(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline
     return _pipeline("to_ledger", folder, ids(rate).write_python(Ledger(folder / "ledger.db")))
 
 
+def to_postgres(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Into tables of the server that the file "postgres" names: rows, and totals by key."""
+    dsn = (folder / "postgres").read_text()
+    rows = ids(rate)
+    totals = rows.group_by(k=fz.col("id") % 300).agg(n=fz.count(), last=fz.col("id").sum())
+    some = totals.filter(fz.col("n") % 4 != 0)
+    sinks = [
+        rows.write_postgres("rows", dsn=dsn),
+        totals.write_postgres("totals", dsn=dsn, mode="upsert", key="k"),
+        some.write_postgres("some", dsn=dsn, mode="upsert", key="k"),
+    ]
+    return _pipeline("to_postgres", folder, *sinks)
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -411,5 +425,6 @@ PIPELINES: Mapping[str, Build] = {
         from_python,
         to_python,
         to_ledger,
+        to_postgres,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

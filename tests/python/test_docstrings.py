@@ -23,6 +23,7 @@ MODULES = [
     "infer",
     "keyed",
     "keyed_out",
+    "installed_connectors",
     "lookup",
     "partition",
     "pattern",
@@ -56,6 +57,7 @@ MODULES = [
     "window",
     "write",
     "write_kafka",
+    "write_postgres",
     "write_python",
 ]
 

@@ -30,6 +30,7 @@ SLEEPS: dict[str, str] = {
     "tests/crash/test_ordered.py": "a random moment to kill at",
     "tests/crash/test_others.py": "a random moment to kill at",
     "tests/crash/test_kafka.py": "a random moment to kill at",
+    "tests/crash/test_postgres.py": "a random moment to kill at",
     "tests/crash/test_python.py": "a random moment to kill at",
     "tests/crash/test_upserts.py": "a random moment to kill at",
     "tests/crash/test_windows.py": "a random moment to kill at",

@@ -140,8 +140,7 @@ class Coordinator:
         first_epoch = self._log.next_slot
         self.status.attempt = self._log.attempt
         self._targets: dict[str, SinkTarget] = dict(self._runnable.targets)
-        for target in self._runnable.targets.values():
-            target.recover(self._log)
+        self._runnable.recover(self._log)
         self._routes = Routes(
             self._targets, self._runnable.plan, self._log, threaded=self._threaded
         )

@@ -99,9 +99,11 @@ class PythonTarget:
     def commit(self, pending: Sequence[Pending], log: LogView) -> Committed:
         """Commit all tokens, in order."""
         rows = 0
+        landed = -1 if log.landed is None else log.landed.slot
         for token in pending:
             self._spec.hook("before_commit")
-            self._commit(token)
+            self._commit(token, landed)
+            landed = token.slot
             self._spec.hook("after_commit")
             rows += sum(read_token(part)["rows"] for part in token.parts)
         self._forget(log)
@@ -157,13 +159,14 @@ class PythonTarget:
         assert self._store is not None
         return _Staged(StagedRows(self._store, f"{self._head}-{worker}"))
 
-    def _commit(self, token: Pending) -> None:
+    def _commit(self, token: Pending, landed: int) -> None:
         caller = self._caller(f" of epoch {token.slot}", CommitError)
         sink = self._sink
         commit = Commit(
             sink=self._id,
             epoch=token.slot,
             digest=token.digest,
+            landed=landed,
             tokens=tuple(_tokens(token)) if isinstance(sink, TwoPhaseSink) else (),
         )
         if isinstance(sink, TwoPhaseSink):

@@ -86,6 +86,16 @@ class Runnable:
     commit_every_s: Mapping[str, float] = field(default_factory=dict)  # sinks that say so, by id
     readers: Sequence[SourceReaders] = ()  # of sources in Python, which the plan has by number
 
+    def recover(self, log: CheckpointLog) -> None:
+        """Have all targets tie themselves to the log; if one cannot, all are closed."""
+        try:
+            for target in self.targets.values():
+                target.recover(log)
+        except BaseException:
+            for target in self.targets.values():
+                target.close()
+            raise
+
     def sources(self) -> list[Mapping[str, Any]]:
         """The steps of the plan that read."""
         return [node for node in self.plan["nodes"] if node["kind"] == "source"]

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from frazil.errors import AuthError, ConnectError, FrazilError
+from frazil.errors import AuthError, CommitRefused, ConnectError, FrazilError
 
 PASSING = (ConnectError, ConnectionError, TimeoutError)
 """Exceptions of users' code that may be another answer the next time."""
@@ -43,6 +43,8 @@ class Caller:
         """Call the function, which calls the method."""
         try:
             return function()
+        except CommitRefused:
+            raise  # it says all that is to be said
         except Exception as error:
             said = " ".join(str(error).split())
             text = f"{type(error).__name__}: {said}" if said else type(error).__name__

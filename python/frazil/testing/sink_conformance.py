@@ -72,13 +72,16 @@ def sink_conformance(
     )
     place.expect("at first")
     sink = make()
-    if isinstance(sink, SimpleSink):
-        _check_flushed(place)
-    elif isinstance(sink, TwoPhaseSink):
-        _check_two_phases(place)
-    else:
-        _check_transactions(place)
-    sink.close()
+    try:
+        if isinstance(sink, SimpleSink):
+            _check_flushed(place)
+        elif isinstance(sink, TwoPhaseSink):
+            _check_two_phases(place)
+        else:
+            _check_transactions(place)
+    finally:
+        place.end()
+        sink.close()
     return sum(place.visible.values())
 
 
@@ -95,9 +98,9 @@ class _Place:
         self.make = make
         self.schema = schema
         self.visible: Counter[str] = Counter()
-        self.abandoned: list[
-            Any
-        ] = []  # of processes that have died: not even their end closes them
+        # Of processes that have died: nothing closes them before everything was looked at.
+        self.abandoned: list[SinkWriter] = []
+        self._made: list[Any] = []
         self._read = read
         self._row = row
         self._next = 0
@@ -111,8 +114,16 @@ class _Place:
     def started(self) -> Any:
         """The sink of a new process."""
         sink = self.make()
+        self._made.append(sink)
         sink.start(self.schema)
         return sink
+
+    def end(self) -> None:
+        """Have the dead let go of their connections."""
+        for writer in self.abandoned:
+            writer.close()
+        for sink in self._made:
+            sink.close()
 
     def expect(self, when: str, *more: pa.RecordBatch) -> None:
         """Compare what is visible; `more` becomes visible now."""
@@ -237,7 +248,7 @@ def _check_abandoned(place: _Place) -> None:
     place.expect("after a commit behind such a crash", rows)
     other.recover(_SINK, 7, [])
     place.expect("after a start without anything left to commit")
-    writer.close()
+    place.abandoned.append(writer)
 
 
 def _writer(sink: TwoPhaseSink, attempt: int, worker: int) -> SinkWriter:
@@ -278,7 +289,6 @@ def _check_transactions(place: _Place) -> None:
     last = place.rows()
     place.started().commit(_commit(5), iter([last]))
     place.expect("after the commit of the next epoch", last)
-    other.close()
 
 
 def _commit_halfway(sink: TransactionalSink, rows: pa.RecordBatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from frazil.python_source import END, PartitionedSource, PollingSource, Position
+from frazil.python_source import END, PartitionedSource, PartitionReader, PollingSource, Position
 from frazil.row_batch import RowsDoNotFit, batch_of
 from frazil.schema import SchemaLike, resolve
 from frazil.testing.not_conforming import NotConforming, through_json
@@ -55,12 +55,19 @@ def source_conformance(
     >>> testing.source_conformance(Odd, schema={"id": int})
     10
     """
-    columns = resolve(schema)
-    first = _opened(make())
+    processes = _Processes(make)
+    try:
+        return _check(processes, resolve(schema))
+    finally:
+        processes.end()
+
+
+def _check(processes: _Processes, columns: pa.Schema) -> int:
+    first = processes.start()
     names = list(first.partitions)
     if not names:
         raise NotConforming("there is no partition: make a source that has some rows")
-    again = list(_opened(make()).partitions)
+    again = list(processes.start().partitions)
     if sorted(names) != sorted(again):
         raise NotConforming(f"partitions are {names} once, and {again} for the next process")
     total = 0
@@ -68,10 +75,29 @@ def source_conformance(
         begun = _read(first, partition, start, columns)
         total += len(begun.rows)
         for number in _spread(len(begun.marks)):
-            _check_replay(make, partition, begun, number, columns)
+            _check_replay(processes, partition, begun, number, columns)
     if not total:
         raise NotConforming("it has no rows: make a source that has some")
     return total
+
+
+class _Processes:
+    """Makes a source as a new process would; those before it are left as they are."""
+
+    def __init__(self, make: Callable[[], PartitionedSource | PollingSource]) -> None:
+        self._make = make
+        self._started: list[_Opened] = []
+
+    def start(self) -> _Opened:
+        self._started.append(_Opened(self._make()))
+        return self._started[-1]
+
+    def end(self) -> None:
+        """Have them let go of their connections, when everything was looked at."""
+        for opened in self._started:
+            for reader in opened.readers:
+                reader.close()
+            opened.source.close()
 
 
 class _Opened:
@@ -79,6 +105,7 @@ class _Opened:
 
     def __init__(self, source: PartitionedSource | PollingSource) -> None:
         self.source = source
+        self.readers: list[PartitionReader] = []
         self.partitions: dict[str, Position] = {"poll": None}
         if isinstance(source, PartitionedSource):
             listed = source.partitions()
@@ -96,18 +123,15 @@ class _Opened:
                 position = through_json(position, f"partition {partition!r}")
                 yield rows, position
         reader = source.open(partition, position)
+        self.readers.append(reader)
         while True:
             rows = reader.read()
             at = through_json(reader.position, f"partition {partition!r}")
             if through_json(reader.position, f"partition {partition!r}") != at:
                 raise NotConforming(f"partition {partition!r}: position is another when read twice")
             if rows is END:
-                reader.close()
                 return
             yield rows, at
-
-
-_opened = _Opened
 
 
 class _Partition:
@@ -150,7 +174,7 @@ def _read(
 
 
 def _check_replay(
-    make: Callable[[], PartitionedSource | PollingSource],
+    processes: _Processes,
     partition: str,
     begun: _Partition,
     number: int,
@@ -159,7 +183,7 @@ def _check_replay(
     """Leave the reader as it is and open another at one of its positions."""
     position, before = begun.marks[number]
     wanted = begun.rows[before:]
-    got = _read(_opened(make()), partition, position, schema, len(wanted)).rows[: len(wanted)]
+    got = _read(processes.start(), partition, position, schema, len(wanted)).rows[: len(wanted)]
     if got == wanted:
         return
     place = next(
