@@ -16,7 +16,8 @@ import structlog
 from frazil.errors import UdfError
 from frazil.keyed import DeclaredState, KeyedFunction, KeyedOptions, State, declared_states, has
 from frazil.keyed_groups import GroupStates
-from frazil.keyed_out import EPOCH, MICROSECOND, BadRow, Out, _Timers
+from frazil.keyed_out import MICROSECOND, BadRow, Out, _Timers
+from frazil.python_values import EPOCH, python_values
 from frazil.udf_call import VALUES_SHOWN, _cut, _short
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class _Instance:
         count = len(timers)
         self._keys = _key_values(keys, count)
         kept = _Kept(self._declared)
-        values = [_python_values(column) for column in columns]
+        values = [_values(column) for column in columns]
         set_before: list[list[int]] = timers.to_pylist()
         call = self._caller(what, asked, batch)
         for key in range(count):
@@ -194,8 +195,11 @@ class _Instance:
         def take(key: int, first: int, last: int) -> None:
             self._shown = batch, marks, first, last
             before = len(self._out._rows)
-            with self._named("on_rows"):
+            try:
                 function.on_rows(self._keys[key], rows[first:last], self._out)
+            except BaseException as error:
+                raise self._raised("on_rows", error) from error
+            self._method = "on_rows"
             self._check_times(before)
             self._shown = None
 
@@ -207,7 +211,7 @@ class _Instance:
         if self._row is None:
             made: Any = namedtuple("Row", batch.schema.names, rename=True)  # type: ignore[misc]
             self._row = made._make
-        return list(map(self._row, zip(*map(_python_values, batch.columns), strict=True)))
+        return list(map(self._row, zip(*map(_values, batch.columns), strict=True)))
 
     def _fire(self, until: int) -> None:
         """Fire the timers of the key at hand that are before a time."""
@@ -229,6 +233,7 @@ class _Instance:
                         "time all of them are fired",
                     )
                 function.on_timer(self._keys[self._key], EPOCH + at * MICROSECOND, self._out)
+            self._method = "on_timer"
             self._check_times(before)
         timers.firing = False
 
@@ -242,12 +247,11 @@ class _Instance:
             if not hasattr(time, "tzinfo") or time.tzinfo is None:
                 continue  # the schema refuses it
             if (time - EPOCH) // MICROSECOND < now:
-                with self._named(self._method):
-                    raise UdfError(
-                        f"out.emit got {timed}={time}, which is before the time at hand, "
-                        f"{EPOCH + now * MICROSECOND}",
-                        f"{timed!r} is the event time of what it gives",
-                    )
+                raise self._error(
+                    f"out.emit got {timed}={time}, which is before the time at hand, "
+                    f"{EPOCH + now * MICROSECOND}",
+                    f"{timed!r} is the event time of what it gives",
+                )
 
     def _state_error(self, key: int, declared: DeclaredState, value: Any) -> UdfError:
         self._key = key
@@ -318,15 +322,19 @@ class _Instance:
     @contextmanager
     def _named(self, method: str) -> Iterator[None]:
         """Errors inside say the method, the key and the rows."""
-        self._method = method
         try:
             yield
-        except BaseException as error:  # sys.exit() too: it would end a thread without a word
-            if isinstance(error, UdfError):
-                raise self._error(error.what, *error.lines) from error
-            said = " ".join(str(error).split())
-            text = f"{type(error).__name__}: {_cut(said, 200)}" if said else type(error).__name__
-            raise self._error(f"raised {text}{_line_in(self._file, error)}") from error
+        except BaseException as error:
+            raise self._raised(method, error) from error
+
+    def _raised(self, method: str, error: BaseException) -> UdfError:
+        """What an error says; also that of sys.exit(), which would end a thread without a word."""
+        self._method = method
+        if isinstance(error, UdfError):
+            return self._error(error.what, *error.lines)
+        said = " ".join(str(error).split())
+        text = f"{type(error).__name__}: {_cut(said, 200)}" if said else type(error).__name__
+        return self._error(f"raised {text}{_line_in(self._file, error)}")
 
     def _error(self, what: str, *lines: str) -> UdfError:
         said = list(lines)
@@ -415,15 +423,14 @@ def _of_one_time(times: list[int], first: int, end: int) -> Iterator[tuple[int, 
         first = last
 
 
-def _python_values(column: pa.Array) -> list[Any]:
-    values: list[Any] = column.to_pylist(maps_as_pydicts="strict")
-    return values
+def _values(column: pa.Array) -> list[Any]:
+    return python_values(column, dicts=True)
 
 
 def _key_values(keys: pa.RecordBatch, count: int) -> Sequence[Any]:
     if not keys.num_columns:
         return [()] * count
-    columns = [_python_values(column) for column in keys.columns]
+    columns = [_values(column) for column in keys.columns]
     return columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
 
 

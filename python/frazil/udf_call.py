@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from frazil.errors import UdfError
+from frazil.python_values import python_values
 from frazil.types import field_name, type_name
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
 def _rows(function: Function, batch: pa.RecordBatch) -> pa.Array:
     results: list[Any] = []
     try:
-        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+        for values in zip(*map(python_values, batch.columns), strict=True):
             if function.on_error == "fail":
                 results.append(function.call(*values))
             else:
