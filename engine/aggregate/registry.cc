@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "aggregate/function.h"
+#include "aggregate/user_aggregate.h"
 #include "expr/types.h"
 
 namespace frazil {
@@ -156,6 +157,13 @@ std::span<const AggregateFunction> AggregateFunctions() { return kFunctions; }
 
 Result<std::unique_ptr<Aggregate>> MakeAggregate(std::string_view name, const arrow::DataTypeVector& inputs,
                                                  const nlohmann::json& options, bool changes) {
+  if (name == kUserAggregate) {
+    if (changes || inputs.empty() || !options.is_object()) {
+      return Error(ErrorKind::kUser, "an aggregate of a function takes rows that stay, and columns of them");
+    }
+    AggregateCall call(name, inputs, options, changes);
+    return MakeUserAggregate(call);
+  }
   const auto* found = std::ranges::find(kFunctions, name, [](const AggregateFunction& f) { return f.name; });
   if (found == std::end(kFunctions)) {
     return Error(ErrorKind::kUser,

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "aggregate/user_aggregate.h"
 #include "base/limits.h"
 #include "connector/generator/source.h"
 #include "python/capsule.h"
@@ -22,6 +23,8 @@
 
 namespace frazil::python {
 namespace {
+
+constexpr std::string_view kAggregatePrefix = "aggregate ";
 
 // Messages may carry bytes of the data: what is not UTF-8 is replaced.
 std::string Dump(const nlohmann::json& json) {
@@ -81,7 +84,15 @@ class PyJob {
     options.simulated = json.value("simulated", false);
     options.seed = json.value("seed", uint64_t{0});
     FunctionTable table;
-    for (const auto& [reference, function] : functions) table.emplace(reference, Wrap(reference, function));
+    for (const auto& [reference, function] : functions) {
+      // Those of aggregates are found by a name that is this job's alone.
+      if (reference.starts_with(kAggregatePrefix)) {
+        SetUserFunction(reference, Wrap(reference, function));
+        aggregates_.names.push_back(reference);
+      } else {
+        table.emplace(reference, Wrap(reference, function));
+      }
+    }
     auto made = [&] {
       nb::gil_scoped_release release;
       return Job::Make(plan, options, std::move(table));
@@ -208,6 +219,13 @@ class PyJob {
   }
 
   const pid_t process_;
+  // What the job has registered; with it goes.
+  struct Registered {
+    std::vector<std::string> names;
+    ~Registered() {
+      for (const std::string& name : names) DropUserFunction(name);
+    }
+  } aggregates_;
   std::unique_ptr<Job> job_;
 };
 

@@ -101,6 +101,7 @@ from frazil.types import (
     UInt64,
 )
 from frazil.udf import Udf, batch_udf, udf
+from frazil.user_aggregate import UserAggregateFunction, aggregate
 from frazil.window import Window, cumulating, hopping, session, tumbling
 from frazil.write import MemorySink, Sink
 
@@ -190,10 +191,12 @@ __all__ = [
     "UInt64",
     "Udf",
     "UdfError",
+    "UserAggregateFunction",
     "WatermarkMissing",
     "Window",
     "Windowed",
     "Without",
+    "aggregate",
     "batch_udf",
     "coalesce",
     "col",

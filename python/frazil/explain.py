@@ -27,6 +27,7 @@ from frazil.node import (
     WindowPartialNode,
 )
 from frazil.udf import as_written, call_texts
+from frazil.user_aggregate import in_python
 
 if TYPE_CHECKING:
     from frazil.pipeline import Pipeline
@@ -146,7 +147,8 @@ class _Tree:
             return f"late rows of {_window_text(node)}", "row, window, watermark, position"
         late = "written" if id(node) in self.late_written else "only counted"
         lateness = f", lateness {duration_text(node.lateness_ms)}" if node.lateness_ms else ""
-        return "aggregate batches by key and window", f"late rows are {late}{lateness}"
+        python = in_python(node.aggregates)
+        return "aggregate batches by key and window", f"late rows are {late}{lateness}{python}"
 
     def gate(self, node: Step, port: Port) -> tuple[str, str]:
         text, detail = node.explained()

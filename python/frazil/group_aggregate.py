@@ -25,6 +25,7 @@ from frazil.node import WINDOW_COLUMNS, ExchangeNode, Json, Port, Step
 from frazil.schema import checked
 from frazil.types import type_name
 from frazil.udf import as_written, call_texts, compute_calls
+from frazil.user_aggregate import in_python
 from frazil.windowed import AssignWindowNode
 
 if TYPE_CHECKING:
@@ -117,9 +118,10 @@ class GroupAggregateNode(Step):
         if self.emit is None:
             text = f"group_aggregate by {by}" if by else "group_aggregate"
             kept = "of the keys that have rows" if self._of_changes else "per key, for ever"
-            return text, f"state: {number} {kept}; changes (settled)"
+            return text, f"state: {number} {kept}; changes (settled){in_python(self.aggregates)}"
         text = f"group_aggregate {self.emit}" + (f" by {by}" if by else "")
-        return text, f"state: {number} per key and window; changes (settled)"
+        python = in_python(self.aggregates)
+        return text, f"state: {number} per key and window; changes (settled){python}"
 
     def event_time(self, of: Callable[[Port], Any]) -> Any:
         """Its event time: none, as its rows are changed later."""

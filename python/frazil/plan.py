@@ -43,6 +43,7 @@ from frazil.node import (
 from frazil.plan_state import compared_with_broker, state_of
 from frazil.schema import has_rest
 from frazil.unsent_values import LOG_POSITION
+from frazil.user_aggregate import UserAggregate
 
 PLAN_VERSION = 1
 NODES_MAX = 10_000
@@ -123,6 +124,7 @@ class _Compiler:
         self.after = orders(self.nodes, self.ids)
         for node_id, node in self.nodes.items():
             self.emit(node_id, node)
+            self.note_aggregates(node)
         return Plan(
             {"v": PLAN_VERSION, "pipeline": pipeline, "nodes": self.json_nodes},
             self.functions,
@@ -398,6 +400,14 @@ class _Compiler:
             case SinkNode():
                 self.emit_sink(node, made)
         self.json_nodes.append(made)
+
+    def note_aggregates(self, node: Node) -> None:
+        for _, one in getattr(node, "aggregates", ()):
+            if isinstance(one, UserAggregate) and self.reference(one._made) != one._made.reference:
+                raise PlanError(
+                    f"{one!r} is there with other types",
+                    "a plan knows functions by name: give the other class a name of its own",
+                )
 
     def emit_source(self, node_id: str, node: SourceNode, made: Json) -> None:
         names = self.kept(node_id, node.schema)

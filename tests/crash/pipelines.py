@@ -244,8 +244,24 @@ class Numbers(fz.KeyedFunction):
         out.batch(pa.RecordBatch.from_arrays(columns, names=["id", "number"]))
 
 
+class Range:
+    """Between the least and the largest amount."""
+
+    def create(self) -> list[float]:
+        return []
+
+    def add(self, state: list[float], x: float) -> list[float]:
+        return self.merge(state, [x])
+
+    def merge(self, state: list[float], other: list[float]) -> list[float]:
+        return [min(state + other), max(state + other)]
+
+    def finish(self, state: list[float]) -> float | None:
+        return state[1] - state[0] if state else None
+
+
 def keyed_streams(rate: float | None) -> dict[str, fz.Stream]:
-    """Python functions with state and timers."""
+    """Python functions with state and timers, and an aggregate of a class."""
     rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
     timed = rows.select("id", "country", "user", "amount", "at").event_time("at", out_of_order="1s")
     visit = {"user": pa.string(), "ids": pa.string(), "end": datetime}
@@ -256,6 +272,9 @@ def keyed_streams(rate: float | None) -> dict[str, fz.Stream]:
         "t.visits": visits,
         "t.windows": visits.group_by().window(fz.tumbling("100ms")).agg(rows=fz.count()),
         "t.totals": timed.group_by("country").process(Totals, schema=total),
+        "t.ranges": timed.group_by("country")
+        .window(fz.hopping("500ms", every="250ms"))
+        .agg(range=fz.aggregate(Range)(fz.col("amount"))),
         "t.numbers": timed.group_by("country").process(Numbers, schema=number),
     }
 

@@ -54,6 +54,7 @@ MODULES = [
     "testing.run_to_end",
     "types",
     "udf",
+    "user_aggregate",
     "window",
     "write",
     "write_kafka",

@@ -36,6 +36,7 @@ from frazil.run.source_readers import SourceReaders
 from frazil.run.targets import SinkSpec, make_target
 from frazil.secret import resolve_secrets
 from frazil.udf_call import run as call_function
+from frazil.user_aggregate_call import with_aggregates
 
 if TYPE_CHECKING:
     from frazil import _engine
@@ -65,7 +66,7 @@ def prepare(
     Everything that can be refused is refused here, before the checkpoint log is touched.
     """
     log_to_stderr()
-    plan = resolve_secrets(pipeline.plan.json)
+    plan, aggregates = with_aggregates(resolve_secrets(pipeline.plan.json), pipeline.plan.functions)
     nodes = plan["nodes"]
     targets: dict[str, SinkTarget] = {}
     for node in nodes:
@@ -92,12 +93,7 @@ def prepare(
     return Runnable(
         name=pipeline.name,
         plan=plan,
-        functions={
-            reference: KeyedCall(function)
-            if function.kind == "keyed"
-            else functools.partial(_call, function)
-            for reference, function in pipeline.plan.functions.items()
-        },
+        functions={**_calls(pipeline.plan.functions), **aggregates},
         targets=targets,
         store=store,
         readers=_readers(nodes, pipeline.plan.objects),
@@ -337,6 +333,19 @@ def _readers(
             made.append(SourceReaders(source, plan_schema(node["schema"]), node["name"]))
             node["options"]["handle"] = made[-1].number
     return made
+
+
+def _calls(
+    functions: Mapping[str, Function],
+) -> dict[str, Callable[[_engine.ArrowBatch], object]]:
+    """What the engine calls, but for aggregates."""
+    calls: dict[str, Callable[[_engine.ArrowBatch], object]] = {}
+    for reference, function in functions.items():
+        if function.kind == "keyed":
+            calls[reference] = KeyedCall(function)
+        elif function.kind != "aggregate":
+            calls[reference] = functools.partial(_call, function)
+    return calls
 
 
 def _call(function: Function, batch: _engine.ArrowBatch) -> pa.RecordBatch:
