@@ -26,8 +26,9 @@ struct SinkContext {
   arrow::internal::Executor* io = nullptr;                  // closes files; nullptr = in the calling thread
   arrow::MemoryPool* state = arrow::default_memory_pool();  // for what it keeps over checkpoints
   int workers = 1;
-  // Asks for a table that rows have come for; answered by open_table() or fail_table(). Any thread.
-  std::function<void(const std::string& table)> want_table;
+  // Asks for a table that rows have come for, with further columns that they need: {"name":"type"}, null:
+  // none. Answered by open_table() or fail_table(). Any thread.
+  std::function<void(const std::string& table, const nlohmann::json& columns)> want_table;
 };
 
 // What a sink prepared in an epoch, as JSON with "v": the files it wrote, their statistics. Empty = no rows.
@@ -65,9 +66,10 @@ class Sink {
   // Any thread.
   virtual int64_t state_bytes() const { return 0; }
 
-  // Of a sink with many tables. True while it can take no more rows: the worker gives its stage none.
+  // Of a sink with many tables, or with one ("") whose columns may become more. True while it can take no
+  // more rows: the worker gives its stage none.
   virtual bool full() const { return false; }
-  // A table is there; `options` are what its writer has to know. May be told again.
+  // A table is there, with these columns; `options` are what its writer has to know. May be told again.
   virtual Status open_table(const std::string& /*table*/, const nlohmann::json& /*options*/) {
     return Status::OK();
   }

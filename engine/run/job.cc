@@ -76,7 +76,8 @@ Status Job::open() {
   context.functions = &functions_;
   context.untaken = &untaken_;
   context.schemas = &schemas_;
-  context.want_table = [this](const std::string& sink, const std::string& table) { want_table(sink, table); };
+  context.want_table = [this](const std::string& sink, const std::string& table,
+                              const nlohmann::json& columns) { want_table(sink, table, columns); };
   // So few that state is saved in many slices, with work drawn in between.
   if (options_.simulated) context.save_rows = 1 + static_cast<int64_t>(options_.seed % 7);
   if (options_.spill_bytes > 0) {

@@ -170,7 +170,7 @@ class Job {
   void token_ready(const std::string& sink, const Result<Token>& token);
   void state_made(StateFile file);
   void schemas_wanted();
-  void want_table(const std::string& sink, const std::string& table);
+  void want_table(const std::string& sink, const std::string& table, const nlohmann::json& columns);
   void state_ready(int worker, const EpochPart::PendingState& state, const Status& status);
   Result<std::vector<Control>> controls(const nlohmann::json& partitions, Control::Kind kind) const;
   int number_of(const std::string& node) const;

@@ -5,9 +5,9 @@
 
 namespace frazil {
 
-void Job::want_table(const std::string& sink, const std::string& table) {
+void Job::want_table(const std::string& sink, const std::string& table, const nlohmann::json& columns) {
   std::lock_guard lock(mutex_);
-  events_.push_back({{"kind", "table"}, {"sink", sink}, {"table", table}});
+  events_.push_back({{"kind", "table"}, {"sink", sink}, {"table", table}, {"columns", columns}});
   changed_.notify_all();
 }
 

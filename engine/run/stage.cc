@@ -90,8 +90,9 @@ Status Stage::add_node(const Plan& plan, int number) {
     case NodeKind::kSink: {
       SinkContext sinks{context_.worker, context_.sink_pool, context_.io,
                         context_.kept(), context_.workers,   {}};
-      sinks.want_table = [want = context_.want_table, id = planned.id](const std::string& table) {
-        if (want) want(id, table);
+      sinks.want_table = [want = context_.want_table, id = planned.id](const std::string& table,
+                                                                       const nlohmann::json& columns) {
+        if (want) want(id, table, columns);
       };
       FZ_ASSIGN(auto sink, MakeSink(planned.spec, sinks));
       sink->begin(context_.first_epoch);

@@ -33,7 +33,8 @@ struct WorkerContext {
   arrow::internal::Executor* io = nullptr;  // null: in the worker's thread
   UntakenState* untaken = nullptr;          // null: there is no bound
   StateFileMade state_made;
-  std::function<void(const std::string& sink, const std::string& table)> want_table;
+  std::function<void(const std::string& sink, const std::string& table, const nlohmann::json& columns)>
+      want_table;
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
   Waker* waker = nullptr;

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from frazil.errors import ConfigError
+import pyarrow as pa
+from frazil.errors import ConfigError, TypeMismatch
+from frazil.types import type_name
 
 if TYPE_CHECKING:
     from frazil.node import Json
 
 Policy = Literal["evolve", "ignore", "stop"]
+
+COLUMNS_MAX = 1_000
+"""Columns up to which a table is given further ones while it is written."""
+
+COLUMNS_MAX_MAX = 10_000
+"""Columns that a program may ask for: each data file names all of them."""
 
 EVERY = "*"
 """Stands for all columns that a mapping does not name."""
@@ -48,6 +56,14 @@ class Drift:
     renamed
         New names of columns by their old ones: a column of the table that has an old name is given
         the new one; it keeps its rows.
+    expand
+        A column with the rest of an object (`field` with ``rest=True``): while the pipeline runs,
+        fields in it go into columns of their own, which are added to the table as `on_new_column`
+        says; with `on_wider_type` columns are widened too. A value that does not fit its column is
+        a type conflict: "ignore" leaves it in the rest. What gets no column stays there.
+    columns_max
+        Columns of the table up to which further ones are added while the pipeline runs. A field
+        beyond that is a type conflict.
 
     Examples
     --------
@@ -62,6 +78,8 @@ class Drift:
     on_missing_column: Policy | Mapping[str, Policy] = "stop"
     on_type_conflict: Policy | Mapping[str, Policy] = "stop"
     renamed: Mapping[str, str] = field(default_factory=dict)
+    expand: str | None = None
+    columns_max: int = COLUMNS_MAX
 
     def __post_init__(self) -> None:
         """Check the policies.
@@ -83,6 +101,8 @@ class Drift:
         for name in new:
             if new.count(name) > 1 or name in self.renamed:
                 raise ConfigError(f"renamed: {name!r} is named twice", "one new name for each old")
+        if not 1 <= self.columns_max <= COLUMNS_MAX_MAX:
+            raise ConfigError(f"columns_max={self.columns_max}", f"from 1 to {COLUMNS_MAX_MAX}")
 
     def _of(self, name: str, column: str) -> Policy:
         """The policy of a kind of difference for a column."""
@@ -92,12 +112,15 @@ class Drift:
     def to_json(self) -> Json:
         """As it stands in a plan."""
         named = {name: _by_column(getattr(self, name)) for name in _OFFERED}
-        return {**named, "renamed": dict(self.renamed)}
+        made: Json = {**named, "renamed": dict(self.renamed)}
+        if self.expand is not None:
+            made |= {"expand": self.expand, "columns_max": self.columns_max}
+        return made
 
     @classmethod
-    def _from_json(cls, plan: Mapping[str, Mapping[str, str]] | None) -> Drift:
+    def _from_json(cls, plan: Mapping[str, Any] | None) -> Drift:
         """Out of a plan; None is no policy."""
-        return cls(**(plan or {}))  # type: ignore[arg-type]
+        return cls(**(plan or {}))
 
 
 def drift_of(given: Drift | Policy | None) -> Drift | None:
@@ -114,6 +137,33 @@ def drift_of(given: Drift | Policy | None) -> Drift | None:
         raise ConfigError(f"drift={given!r} is not offered", '"evolve", "ignore", "stop" or Drift')
     chosen = {name: given for name, offered in _OFFERED.items() if given in offered}
     return Drift(**chosen)  # type: ignore[arg-type]
+
+
+def expanded_state(
+    drift: Drift, schema: pa.Schema, key: Sequence[str], what: str
+) -> dict[str, str]:
+    """What a sink keeps, in words, as the fields of a column become columns: it is checked.
+
+    Raises
+    ------
+    ColumnNotFound, TypeMismatch
+        The stream has no such column, or it cannot have the rest of an object.
+    """
+    from frazil.stream import column_not_found
+
+    name = drift.expand
+    if name is None:
+        return {}
+    if name not in schema.names:
+        raise column_not_found(name, schema, what)
+    column = schema.field(name)
+    if column.type != pa.string() or not column.nullable or name in key:
+        raise TypeMismatch(
+            f"{what}: expand={name!r} is {type_name(column.type)}"
+            + (", of the key" if name in key else "" if column.nullable else ", never null"),
+            "declare a column for the rest of an object: rest: str | None = fz.field(rest=True)",
+        )
+    return {"rows for new columns": f"of {name}"}
 
 
 def _by_column(policy: Policy | Mapping[str, Policy]) -> dict[str, Policy]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil.changes import changes_of, current, make_log, refuse_changes
-from frazil.drift import Drift, Policy, drift_of
+from frazil.drift import Drift, Policy, drift_of, expanded_state
 from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.node import ExchangeNode, Json, Port, SinkNode
@@ -224,9 +224,10 @@ class Writers:
             options["format_version"] = _checked_version(format_version)
         if keys:
             options |= _upsert_options(keys, order_by, deletes, existing)
+        state = upsert_state(schema, keys, order_by, soft=deletes == "soft") if keys else {}
         if (policies := drift_of(drift)) is not None:
             options["drift"] = policies.to_json()
-        state = upsert_state(schema, keys, order_by, soft=deletes == "soft") if keys else {}
+            state |= expanded_state(policies, schema, keys, f"write_iceberg of {table}")
         if spec is not None:
             options["route"] = spec
             state["rows that wait"] = f"for {table}"

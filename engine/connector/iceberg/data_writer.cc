@@ -121,6 +121,19 @@ Status DataWriter::write(const std::shared_ptr<arrow::RecordBatch>& rows, std::v
   return shrink();
 }
 
+Status DataWriter::alter(const WriterOptions& options) {
+  FZ_ASSIGN(auto schema, StorageSchema(*options.schema));
+  options_.left_out = options.left_out;
+  if (schema->Equals(*options_.schema, /*check_metadata=*/true)) return Status::OK();
+  FZ_TRY(shed());
+  options_.schema = std::move(schema);
+  FZ_ASSIGN(auto leaves, Leaves(*options_.schema, options_));
+  FZ_ASSIGN(partitioner_, Partitioner::Make(options_, *options_.schema, context_.pool));
+  leaves_ = std::make_shared<const std::vector<Leaf>>(leaves);
+  encodings_ = EncodingChooser(std::move(leaves), options_);
+  return Status::OK();
+}
+
 Status DataWriter::finish(Epoch epoch) {
   FZ_CHECK(epoch >= epoch_);
   return shed();

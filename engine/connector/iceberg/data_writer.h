@@ -84,6 +84,9 @@ class DataWriter {
   void begin(Epoch epoch);
   // Takes rows of the current epoch in the table's schema; says where they are, if `places` is not null.
   Status write(const std::shared_ptr<arrow::RecordBatch>& rows, std::vector<RowPlace>* places = nullptr);
+  // The table has the columns of these options now, and rows that come do: files of other columns are closed.
+  // Anything else of the options stays as it is.
+  Status alter(const WriterOptions& options);
   // Ends the epoch: every file is closed or being closed.
   Status finish(Epoch epoch);
   // The files of the epoch that finish() ended. They are the caller's.

@@ -13,10 +13,10 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "connector/iceberg/rest_columns.h"
 #include "connector/iceberg/route_names.h"
 #include "connector/iceberg/table_sink.h"
 #include "connector/iceberg/waiting_rows.h"
-#include "state/key.h"
 #include "state/take_rows.h"
 
 namespace frazil::iceberg {
@@ -26,10 +26,13 @@ constexpr const char* kTableColumn = "table";  // in state files: whose row it i
 
 class RouteSink : public Sink {
  public:
-  RouteSink(RouteNames names, const nlohmann::json& options, const SinkContext& context)
+  RouteSink(RouteNames names, const nlohmann::json& options, std::shared_ptr<const RestPolicies> policies,
+            const SinkContext& context)
       : context_(context),
         names_(std::move(names)),
         keep_(options.at("route").value("keep", true)),
+        policies_(std::move(policies)),
+        deleted_(options.value("deleted", "")),
         waiting_(context.worker, context.state) {
     key_ = options.value("key", std::vector<std::string>());
   }
@@ -49,8 +52,11 @@ class RouteSink : public Sink {
     FZ_ASSIGN(gathered.rows, written_columns(batch.columns));
     gathered_bytes_ += BatchBytes(Batch{gathered.rows});
     gathered_rows_ += batch.rows();
+    // Columns are asked for when the rows come, not at the barrier behind them.
+    const bool fresh = policies_ != nullptr && !RestColumns::Nothing(*policies_, *gathered.rows);
     gathered_.push_back(std::move(gathered));
-    if (gathered_bytes_ < kRouteGatherBytes && gathered_rows_ < kRouteGatherRows) return Status::OK();
+    if (!fresh && gathered_bytes_ < kRouteGatherBytes && gathered_rows_ < kRouteGatherRows)
+      return Status::OK();
     return put_apart();
   }
 
@@ -71,6 +77,11 @@ class RouteSink : public Sink {
       table.sink = std::move(*sink);
       table.sink->begin(epoch_);
       for (const auto& rows : std::exchange(table.state, {})) FZ_TRY(table.sink->restore(rows));
+    } else if (policies_ != nullptr) {
+      FZ_TRY(alter(name, options, &table));
+    }
+    if (policies_ != nullptr) {
+      FZ_TRY(columns_of(&table).answer(*table.sink->writer().options().schema, options));
     }
     table.failed.clear();
     for (auto& rows : waiting_.take(name)) FZ_TRY(give(number, std::move(rows)));
@@ -83,7 +94,7 @@ class RouteSink : public Sink {
     FZ_ASSIGN(const int32_t number, names_.number(name));
     add_known();
     Table& table = tables_[static_cast<size_t>(number)];
-    if (table.sink != nullptr) return Status::OK();
+    if (table.sink != nullptr && !waiting_.waits(name)) return Status::OK();
     table.failed = reason;
     return check_failed();
   }
@@ -113,9 +124,10 @@ class RouteSink : public Sink {
 
  private:
   struct Table {
-    std::unique_ptr<TableSink> sink;  // null: it is not open
-    std::string failed;               // why it cannot be opened; empty: it can, for all that is known
-    arrow::RecordBatchVector state;   // of its index, until it is open
+    std::unique_ptr<TableSink> sink;       // null: it is not open
+    std::string failed;                    // why it cannot be opened; empty: it can, for all that is known
+    arrow::RecordBatchVector state;        // of its index, until it is open
+    std::unique_ptr<RestColumns> columns;  // null: none are added while it is written
     int64_t bytes = 0, state_bytes = 0;
     int32_t files = 0;
     int64_t used = 0;  // when rows last came; grows
@@ -128,9 +140,15 @@ class RouteSink : public Sink {
   int32_t add_known();
   void want(int32_t number) const {
     if (context_.want_table && tables_[static_cast<size_t>(number)].sink == nullptr) {
-      context_.want_table(names_.table(number));
+      context_.want_table(names_.table(number), nullptr);
     }
   }
+  Status alter(const std::string& name, const nlohmann::json& options, Table* table);
+  RestColumns& columns_of(Table* table) const;
+  Result<std::shared_ptr<arrow::RecordBatch>> expand(int32_t number,
+                                                     const std::shared_ptr<arrow::RecordBatch>& rows);
+  Result<std::shared_ptr<arrow::RecordBatch>> restored(const std::string& table,
+                                                       const std::shared_ptr<arrow::RecordBatch>& rows);
   Result<std::shared_ptr<arrow::RecordBatch>> written_columns(
       const std::shared_ptr<arrow::RecordBatch>& rows) const;
   Status put_apart();
@@ -140,12 +158,12 @@ class RouteSink : public Sink {
   void count(Table* table);
   Status shrink();
   Result<arrow::Future<Token>> token_of(Epoch epoch);
-  Result<std::shared_ptr<arrow::RecordBatch>> mine(const std::string& table,
-                                                   const std::shared_ptr<arrow::RecordBatch>& rows) const;
 
   SinkContext context_;
   RouteNames names_;
   const bool keep_;
+  const std::shared_ptr<const RestPolicies> policies_;  // null: tables have the columns that they have
+  const std::string deleted_;
   std::vector<std::string> key_;
   Epoch epoch_ = 0;
   std::vector<Table> tables_;  // by their numbers
@@ -217,7 +235,14 @@ Status RouteSink::put_apart() {
 
 Status RouteSink::give(int32_t number, std::shared_ptr<arrow::RecordBatch> rows) {
   Table& table = tables_[static_cast<size_t>(number)];
-  if (table.sink == nullptr) {
+  bool waits = table.sink == nullptr;
+  if (policies_ != nullptr) {
+    // Behind rows that wait all do, so that those of a key stay in order.
+    FZ_ASSIGN(auto expanded, expand(number, rows));
+    waits = waits || expanded == nullptr || waiting_.waits(names_.table(number));
+    if (!waits) rows = std::move(expanded);
+  }
+  if (waits) {
     waiting_.add(names_.table(number), std::move(rows));
     waiting_bytes_.store(waiting_.bytes(), std::memory_order_relaxed);
     return table.failed.empty() ? Status::OK() : check_failed();
@@ -228,6 +253,34 @@ Status RouteSink::give(int32_t number, std::shared_ptr<arrow::RecordBatch> rows)
   }
   count(&table);
   return Status::OK();
+}
+
+Status RouteSink::alter(const std::string& name, const nlohmann::json& options, Table* table) {
+  FZ_ASSIGN(const auto parsed, ParseWriterOptions(options));
+  if (auto status = table->sink->alter(parsed); !status.ok()) return Prefixed(status, "table " + name);
+  count(table);
+  return Status::OK();
+}
+
+RestColumns& RouteSink::columns_of(Table* table) const {
+  if (table->columns == nullptr) {
+    table->columns = std::make_unique<RestColumns>(policies_, nullptr, deleted_,
+                                                   !key_.empty() && deleted_.empty(), context_.pool);
+  }
+  return *table->columns;
+}
+
+// The rows with fields in columns of their own; null if they need some that the table does not have. These
+// have been asked for.
+Result<std::shared_ptr<arrow::RecordBatch>> RouteSink::expand(
+    int32_t number, const std::shared_ptr<arrow::RecordBatch>& rows) {
+  if (policies_ == nullptr || RestColumns::Nothing(*policies_, *rows)) return rows;
+  const std::string& name = names_.table(number);
+  WantedColumns wanted;
+  auto expanded = columns_of(&tables_[static_cast<size_t>(number)]).unpack(rows, &wanted);
+  if (!expanded.ok()) return Prefixed(expanded.status(), "table " + name);
+  if (!wanted.empty() && context_.want_table) context_.want_table(name, wanted);
+  return expanded;
 }
 
 void RouteSink::count_failed() {
@@ -337,41 +390,22 @@ Result<bool> RouteSink::save(int64_t rows_max, arrow::RecordBatchVector* rows) {
   return waiting_.save(rows_max, rows);
 }
 
-// Rows that wait are this worker's if their keys are, or, without keys, the name of their table.
-Result<std::shared_ptr<arrow::RecordBatch>> RouteSink::mine(
-    const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows) const {
-  if (key_.empty()) {
-    arrow::StringBuilder name;
-    FZ_TRY(name.Append(table));
-    FZ_ASSIGN(const auto column, name.Finish());
-    FZ_ASSIGN(const auto hash, HashKeys({column}, 1));
-    return WorkerOf(GroupOf(hash.front()), context_.workers) == context_.worker ? rows : nullptr;
-  }
-  arrow::ArrayVector columns;
-  for (const std::string& name : key_) {
-    columns.push_back(rows->GetColumnByName(name));
-    if (columns.back() == nullptr) {
-      return Error(ErrorKind::kState, "restoring rows that wait for table " + table + ": no column " + name);
-    }
-  }
-  FZ_ASSIGN(const auto hashes, HashKeys(columns, rows->num_rows()));
-  std::vector<int32_t> own;
-  for (size_t i = 0; i < hashes.size(); ++i) {
-    if (WorkerOf(GroupOf(hashes[i]), context_.workers) == context_.worker) {
-      own.push_back(static_cast<int32_t>(i));
-    }
-  }
-  return TakeRows(rows, own, context_.state);
+// Rows that wait again; the columns that they need are asked for at once.
+Result<std::shared_ptr<arrow::RecordBatch>> RouteSink::restored(
+    const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows) {
+  FZ_ASSIGN(auto own, WaitingRowsOf(context_, table, key_, rows));
+  FZ_ASSIGN(const int32_t number, names_.number(table));
+  add_known();
+  if (own != nullptr) FZ_TRY(expand(number, own).status());
+  return own;
 }
 
 Status RouteSink::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
   if (WaitingRows::IsSaved(*rows->schema())) {
-    FZ_TRY(
-        waiting_.restore(*rows, [this](const auto& table, const auto& batch) { return mine(table, batch); }));
+    FZ_TRY(waiting_.restore(*rows,
+                            [this](const auto& table, const auto& batch) { return restored(table, batch); }));
     for (const std::string& name : waiting_.tables()) {
-      FZ_TRY(names_.number(name));
-      add_known();
-      if (context_.want_table) context_.want_table(name);  // an open one too: it is given them then
+      if (context_.want_table) context_.want_table(name, nullptr);  // an open one too: it is given them then
     }
     return Status::OK();
   }
@@ -402,7 +436,8 @@ Status RouteSink::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
 
 Result<std::unique_ptr<Sink>> MakeRouteSink(const nlohmann::json& options, const SinkContext& context) {
   FZ_ASSIGN(auto names, RouteNames::Make(options.at("route")));
-  auto sink = std::make_unique<RouteSink>(std::move(names), options, context);
+  FZ_ASSIGN(auto policies, ParseRestPolicies(options));
+  auto sink = std::make_unique<RouteSink>(std::move(names), options, std::move(policies), context);
   const nlohmann::json tables = options.value("tables", nlohmann::json::object());
   for (const auto& [table, of] : tables.items()) FZ_TRY(sink->open_table(table, of));
   return sink;

@@ -24,8 +24,10 @@ constexpr int64_t kRouteFailedBytes =
 // A table that is not among the options is asked for (SinkContext::want_table) with its first row, and its
 // rows wait (waiting_rows.h) until open_table(); rows of others flow on. A table that cannot be opened
 // (fail_table()) holds up nobody, until more than kRouteFailedBytes wait: then write() gives an error with
-// the reason. What tables hold together is bounded, however many they are: those that were written to least
-// recently close their files early. So many tables mean small files, never more memory.
+// the reason. Where fields become columns while it writes (rest_columns.h), rows that need one wait like this
+// too, with all that come behind them for that table. What tables hold together is bounded, however many they
+// are: those that were written to least recently close their files early. So many tables mean small files,
+// never more memory.
 Result<std::unique_ptr<Sink>> MakeRouteSink(const nlohmann::json& options, const SinkContext& context);
 
 }  // namespace frazil::iceberg

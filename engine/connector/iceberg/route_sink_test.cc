@@ -58,7 +58,7 @@ class RouteSinkTest : public ::testing::Test {
     context.workers = workers;
     context.pool = &pool_;
     context.io = io_.get();
-    context.want_table = [this](const std::string& name) { wanted_.push_back(name); };
+    context.want_table = [this](const std::string& name, const nlohmann::json&) { wanted_.push_back(name); };
     auto sink = MakeIcebergSink(options, context);
     EXPECT_TRUE(sink.ok()) << sink.status();
     (*sink)->begin(1);

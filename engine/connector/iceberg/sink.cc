@@ -9,6 +9,8 @@
 #include "connector/iceberg/data_writer.h"
 #include "connector/iceberg/file_entry.h"
 #include "connector/iceberg/options.h"
+#include "connector/iceberg/rest_columns.h"
+#include "connector/iceberg/rest_sink.h"
 #include "connector/iceberg/route_sink.h"
 #include "connector/iceberg/table_sink.h"
 #include "connector/iceberg/upsert_sink.h"
@@ -20,6 +22,7 @@ class IcebergSink : public TableSink {
  public:
   IcebergSink(std::unique_ptr<DataWriter> writer, arrow::MemoryPool* pool)
       : writer_(std::move(writer)),
+        pool_(pool),
         conformer_(writer_->options().schema, pool, writer_->options().left_out) {}
 
   void begin(Epoch epoch) override { writer_->begin(epoch); }
@@ -47,8 +50,15 @@ class IcebergSink : public TableSink {
   int64_t bytes() const override { return writer_->bytes(); }
   DataWriter& writer() override { return *writer_; }
 
+  Status alter(const WriterOptions& options) override {
+    FZ_TRY(writer_->alter(options));
+    conformer_ = Conformer(writer_->options().schema, pool_, writer_->options().left_out);
+    return Status::OK();
+  }
+
  private:
   std::unique_ptr<DataWriter> writer_;
+  arrow::MemoryPool* pool_;
   Conformer conformer_;
 };
 
@@ -63,6 +73,8 @@ Result<std::unique_ptr<TableSink>> MakeTableSink(const nlohmann::json& options, 
 
 Result<std::unique_ptr<Sink>> MakeIcebergSink(const nlohmann::json& options, const SinkContext& context) {
   if (options.is_object() && options.contains("route")) return MakeRouteSink(options, context);
+  FZ_ASSIGN(auto policies, ParseRestPolicies(options));
+  if (policies != nullptr) return MakeRestSink(options, std::move(policies), context);
   return MakeTableSink(options, context);
 }
 

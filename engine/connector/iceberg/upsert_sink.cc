@@ -133,6 +133,11 @@ class UpsertSink : public TableSink {
 
   int64_t bytes() const override { return writer_->bytes() + deletes_.bytes(); }
   DataWriter& writer() override { return *writer_; }
+  Status alter(const WriterOptions& options) override {
+    FZ_TRY(writer_->alter(options));
+    conformer_.emplace(writer_->options().schema, context_.pool, writer_->options().left_out);
+    return Status::OK();
+  }
 
   bool stateful() const override { return true; }
   Status freeze(bool full) override { return index_->freeze(full); }

@@ -6,6 +6,8 @@
 #include <arrow/ipc/writer.h>
 
 #include "base/batch.h"
+#include "state/key.h"
+#include "state/take_rows.h"
 
 namespace frazil::iceberg {
 namespace {
@@ -82,6 +84,11 @@ std::set<std::string> WaitingRows::tables() const {
   return all;
 }
 
+bool WaitingRows::waits(const std::string& table) {
+  settle();
+  return held_.contains(table);
+}
+
 void WaitingRows::freeze(bool full) {
   settle();
   for (const std::string& table : gone_) {
@@ -142,6 +149,31 @@ Status WaitingRows::restore(const arrow::RecordBatch& saved, const Mine& mine) {
     if (rows != nullptr && rows->num_rows() > 0) restored_[of].push_back(std::move(rows));
   }
   return Status::OK();
+}
+
+Result<std::shared_ptr<arrow::RecordBatch>> WaitingRowsOf(const SinkContext& worker, const std::string& table,
+                                                          const std::vector<std::string>& key,
+                                                          const std::shared_ptr<arrow::RecordBatch>& rows) {
+  if (key.empty()) {
+    arrow::StringBuilder name;
+    FZ_TRY(name.Append(table));
+    FZ_ASSIGN(const auto column, name.Finish());
+    FZ_ASSIGN(const auto hash, HashKeys({column}, 1));
+    return WorkerOf(GroupOf(hash.front()), worker.workers) == worker.worker ? rows : nullptr;
+  }
+  arrow::ArrayVector columns;
+  for (const std::string& name : key) {
+    columns.push_back(rows->GetColumnByName(name));
+    if (columns.back() == nullptr) return Damaged("table \"" + table + "\": no column " + name);
+  }
+  FZ_ASSIGN(const auto hashes, HashKeys(columns, rows->num_rows()));
+  std::vector<int32_t> own;
+  for (size_t i = 0; i < hashes.size(); ++i) {
+    if (WorkerOf(GroupOf(hashes[i]), worker.workers) == worker.worker) {
+      own.push_back(static_cast<int32_t>(i));
+    }
+  }
+  return TakeRows(rows, own, worker.state);
 }
 
 // What was restored is this worker's own from now on: the next checkpoint has it as such.

@@ -11,13 +11,16 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
+#include "connector/sink.h"
 
 namespace frazil::iceberg {
 
-// Rows that wait for their tables to be made or opened, in the order in which they came. A checkpoint has
-// them: the rows of an epoch are in tokens or here, so a table that cannot be opened holds up nothing else.
+// Rows that wait for their tables to be made or opened, or to be given columns, in the order in which they
+// came. A checkpoint has them: the rows of an epoch are in tokens or here, so a table that cannot be opened
+// holds up nothing else.
 //
 // As a checkpoint it is rows of (hash, table, writer, waiting): a batch as an Arrow IPC stream, or null: what
 // this writer had of the table before is not waiting any more. `hash` is null: every worker is told, and
@@ -42,6 +45,8 @@ class WaitingRows {
   using Mine = std::function<Result<std::shared_ptr<arrow::RecordBatch>>(
       const std::string& table, const std::shared_ptr<arrow::RecordBatch>& rows)>;
   Status restore(const arrow::RecordBatch& saved, const Mine& mine);
+  // True if a table has rows.
+  bool waits(const std::string& table);
   // Tables with rows.
   std::set<std::string> tables() const;
 
@@ -62,5 +67,11 @@ class WaitingRows {
   // What save() gives.
   std::deque<std::pair<std::string, std::shared_ptr<arrow::RecordBatch>>> frozen_;
 };
+
+// Those of a table's restored rows that are a worker's: by their key, or, without one, all rows of a table
+// are one worker's. Null: none.
+Result<std::shared_ptr<arrow::RecordBatch>> WaitingRowsOf(const SinkContext& worker, const std::string& table,
+                                                          const std::vector<std::string>& key,
+                                                          const std::shared_ptr<arrow::RecordBatch>& rows);
 
 }  // namespace frazil::iceberg

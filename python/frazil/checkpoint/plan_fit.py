@@ -23,6 +23,8 @@ _POSITION_OPTIONS = {
 }
 # Parts of a state that may change, which is worth saying.
 _STATE_NOTES = ("time zones",)
+# Parts that a step may begin to keep: without them nothing of the kind is in a checkpoint.
+_STATE_BEGINS = ("rows for new columns",)
 
 _SHOWN_CHARS = 60  # of an identity; a longer option goes by its digest
 
@@ -154,7 +156,8 @@ def _what_changed(old: str, new: str) -> tuple[str, str]:
     for part in dict.fromkeys([*before, *after]):
         was, now = before.get(part, ""), after.get(part, "")
         if was != now:
-            said = noted if part in _STATE_NOTES else refused
+            fits = part in _STATE_NOTES or (not was and part in _STATE_BEGINS)
+            said = noted if fits else refused
             said.append(f"{part}: was {was or 'none'}, is now {now or 'none'}")
     return ", ".join(refused), ", ".join(noted)
 

@@ -120,20 +120,47 @@ def evolve(
     CommitRefused
         Others changed the schema each time.
     """
+
+    def needed(table: Table) -> list[Change]:
+        found = changes_of(table, stream, drift)
+        return [change for change in found if change.kind != "ignore"]
+
+    return settle(catalog, load, needed)
+
+
+def settle(
+    catalog: Catalog,
+    load: Callable[[], Table],
+    needed: Callable[[Table], list[Change]],
+    before_commit: Callable[[], None] = lambda: None,
+) -> tuple[Table, list[Change]]:
+    """Commit changes of a table, each try against the table as it is then, until none is needed.
+
+    Returns
+    -------
+    table, changes
+        The table then, and what was done in all.
+
+    Raises
+    ------
+    CommitRefused
+        Others changed the schema each time.
+    """
     done: list[Change] = []
     for _ in range(TRIES_MAX):
         table = load()
-        needed = [change for change in changes_of(table, stream, drift) if change.kind != "ignore"]
-        if not needed:
+        changes = needed(table)
+        if not changes:
             return table, done
+        before_commit()
         try:
-            _commit(catalog, table, needed)
+            _commit(catalog, table, changes)
         except CommitFailedException:
             continue
-        done += needed
+        done += changes
     raise CommitRefused(
         f"table {'.'.join(table.name())}: its schema was changed by others {TRIES_MAX} times while "
-        f"this start wanted to {needed[0]}",
+        f"this process wanted to {changes[0]}",
         "look who changes it, then start again",
         kind="schema_contended",
     )
@@ -272,12 +299,11 @@ class _Finder:
     def _other(
         self, table: ice.IcebergType, stream: ice.IcebergType, path: Path, field_id: int
     ) -> Iterator[Change]:
-        widens, narrower = _holds(table, stream), _holds(stream, table)
-        if widens and field_id in self._partitioned and isinstance(stream, ice.DoubleType):
-            widens = False  # a double has other partition values than the float it was
-        if widens or narrower:
+        wider = widens(table, stream, partitioned=field_id in self._partitioned)
+        narrower = _holds(stream, table)
+        if wider or narrower:
             if self._policy("on_wider_type", path) == "evolve":
-                if widens:
+                if wider:
                     yield Change("widen", path, stream)
                 return  # else values are widened when they are written
         elif len(path) == 1 and self._policy("on_type_conflict", path) == "ignore":
@@ -288,7 +314,7 @@ class _Finder:
             f"column {'.'.join(path)!r} is {stream} in the stream and {table} in table "
             f"{self._name}",
             f"cast it before writing, to {type_to_arrow(table) if table.is_primitive else table}",
-            option if widens or narrower else "",
+            option if wider or narrower else "",
         )
 
     def _missing(self, field: ice.NestedField, path: Path, ours: list[str]) -> Change:
@@ -305,6 +331,13 @@ class _Finder:
 
     def _policy(self, name: str, path: Path) -> str:
         return self._drift._of(name, ".".join(path))
+
+
+def widens(table: ice.IcebergType, to: ice.IcebergType, *, partitioned: bool) -> bool:
+    """Whether a column may be widened to a type; `partitioned`: the table is, by it."""
+    if partitioned and isinstance(to, ice.DoubleType):
+        return False  # a double has other partition values than the float it was
+    return _holds(table, to)
 
 
 def _holds(narrow: ice.IcebergType, wide: ice.IcebergType) -> bool:

@@ -387,7 +387,7 @@ class Coordinator:
                 if isinstance(event, StateMade):
                     self._store_state(event.state)
                 elif isinstance(event, TableWanted):
-                    self._routes.want(event.sink, event.table, self._clock.now())
+                    self._routes.want(event, self._clock.now())
                 elif isinstance(event, EpochCut):
                     self._accept(event)
                 elif isinstance(event, SchemasWanted):

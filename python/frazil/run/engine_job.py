@@ -82,10 +82,11 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class TableWanted:
-    """Rows have come for a table that is not open."""
+    """Rows have come for a table that is not open, or that lacks columns they need."""
 
     sink: str
-    table: str
+    table: str  # "": the only one
+    columns: Mapping[str, str]  # types by names
 
 
 Event = StateMade | EpochCut | SchemasWanted | TableWanted | Ended | Failed
@@ -306,7 +307,7 @@ class EngineJob:
                     event["seconds"],
                 )
             case "table":
-                return TableWanted(event["sink"], event["table"])
+                return TableWanted(event["sink"], event["table"], event["columns"] or {})
             case "state":
                 return StateMade(self._taken_state())
             case "schemas":

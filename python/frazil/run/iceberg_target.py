@@ -12,12 +12,13 @@ import structlog
 from frazil.checkpoint.history import unlanded
 from frazil.checkpoint.orphan import file_scope, find_orphans
 from frazil.drift import Drift
-from frazil.errors import CommitRefused, FrazilError
+from frazil.errors import CommitRefused, ConnectError, Fenced, FrazilError
 from frazil.iceberg.adopt import write_seed
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.commit import TableCommitter
 from frazil.iceberg.drift import changes_of, evolve, unreadable
 from frazil.iceberg.fileio import SmallFileIO
+from frazil.iceberg.further_columns import add_columns
 from frazil.iceberg.probe import try_to_write
 from frazil.iceberg.restate import PutBack, way_back
 from frazil.iceberg.table import (
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from frazil.checkpoint import CheckpointLog, LogView, Pending
     from frazil.checkpoint.manifest import Entry, Landed
+    from frazil.iceberg.further_columns import Wanted
     from frazil.run.targets import SinkSpec
+    from pyiceberg.schema import Schema
     from pyiceberg.table import Table
 
 log_ = structlog.get_logger("frazil")
@@ -106,15 +109,15 @@ class IcebergTarget:
 
     def _evolve(self) -> None:
         """End the differences in a commit of its own, before a file is written that needs it."""
-        name = self._spec.options["table"]
-
-        def load() -> Table:
-            table = find_table(self._catalog, name)
-            return self._table if table is None else table
-
-        self._found, done = evolve(self._catalog, load, self._schema, self._drift)
+        self._found, done = evolve(self._catalog, self._load, self._schema, self._drift)
         for change in done:
-            log_.info("schema", sink=self.name, table=name, change=str(change))
+            table = self._spec.options["table"]
+            log_.info("schema", sink=self.name, table=table, change=str(change))
+
+    def _load(self) -> Table:
+        """The table as it is now; as it was, if it is not there."""
+        table = find_table(self._catalog, self._spec.options["table"])
+        return self._table if table is None else table
 
     @property
     def _left_out(self) -> list[str]:
@@ -147,11 +150,50 @@ class IcebergTarget:
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
         """For the data writer: the table's schema, spec, place, and whose files these are."""
+        return {**self._writer_options(log), "seed": self._seed(log)}
+
+    def open(self, log: CheckpointLog, wanted: Wanted) -> Mapping[str, Any]:
+        """Give the table columns for these fields; what its writers have to know then. Any thread.
+
+        Raises
+        ------
+        FrazilError
+            It cannot be given them, for now or for good.
+        """
+        if not wanted:
+            return self._writer_options(log)
+        name = self._spec.options["table"]
+
+        def still_owner() -> None:
+            if (newer := log.newer_attempt()) is not None:
+                raise Fenced(
+                    f"{log.url}: attempt {newer} has taken over from attempt {log.attempt}",
+                    "nothing is lost; this process must end and must not be restarted by itself",
+                )
+            self._spec.hook("before_columns")
+
+        try:
+            table, further, done = add_columns(
+                self._catalog, self._load, wanted, self._drift, before_commit=still_owner
+            )
+        except FrazilError:
+            raise
+        except Exception as error:  # depends on the catalog: requests, sqlalchemy, boto, ...
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ConnectError(f"adding columns to table {name}: {said}") from error
+        for change in done:
+            log_.info("schema", sink=self.name, table=name, change=str(change))
+        self._spec.hook("after_columns")
+        if (why := unreadable(self._table.schema(), table.schema())) is not None:
+            raise self._schema_changed(why)
+        self._found = table
+        return {**self._writer_options(log), **further.answer(wanted)}
+
+    def _writer_options(self, log: CheckpointLog) -> dict[str, Any]:
         return {
             **writer_options(self._table),
             "key": list(self._key),
             "left_out": self._left_out,
-            "seed": self._seed(log),
             "attempt": log.attempt,
             "scope": file_scope(log.incarnation, self._spec.id),
             "s3": self._spec.options.get("s3") or writer_s3(self._table),
@@ -208,6 +250,7 @@ class IcebergTarget:
         """Commit all tokens, in order."""
         assert self._committer is not None
         tokens = [_token(each) for each in pending]
+        written = self._table.schema()  # it may get columns meanwhile
         result = self._committer.commit(tokens, landed=log.landed, log=log, head=log.head)
         done = result.landed
         assert done is not None
@@ -219,26 +262,29 @@ class IcebergTarget:
             for file in json.loads(part)["files"]
         )
         made = () if result.snapshot_id is None else (result.snapshot_id,)
-        self._check_schema()
+        self._check_schema(written)
         return Committed(done.slot, done.digest, head=result.head, snapshots=made, rows=rows)
 
-    def _check_schema(self) -> None:
+    def _check_schema(self, written: Schema) -> None:
         """End the run if others changed the schema so that what is written is not seen (S3).
 
         Only when all that was prepared has landed: rows of the columns that are still there are.
         """
         assert self._committer is not None
-        now, table = self._committer.schema, self._table
-        if now is None or now.schema_id == table.schema().schema_id:
+        now = self._committer.schema
+        if now is None or now.schema_id == written.schema_id:
             return
-        if (why := unreadable(table.schema(), now)) is not None:
-            raise CommitRefused(
-                f"pipeline {self._spec.pipeline!r}, sink {self.name!r}: table "
-                f"{self._spec.options['table']} was changed while it was written to: {why}",
-                "what was prepared is committed; the next start takes the table as it is then, or "
-                "says what does not fit",
-                kind="schema_changed",
-            )
+        if (why := unreadable(written, now)) is not None:
+            raise self._schema_changed(why)
+
+    def _schema_changed(self, why: str) -> CommitRefused:
+        return CommitRefused(
+            f"pipeline {self._spec.pipeline!r}, sink {self.name!r}: table "
+            f"{self._spec.options['table']} was changed while it was written to: {why}",
+            "what was prepared is committed; the next start takes the table as it is then, or "
+            "says what does not fit",
+            kind="schema_changed",
+        )
 
     def way_back(self, incarnation: str, want: Landed | None) -> PutBack | None:
         """Find how the table gets back to a token; None if it shows that one. For a rollback.

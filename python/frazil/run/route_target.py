@@ -23,6 +23,7 @@ from frazil.run.runnable import TablePlace
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog, LogView, Pending
     from frazil.checkpoint.manifest import Entry
+    from frazil.iceberg.further_columns import Wanted
     from frazil.run.targets import SinkSpec
 
 
@@ -44,8 +45,9 @@ class RoutedTable:
         self._target: IcebergTarget | None = None
         self._written = False  # the engine may write to it
 
-    def open(self, log: CheckpointLog) -> Mapping[str, Any]:
-        """Open or make it; what its writers have to know. Any thread; may be asked again.
+    def open(self, log: CheckpointLog, wanted: Wanted | None = None) -> Mapping[str, Any]:
+        """Open or make it, with columns for these fields; what its writers have to know. Any
+        thread; may be asked again.
 
         Raises
         ------
@@ -56,7 +58,7 @@ class RoutedTable:
             self._log = log
             target = self._opened(log)
             target.try_to_write()
-            options = target.options(log)
+            options = target.open(log, wanted or {})
             self._written = True
             return options
 

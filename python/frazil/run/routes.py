@@ -1,4 +1,5 @@
-"""Tables of sinks with many: those that rows come for are opened beside the flow.
+"""Tables that rows wait for: those of sinks with many, which are opened beside the flow, and those
+that have to be given columns.
 
 A table that cannot be opened holds up nobody: its rows wait in the engine, and in checkpoints, and
 it is tried again.
@@ -9,8 +10,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import structlog
 from frazil.checkpoint.sink_ids import table_sink
@@ -18,7 +19,9 @@ from frazil.errors import CheckpointError, CommitError, ConnectError, FrazilErro
 
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog
-    from frazil.run.engine_job import EngineJob
+    from frazil.iceberg.further_columns import Wanted
+    from frazil.run.engine_job import EngineJob, TableWanted
+    from frazil.run.iceberg_target import IcebergTarget
     from frazil.run.route_target import RoutedTable, RouteTarget
     from frazil.run.runnable import SinkTarget
 
@@ -34,12 +37,21 @@ OPEN_THREADS = 8
 log_ = structlog.get_logger("frazil")
 
 
+class _Openable(Protocol):
+    name: str
+
+    def open(self, log: CheckpointLog, wanted: Wanted) -> Mapping[str, Any]: ...
+
+
 @dataclass
 class _Opening:
     """A table that rows wait for."""
 
-    table: RoutedTable
+    table: _Openable
     since: float
+    alone: bool  # it is the only one of its sink
+    wanted: dict[str, list[str]] = field(default_factory=dict)  # types of fields
+    asked: dict[str, list[str]] = field(default_factory=dict)  # those that the future is about
     future: Future[Mapping[str, Any]] | None = None
     error: FrazilError | None = None
     failures: int = 0
@@ -54,7 +66,8 @@ class _Opening:
 
 
 class Routes:
-    """All sinks with many tables. One thread, the coordinator's.
+    """All sinks with many tables, or whose table may be given columns. One thread, the
+    coordinator's.
 
     Parameters
     ----------
@@ -83,29 +96,43 @@ class Routes:
             for node in plan["nodes"]
             if node["kind"] == "sink" and "route" in node["options"]
         }
+        self._alone = {
+            node["id"]: cast("IcebergTarget", targets[node["id"]])
+            for node in plan["nodes"]
+            if node["kind"] == "sink"
+            and "route" not in node["options"]
+            and "expand" in node["options"].get("drift", {})
+        }
         self._openings: dict[tuple[str, str], _Opening] = {}
         # The engine was told of a table since the last barrier: rows that waited for it are in the
         # next epoch, which is cut behind that.
         self.told = False
-        self._pool = (
-            ThreadPoolExecutor(OPEN_THREADS, "frazil-tables") if threaded and self._sinks else None
-        )
+        needed = threaded and (self._sinks or self._alone)
+        self._pool = ThreadPoolExecutor(OPEN_THREADS, "frazil-tables") if needed else None
         for target in self._sinks.values():
             for sink, table in target.tables.items():
                 self._add(sink, table)
 
-    def want(self, sink: str, key: str, now: float) -> None:
-        """Have a table opened: the engine has rows of it.
+    def want(self, wanted: TableWanted, now: float) -> None:
+        """Have a table opened, or given columns: the engine has rows of it.
 
         Raises
         ------
         PlanError
             There would be too many of them.
         """
-        table = self._sinks[sink].table(key)
-        self._add(table_sink(sink, key), table)
-        if (sink, key) not in self._openings:
-            self._openings[sink, key] = _Opening(table, now)
+        sink, key = wanted.sink, wanted.table
+        table: _Openable
+        if alone := sink in self._alone:
+            table = self._alone[sink]
+        else:
+            table = routed = self._sinks[sink].table(key)
+            self._add(table_sink(sink, key), routed)
+        opening = self._openings.setdefault((sink, key), _Opening(table, now, alone))
+        for name, type_ in wanted.columns.items():
+            types = opening.wanted.setdefault(name, [])
+            if type_ not in types:
+                types.append(type_)
 
     def look(self, job: EngineJob, now: float) -> None:
         """Tell the engine which tables are open by now, and try those again that are due.
@@ -114,21 +141,28 @@ class Routes:
         ------
         CheckpointError
             A newer process has the log.
+        FrazilError
+            The only table of a sink cannot be given columns.
         """
         for (sink, key), opening in list(self._openings.items()):
             if opening.future is None and now >= opening.retry_at:
-                opening.future = self._begin(opening.table)
+                opening.asked = {name: list(types) for name, types in opening.wanted.items()}
+                opening.future = self._begin(opening)
             if opening.future is None or not opening.future.done():
                 continue
             error = opening.future.exception()
             if error is None:
                 job.open_table(sink, key, json.dumps(opening.future.result()))
                 self.told = True
-                del self._openings[sink, key]
-                continue
+                opening.future = None
+                if opening.asked == opening.wanted:
+                    del self._openings[sink, key]
+                continue  # else more was asked for meanwhile
             if not isinstance(error, FrazilError) or isinstance(error, CheckpointError):
                 raise error
             self._note(opening, error, now)
+            if opening.failed and opening.alone:
+                raise error
             if opening.failed:
                 job.fail_table(sink, key, str(error))
 
@@ -191,12 +225,13 @@ class Routes:
             )
         self._targets[sink] = table
 
-    def _begin(self, table: RoutedTable) -> Future[Mapping[str, Any]]:
+    def _begin(self, opening: _Opening) -> Future[Mapping[str, Any]]:
+        table, asked = opening.table, opening.asked
         if self._pool is not None:
-            return self._pool.submit(table.open, self._log)
+            return self._pool.submit(table.open, self._log, asked)
         done: Future[Mapping[str, Any]] = Future()
         try:
-            done.set_result(table.open(self._log))
+            done.set_result(table.open(self._log, asked))
         except FrazilError as error:
             done.set_exception(error)
         return done
