@@ -440,6 +440,9 @@ def _one_list(values: pa.Array) -> pa.Array:
 
 
 def _file_of(cls: type) -> str:
+    called = getattr(cls, "_source_file", None)  # of a function that its methods call
+    if called is not None:
+        return str(called)
     for method in ("on_rows", "on_groups"):
         code = getattr(getattr(cls, method), "__code__", None)
         if code is not None and getattr(cls, method) is not getattr(KeyedFunction, method):

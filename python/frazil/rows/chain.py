@@ -163,43 +163,77 @@ class Columns:
 
 
 @dataclass(frozen=True)
+class Key:
+    """What the key of an object is."""
+
+    function: Callable[[Any], Any]
+    type: pa.DataType
+
+    def __str__(self) -> str:
+        return f"by {function_name(self.function)}"
+
+    def __call__(self, item: Any) -> Any:
+        """Give the key of an object; it is of its type, and not None."""
+        key = self.function(item)
+        if key.__class__ is not _KEY_CLASSES.get(self.type.id):
+            self._check(key)
+        return key
+
+    def _check(self, key: Any) -> None:
+        named = function_name(self.function)
+        if key is None:
+            raise TypeMismatch(f"{named} returned None", "every row has a key")
+        try:
+            pa.scalar(key, self.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            raise TypeMismatch(
+                f"{named} returned key {_short(key)}, which is no {type_name(self.type)}",
+                "say what keys are: annotate the function, def key(item) -> int:",
+            ) from None
+
+
+# Of these types any object of the class is a key; numbers may be out of range, so they are tried.
+_KEY_CLASSES = {pa.string().id: str, pa.binary().id: bytes, pa.bool_().id: bool}
+
+
+@dataclass(frozen=True)
 class Objects:
     """Ends a chain with objects as bytes, with a key or a time beside if there are functions."""
 
     codec: ObjectCodec
-    key: Callable[[Any], Any] | None = None
-    key_type: pa.DataType | None = None
+    key: Key | None = None
     time: Callable[[Any], Any] | None = None
 
     def __str__(self) -> str:
         """Name the functions."""
-        named = {"by": self.key, "at": self.time}
-        return " ".join(f"{word} {function_name(f)}" for word, f in named.items() if f) or "objects"
+        at = "" if self.time is None else f"at {function_name(self.time)}"
+        return str(self.key or at or "objects")
 
     def __call__(self, item: Any) -> dict[str, Any]:
         """Give an object as columns."""
         made = {ITEM: self.codec.encode(item)}
         if self.key is not None:
-            made[KEY] = self._checked(self.key(item))
+            made[KEY] = self.key(item)
         if self.time is not None:
             made[TIME] = self.time(item)
         return made
 
-    def _checked(self, key: Any) -> Any:
-        try:
-            pa.scalar(key, self.key_type)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            key_type = type_name(self.key_type)
-            raise TypeMismatch(
-                f"{function_name(self.key)} returned key {_short(key)}, which is no {key_type}",
-                "say what keys are: annotate the function, def key(item) -> int:",
-            ) from None
-        if key is None:
-            raise TypeMismatch(f"{function_name(self.key)} returned None", "every row has a key")
-        return key
+
+@dataclass(frozen=True)
+class OnlyKey:
+    """Ends a chain with the key of its one object."""
+
+    key: Key
+
+    def __str__(self) -> str:
+        return str(self.key)
+
+    def __call__(self, item: Any) -> Any:
+        """Give the key."""
+        return self.key(item)
 
 
-End = Columns | Objects
+End = Columns | Objects | OnlyKey
 
 
 class Chain:
@@ -209,20 +243,38 @@ class Chain:
         if len(steps) > STEPS_MAX:
             raise PlanError(f"{len(steps)} functions follow one another", f"up to {STEPS_MAX}")
         self._head, self._steps, self._end = head, steps, end
+        self._one = isinstance(end, OnlyKey)
         self.__code__: Any = None  # of the function that raised, for its line in the error
 
-    def __call__(self, *values: Any) -> list[dict[str, Any]]:
-        """Give what becomes of a row."""
+    def __call__(self, *values: Any) -> Any:
+        """Give what becomes of a row: a list, or its key."""
         at: Any = self._head
         try:
-            items: Iterable[Any] = (self._head(values),)
+            item = self._head(values)
+            if self._one:
+                at = self._end
+                return at(item)
+            items: Iterable[Any] = (item,)
             for at in self._steps:
                 items = at(items)
             at = self._end
             return [at(item) for item in items]
         except Exception:
-            self.__code__ = getattr(getattr(at, "function", None), "__code__", None)
+            function = getattr(getattr(at, "key", None) or at, "function", None)
+            self.__code__ = getattr(function, "__code__", None)
             raise
+
+    def objects(self, values: Sequence[Any]) -> Iterable[Any]:
+        """Give the objects that become of a row."""
+        items: Iterable[Any] = (self._head(values),)
+        for step in self._steps:
+            items = step(items)
+        return items
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Columns that it takes."""
+        return self._head.names
 
     @property
     def reference(self) -> str:
@@ -244,16 +296,18 @@ class Chain:
 _chains: weakref.WeakValueDictionary[Any, Chain] = weakref.WeakValueDictionary()
 
 
-def chain_function(
-    head: Head, steps: tuple[Step, ...], end: End, returns: pa.DataType, pure: bool
-) -> Function:
-    """Describe a chain for the plan; the same functions are the same chain, wherever they are."""
+def chain_of(head: Head, steps: tuple[Step, ...], end: End) -> Chain:
+    """Make a chain; the same functions are the same chain, wherever they are."""
     said = (head, steps, end)
     chain = _chains.get(said)
     if chain is None:
         chain = _chains[said] = Chain(*said)
-    field = pa.field("result", pa.list_(pa.field("element", returns, nullable=False)), False)
-    schema = pa.schema([field])
+    return chain
+
+
+def chain_function(chain: Chain, returns: pa.Field, pure: bool) -> Function:
+    """Describe a chain for the plan."""
+    schema = pa.schema([returns])
     return Function(chain.reference, chain, "row", schema, pure, "fail", chain.source_hash)
 
 

@@ -92,12 +92,15 @@ class ObjectCodec:
         DataError
             It has an object of a class that is not named, cannot be taken apart, or is too large.
         """
-        out = io.BytesIO()
-        try:
-            self._pickler(out, PROTOCOL).dump(value)
-        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
-            raise DataError(f"keeping {_short(value)}: {error}") from None
-        made = out.getvalue()
+        if _is_flat(value):  # nothing in it can be of another class
+            made = pickle.dumps(value, PROTOCOL)
+        else:
+            out = io.BytesIO()
+            try:
+                self._pickler(out, PROTOCOL).dump(value)
+            except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+                raise DataError(f"keeping {_short(value)}: {error}") from None
+            made = out.getvalue()
         if len(made) > OBJECT_BYTES_MAX:
             raise DataError(
                 f"keeping {_short(value)}: it has {len(made)} bytes",
@@ -121,6 +124,21 @@ class ObjectCodec:
             raise DataError(
                 f"reading a kept object of {len(data)} bytes: {type(error).__name__}: {error}"
             ) from None
+
+
+_SCALARS = frozenset({int, float, str, bytes, bool, type(None)})
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether an object is a scalar, or a dict, list or tuple of scalars."""
+    cls = value.__class__
+    if cls is dict:
+        return all(
+            key.__class__ is str and each.__class__ in _SCALARS for key, each in value.items()
+        )
+    if cls is tuple or cls is list:
+        return all(each.__class__ in _SCALARS for each in value)
+    return cls in _SCALARS
 
 
 class _Pickler(pickle.Pickler):

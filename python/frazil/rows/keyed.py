@@ -15,7 +15,9 @@ from frazil.rows.chain import (
     Columns,
     Folded,
     KeyAndObject,
+    Objects,
     OneObject,
+    chain_of,
     function_name,
 )
 from frazil.rows.row_stream import RowStream
@@ -108,7 +110,8 @@ class KeyedRowStream(RowStream):
 
         times = [name for name in self._carried if name != KEY]
         made = keep_by_key(
-            self._as_objects()._stream,
+            self._stream,
+            chain_of(self._head, self._steps, Objects(self._codec)),
             function,
             self._codec,
             several=several,

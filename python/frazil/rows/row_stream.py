@@ -20,12 +20,15 @@ from frazil.rows.chain import (
     Dicts,
     End,
     Head,
+    Key,
     Kind,
     Objects,
     OneObject,
+    OnlyKey,
     Step,
     WindowResult,
     chain_function,
+    chain_of,
     function_name,
 )
 from frazil.rows.codec import ObjectCodec
@@ -306,14 +309,19 @@ class RowStream:
         """
         from frazil.rows.keyed import KeyedRowStream
 
-        key_type = _key_type(function)
-        end = Objects(self._codec, key=function, key_type=key_type)
-        made = self._unnested(end, [pa.field(KEY, key_type, False)])
+        key = Key(function, _key_type(function))
+        carried = tuple(name for name in self._carried if name != KEY)
+        field = pa.field(KEY, key.type, False)
+        head: Head = OneObject(self._codec)
+        if isinstance(self._head, Dicts) and not self._steps:
+            made, head = self._called(OnlyKey(key), (), field), self._head
+        else:
+            made = self._unnested(Objects(self._codec, key), [field], carried)
         return KeyedRowStream(
             made,
             self._codec,
-            carried=(*(name for name in self._carried if name != KEY), KEY),
-            head=OneObject(self._codec),
+            carried=(*carried, KEY),
+            head=head,
             pure=self._pure,
             by=function_name(function).rpartition(".")[2],
         )
@@ -375,18 +383,23 @@ class RowStream:
         self, end: End, fields: Sequence[pa.Field], carried: tuple[str, ...] | None = None
     ) -> Stream:
         """Call the functions, and put what they give into columns, beside those of time and key."""
-        from frazil.stream import Stream
-
-        port = self._stream._port
         carried = self._carried if carried is None else carried
         item = [pa.field(ITEM, pa.binary(), False)] if isinstance(end, Objects) else []
         made = pa.struct([*fields, *item])
-        function = chain_function(self._head, self._steps, end, made, self._pure)
-        schema = port.schema.append(function.returns.field(0).with_name(_MADE))
-        arguments = tuple(map(col, self._head.names))
-        called = Stream(Port(UdfNode(schema, port, function, arguments, _MADE)))
+        lists = pa.list_(pa.field("element", made, nullable=False))
+        called = self._called(end, self._steps, pa.field(_MADE, lists, False))
         new = {field.name: col(_MADE).struct[field.name] for field in made}
         return called.select(*carried, _MADE).unnest(_MADE).select(*carried, **new)
+
+    def _called(self, end: End, steps: tuple[Step, ...], returns: pa.Field) -> Stream:
+        """Put what functions give into a further column."""
+        from frazil.stream import Stream
+
+        port = self._stream._port
+        function = chain_function(chain_of(self._head, steps, end), returns, self._pure)
+        arguments = tuple(map(col, self._head.names))
+        node = UdfNode(port.schema.append(returns), port, function, arguments, returns.name)
+        return Stream(Port(node))
 
     def __repr__(self) -> str:
         timed = event_time_of(self._stream._port, "") if self._carried else None

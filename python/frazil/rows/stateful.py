@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from frazil.udf import _module_name
 
 if TYPE_CHECKING:
     from frazil.keyed_out import Out
+    from frazil.rows.chain import Chain
     from frazil.rows.codec import ObjectCodec
     from frazil.stream import Stream
 
@@ -26,28 +28,44 @@ class _Keeping(KeyedFunction):
     kept: State[bytes | None]
 
     def __init__(
-        self, function: Stateful, codec: ObjectCodec, several: bool, time: str | None
+        self,
+        chain: Chain,
+        function: Stateful,
+        codec: ObjectCodec,
+        several: bool,
+        columns: Sequence[str],
+        time: str | None,
     ) -> None:
-        self._function, self._codec = function, codec
+        self._chain, self._function, self._codec = chain, function, codec
         self._several, self._time = several, time
+        # By place: names of columns need not be those of attributes.
+        places = [columns.index(name) for name in chain.names]
+        self._values = itemgetter(*places)
+        self._one = len(places) == 1
+        self._time_of = itemgetter(columns.index(time or chain.names[0]))
 
     def on_rows(self, key: Any, rows: list[Any], out: Out) -> None:
         """Take objects of a key."""
-        function, codec, time = self._function, self._codec, self._time
+        codec, time = self._codec, self._time
         before = self.kept.value
         kept = None if before is None else codec.decode(before)
         for row in rows:
-            answer = function(kept, codec.decode(getattr(row, ITEM)))
-            if not isinstance(answer, tuple) or len(answer) != 2:
-                raise TypeMismatch(
-                    f"{function_name(function)} returned a {type(answer).__name__}",
-                    "return what is kept, and what becomes of the object: return kept, made",
-                )
-            kept, made = answer
-            beside = {KEY: key} if time is None else {KEY: key, time: getattr(row, time)}
-            for each in self._each(made) if self._several else (made,):
-                out.emit({**beside, ITEM: codec.encode(each)})
+            values = self._values(row)
+            beside = {KEY: key} if time is None else {KEY: key, time: self._time_of(row)}
+            for item in self._chain.objects((values,) if self._one else values):
+                kept, made = self._answer(kept, item)
+                for each in self._each(made) if self._several else (made,):
+                    out.emit({**beside, ITEM: codec.encode(each)})
         self.kept.value = None if kept is None else codec.encode(kept)
+
+    def _answer(self, kept: Any, item: Any) -> tuple[Any, Any]:
+        answer = self._function(kept, item)
+        if answer.__class__ is not tuple or len(answer) != 2:
+            raise TypeMismatch(
+                f"{function_name(self._function)} returned a {type(answer).__name__}",
+                "return what is kept, and what becomes of the object: return kept, made",
+            )
+        return answer
 
     def _each(self, made: Any) -> Iterable[Any]:
         if isinstance(made, str | bytes | Mapping) or not isinstance(made, Iterable):
@@ -60,6 +78,7 @@ class _Keeping(KeyedFunction):
 
 def keep_by_key(
     stream: Stream,
+    chain: Chain,
     function: Stateful,
     codec: ObjectCodec,
     *,
@@ -67,10 +86,12 @@ def keep_by_key(
     time: str | None,
     pure: bool,
 ) -> Stream:
-    """Put the step behind a stream of objects with their keys.
+    """Put the step behind a stream of rows with their keys.
 
     Parameters
     ----------
+    chain
+        Makes objects of a row.
     several
         What becomes of an object is a list.
     time
@@ -87,11 +108,15 @@ def keep_by_key(
             "__module__": _module_name(named),
             "__qualname__": named.__qualname__,
             "__annotations__": {"kept": State[bytes | None]},
+            "_source_file": getattr(getattr(function, "__code__", None), "co_filename", None),
         },
     )
     schema = stream._port.schema
-    columns = [KEY, *([time] if time else []), ITEM]
-    made = pa.schema([schema.field(name) for name in columns])
+    columns = [KEY, *([time] if time else [])]
+    made = pa.schema([*map(schema.field, columns), pa.field(ITEM, pa.binary(), False)])
     return stream.group_by(KEY).process(
-        cls(function, codec, several, time), schema=made, event_time=time, pure=pure
+        cls(chain, function, codec, several, schema.names, time),
+        schema=made,
+        event_time=time,
+        pure=pure,
     )

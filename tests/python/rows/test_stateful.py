@@ -117,6 +117,17 @@ def test_errors_name_function_and_key(function: Any, message: str) -> None:
     with pytest.raises(fz.UdfError, match=message) as caught:
         testing.run_to_end(keyed.columns({"n": int | None}), e=events(1))
     assert "u0" in str(caught.value)
+    if "Error" in message:
+        assert "test_stateful.py:" in str(caught.value)
+
+
+def test_columns_need_not_be_identifiers() -> None:
+    read = fz.read_kafka("e", servers="k:1", schema={"class": str, "_n-1": int}, name="e")
+    kept = read.rows().key_by(lambda row: row["class"])
+    counted = kept.stateful_map(lambda total, row: ((total or 0) + row["_n-1"], {"n": total or 0}))
+    given = [{"class": "a", "_n-1": 2}, {"class": "a", "_n-1": 3}]
+    found = testing.run_to_end(counted.columns({"n": int}), e=given)
+    testing.assert_rows(found, [{"n": 0}, {"n": 2}])
 
 
 def test_a_list_is_wanted_of_a_flat_map() -> None:
