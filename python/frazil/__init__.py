@@ -4,6 +4,7 @@ import atexit as _atexit
 
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
 from frazil import _engine, testing
+from frazil.async_udf import async_udf
 from frazil.concat import concat
 from frazil.debezium import DebeziumAvro, DebeziumJson
 from frazil.drift import Drift
@@ -197,6 +198,7 @@ __all__ = [
     "Windowed",
     "Without",
     "aggregate",
+    "async_udf",
     "batch_udf",
     "coalesce",
     "col",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from frazil.async_udf import async_text
 from frazil.changes import AsLogNode
 from frazil.duration import duration_text
 from frazil.expr import Column
@@ -176,6 +177,8 @@ def _step(node: Node) -> tuple[str, str]:
             return f"select {_cut(', '.join(name for name, _ in node.columns))}", ""
         case UdfNode():
             how = "a call a row" if node.function.kind == "row" else "a call a batch"
+            if node.function.kind == "async":
+                how = async_text(node.function)
             text = call_texts(node)[node.column]
             return f"call {_cut(text)}", _in_python(how, node.function.pure)
         case MapBatchesNode():

@@ -383,12 +383,12 @@ class Function:
 
     reference: str
     call: Callable[..., Any] = field(repr=False)
-    kind: Literal["row", "batch", "map_batches", "keyed", "aggregate"]
+    kind: Literal["row", "batch", "map_batches", "async", "keyed", "aggregate"]
     returns: pa.Schema
     pure: bool
     on_error: Literal["fail", "null"] = "fail"
     source_hash: str = ""
-    options: Any = None  # of a keyed one and of an aggregate
+    options: Any = None  # of asynchronous and keyed ones, and of aggregates
 
     def __call__(self, batch: Any) -> pa.RecordBatch:
         """Run it on a batch of its arguments, which has ``__arrow_c_array__``; for the engine."""

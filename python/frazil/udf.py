@@ -34,15 +34,16 @@ class Udf(Generic[P, R]):
     def __init__(
         self,
         function: Callable[P, R],
-        kind: Literal["row", "batch"],
+        kind: Literal["row", "batch", "async"],
         returns: pa.Field,
         pure: bool,
         on_error: OnError,
+        options: Any = None,
     ) -> None:
         self.function = function
         self._kind = kind
         self._parameters = _parameters(function, kind)
-        self._made = make_function(function, kind, pa.schema([returns]), pure, on_error)
+        self._made = make_function(function, kind, pa.schema([returns]), pure, on_error, options)
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", "function")
 
@@ -211,10 +212,11 @@ def batch_udf(
 
 def make_function(
     function: Callable[..., Any],
-    kind: Literal["row", "batch", "map_batches"],
+    kind: Literal["row", "batch", "map_batches", "async"],
     returns: pa.Schema,
     pure: bool,
     on_error: OnError = "fail",
+    options: Any = None,
 ) -> Function:
     """Describe a Python function for the plan.
 
@@ -225,11 +227,12 @@ def make_function(
     """
     if not callable(function):
         raise TypeMismatch(f"{function!r} is no function", "give something that can be called")
-    if inspect.iscoroutinefunction(function):
-        raise PlanError(f"{function!r} is asynchronous", "functions of a stream are plain ones")
+    if inspect.iscoroutinefunction(function) and kind != "async":
+        raise PlanError(f"{function!r} is asynchronous", "decorate it with fz.async_udf(...)")
     named: Any = function if hasattr(function, "__qualname__") else type(function)
     reference = f"{_module_name(named)}:{named.__qualname__}"
-    return Function(reference, function, kind, returns, pure, on_error, _source_hash(named))
+    digest = _source_hash(named)
+    return Function(reference, function, kind, returns, pure, on_error, digest, options)
 
 
 def compute_calls(port: Port, expressions: Sequence[Expr], where: str) -> tuple[Port, list[Expr]]:
@@ -350,7 +353,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 
 def _parameters(function: Callable[..., Any], kind: str) -> list[inspect.Parameter]:
     found = []
-    hints = _hints(function) if kind == "row" else {}
+    hints = _hints(function) if kind != "batch" else {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (
             inspect.Parameter.POSITIONAL_ONLY,

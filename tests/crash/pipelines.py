@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -244,6 +245,13 @@ class Numbers(fz.KeyedFunction):
         out.batch(pa.RecordBatch.from_arrays(columns, names=["id", "number"]))
 
 
+@fz.async_udf(concurrency=50, cache=100, pure=True)
+async def label(user: str | None, id: int) -> str:
+    """What a service would say of a row."""
+    await asyncio.sleep(0.001)
+    return f"{user}/{id}"
+
+
 class Range:
     """Between the least and the largest amount."""
 
@@ -261,7 +269,7 @@ class Range:
 
 
 def keyed_streams(rate: float | None) -> dict[str, fz.Stream]:
-    """Python functions with state and timers, and an aggregate of a class."""
+    """Python functions with state and timers, an aggregate of a class, coroutines."""
     rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
     timed = rows.select("id", "country", "user", "amount", "at").event_time("at", out_of_order="1s")
     visit = {"user": pa.string(), "ids": pa.string(), "end": datetime}
@@ -272,6 +280,7 @@ def keyed_streams(rate: float | None) -> dict[str, fz.Stream]:
         "t.visits": visits,
         "t.windows": visits.group_by().window(fz.tumbling("100ms")).agg(rows=fz.count()),
         "t.totals": timed.group_by("country").process(Totals, schema=total),
+        "t.labels": timed.select("id", label=label(fz.col("user"), fz.col("id"))),
         "t.ranges": timed.group_by("country")
         .window(fz.hopping("500ms", every="250ms"))
         .agg(range=fz.aggregate(Range)(fz.col("amount"))),

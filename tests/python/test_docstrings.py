@@ -11,6 +11,7 @@ import frazil as fz
 import pytest
 
 MODULES = [
+    "async_udf",
     "checkpoint_folder",
     "concat",
     "debezium",

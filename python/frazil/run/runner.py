@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import structlog
+from frazil.async_call import AsyncCall
 from frazil.checkpoint import Store, open_store, plan_of
 from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
@@ -343,6 +344,8 @@ def _calls(
     for reference, function in functions.items():
         if function.kind == "keyed":
             calls[reference] = KeyedCall(function)
+        elif function.kind == "async":
+            calls[reference] = AsyncCall(function)
         elif function.kind != "aggregate":
             calls[reference] = functools.partial(_call, function)
     return calls

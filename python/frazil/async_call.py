@@ -1,0 +1,183 @@
+"""Runs the coroutines of `async_udf` in the one event loop of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import os
+import random
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from frazil.async_udf import DELAY_MAX_S, AsyncOptions
+from frazil.errors import UdfError
+from frazil.python_values import python_values
+from frazil.types import type_name
+from frazil.udf_call import _fits, _raised, _short, _values
+
+if TYPE_CHECKING:
+    from frazil import _engine
+    from frazil.node import Function
+
+
+class _Loop:
+    """The event loop, in a thread that begins with the first function."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = 0
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None or self._process != os.getpid():
+                self._process = os.getpid()
+                self._loop = asyncio.new_event_loop()
+                thread = threading.Thread(
+                    target=self._loop.run_forever, name="frazil-async", daemon=True
+                )
+                thread.start()
+            return self._loop
+
+    def stop(self) -> None:
+        """Let the thread end, with the interpreter."""
+        if self._loop is not None and self._process == os.getpid():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+_loop = _Loop()
+atexit.register(_loop.stop)
+
+
+class AsyncCall:
+    """A function as a run has it: what all of its workers share."""
+
+    def __init__(self, function: Function) -> None:
+        self._function = function
+        self._options: AsyncOptions = function.options
+        self._free = asyncio.Semaphore(self._options.concurrency)
+        self._next_at = 0.0  # when the next call may be made, by the clock of the loop
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._asked: dict[Any, asyncio.Future[Any]] = {}  # calls that are under way
+
+    def __call__(self, batch: _engine.ArrowBatch) -> pa.RecordBatch:
+        """Make the calls of a batch; of any worker's thread, which waits without the GIL."""
+        given = pa.record_batch(batch)
+        rows = list(zip(*map(python_values, given.columns), strict=True))
+        results: list[Any] = [None] * len(rows)
+        future = asyncio.run_coroutine_threadsafe(self._all(rows, results), _loop.get())
+        failed = future.result()
+        if failed is not None:
+            row, error = failed
+            raise _raised(self._function, error, given, row) from error
+        return pa.RecordBatch.from_arrays(
+            [self._column(results, given)], schema=self._function.returns
+        )
+
+    async def _all(
+        self, rows: list[tuple[Any, ...]], results: list[Any]
+    ) -> tuple[int, Exception] | None:
+        """Make all calls; the first that fails, which ends the others."""
+        numbered = iter(enumerate(rows))
+        tasks = [
+            asyncio.ensure_future(self._some(numbered, results))
+            for _ in range(min(self._options.concurrency, len(rows)))
+        ]
+        try:
+            for done in asyncio.as_completed(tasks):
+                failed = await done
+                if failed is not None:
+                    return failed
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return None
+
+    async def _some(
+        self, numbered: Iterator[tuple[int, tuple[Any, ...]]], results: list[Any]
+    ) -> tuple[int, Exception] | None:
+        """Take one row after the other, as long as there are some."""
+        for row, values in numbered:
+            try:
+                results[row] = await (
+                    self._once(values) if self._options.cache else self._tried(values)
+                )
+            except Exception as error:
+                if self._function.on_error == "fail":
+                    return row, error
+        return None
+
+    async def _once(self, values: tuple[Any, ...]) -> Any:
+        """One call for all rows with the same arguments, and its result from then on."""
+        try:
+            hash(values)
+        except TypeError:  # lists and dicts cannot be looked up
+            return await self._tried(values)
+        if values in self._kept:
+            self._kept.move_to_end(values)
+            return self._kept[values]
+        if values in self._asked:
+            return await asyncio.shield(self._asked[values])
+        asked = asyncio.ensure_future(self._tried(values))
+        self._asked[values] = asked
+        try:
+            result = await asked
+        finally:
+            del self._asked[values]
+        self._kept[values] = result
+        if len(self._kept) > self._options.cache:
+            self._kept.popitem(last=False)
+        return result
+
+    async def _tried(self, values: tuple[Any, ...]) -> Any:
+        options = self._options
+        for again in itertools.count():
+            try:
+                async with self._free:
+                    if options.per_second is not None:
+                        await self._turn(options.per_second)
+                    async with asyncio.timeout(options.timeout_ms / 1000):
+                        return await self._function.call(*values)
+            except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop
+                raise UdfError(
+                    f"it raised {error!r}", "a function may not end the process"
+                ) from error
+            except Exception:
+                if again == options.retries:
+                    raise
+            longest = min(DELAY_MAX_S, options.delay_ms / 1000 * 2**again)
+            await asyncio.sleep(longest * random.uniform(0.5, 1))
+        raise AssertionError
+
+    async def _turn(self, per_second: float) -> None:
+        """Wait until one more call may be made."""
+        now = asyncio.get_running_loop().time()
+        at = max(now, self._next_at)
+        self._next_at = at + 1 / per_second
+        if at > now:
+            await asyncio.sleep(at - now)
+
+    def _column(self, results: list[Any], batch: pa.RecordBatch) -> pa.Array:
+        field = self._function.returns.field(0)
+        try:
+            column = pa.array(results, field.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            column = None
+        if column is not None and (field.nullable or not column.null_count):
+            return column
+        row = next(
+            row
+            for row, value in enumerate(results)
+            if (value is None and not field.nullable) or not _fits(value, field.type)
+        )
+        raise UdfError(
+            f"{self._function.reference} returned {_short(results[row])}, "
+            f"and is declared to return {type_name(field.type)}",
+            _values(batch, row),
+            "return a value of the type, or change the annotation",
+        )
