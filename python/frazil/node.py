@@ -388,7 +388,7 @@ class Function:
     pure: bool
     on_error: Literal["fail", "null"] = "fail"
     source_hash: str = ""
-    options: Any = None  # of asynchronous and keyed ones, and of aggregates
+    options: Any = None  # what a kind of them needs besides
 
     def __call__(self, batch: Any) -> pa.RecordBatch:
         """Run it on a batch of its arguments, which has ``__arrow_c_array__``; for the engine."""

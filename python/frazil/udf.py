@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import pyarrow as pa
+from frazil.array_kinds import array_kinds
 from frazil.errors import PlanError, TypeMismatch, on_user_line
 from frazil.expr import Column, Expr, Json, as_expr, bind
 from frazil.node import FilterNode, Function, Node, Port, UdfNode
@@ -174,7 +175,9 @@ def batch_udf(
     """Make a function of whole columns usable on columns.
 
     It gets a `pyarrow.Array` for each parameter and gives one of the same length; how rows are
-    split into arrays must not change what it does to them.
+    split into arrays must not change what it does to them. A parameter that is annotated with
+    `numpy.ndarray`, `polars.Series` or `pandas.Series` is given that, and any of these may be
+    returned.
 
     Parameters
     ----------
@@ -207,7 +210,12 @@ def batch_udf(
     type_, said_nullable = arrow_type(returns, "batch_udf(returns=)")
     _check_on_error(on_error)
     field = pa.field("result", type_, nullable or said_nullable or on_error == "null")
-    return lambda function: Udf(function, "batch", field, pure, on_error)
+
+    @on_user_line
+    def decorate(function: Callable[P, R]) -> Udf[P, R]:
+        return Udf(function, "batch", field, pure, on_error, array_kinds(function))
+
+    return decorate
 
 
 def make_function(

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from frazil.array_kinds import given_as, taken_back
 from frazil.errors import UdfError
 from frazil.python_values import python_values
 from frazil.types import field_name, type_name
@@ -85,10 +86,20 @@ def _or_null(function: Function, values: tuple[Any, ...]) -> Any:
         return None
 
 
+def _given(function: Function, batch: pa.RecordBatch) -> list[Any]:
+    kinds = (function.options or ())[: batch.num_columns]
+    if all(kind == "arrow" for kind in kinds):
+        return list(batch.columns)
+    return [
+        given_as(column, kind, f"argument {number}")
+        for number, (column, kind) in enumerate(zip(batch.columns, kinds, strict=True), 1)
+    ]
+
+
 def _column(function: Function, batch: pa.RecordBatch) -> pa.Array:
     type_ = function.returns.field(0).type
     try:
-        result = function.call(*batch.columns)
+        result = taken_back(function.call(*_given(function, batch)), type_)
     except Exception as error:
         if function.on_error == "null":
             return pa.nulls(batch.num_rows, type_)
