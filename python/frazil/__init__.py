@@ -52,6 +52,7 @@ from frazil.expr import (
 from frazil.expr_aggregate import Aggregate, count
 from frazil.fill_gaps import previous
 from frazil.grouped import Grouped, Windowed
+from frazil.http_ingest import HttpIngest, read_http
 from frazil.infer import infer
 from frazil.installed_connectors import FoundConnector, installed_connectors, load_connector
 from frazil.keyed import KeyedFunction, State
@@ -141,6 +142,7 @@ __all__ = [
     "FunctionNotFound",
     "GroupStates",
     "Grouped",
+    "HttpIngest",
     "Int8",
     "Int16",
     "Int32",
@@ -221,6 +223,7 @@ __all__ = [
     "previous",
     "read_files",
     "read_generator",
+    "read_http",
     "read_kafka",
     "read_memory",
     "read_python",

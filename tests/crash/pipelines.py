@@ -430,6 +430,15 @@ def to_postgres(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeli
     return _pipeline("to_postgres", folder, *sinks)
 
 
+def from_http(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """From an endpoint at the port that the file "port" names."""
+    port = int((folder / "port").read_text())
+    ingest = fz.HttpIngest(folder / "requests", schema={"id": int}, port=port)
+    return _pipeline(
+        "from_http", folder, fz.read_http(ingest).write_iceberg("t.one", catalog=catalog)
+    )
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -454,5 +463,6 @@ PIPELINES: Mapping[str, Build] = {
         to_python,
         to_ledger,
         to_postgres,
+        from_http,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

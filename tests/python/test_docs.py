@@ -208,6 +208,7 @@ OPTIONS = {
     "connectors/memory.md": [fz.read_memory, fz.Stream.write_memory],
     "connectors/iceberg.md": [fz.Stream.write_iceberg],
     "connectors/console.md": [fz.Stream.write_console],
+    "connectors/http.md": [fz.HttpIngest, fz.read_http],
     "connectors/postgres-sink.md": [fz.Stream.write_postgres],
     "connectors/python.md": [fz.read_python, fz.Stream.write_python],
     "dead-letters.md": [fz.replay],

@@ -21,6 +21,7 @@ MODULES = [
     "fill_gaps",
     "grouped",
     "grouped_ordered",
+    "http_ingest",
     "infer",
     "keyed",
     "keyed_out",
