@@ -15,6 +15,15 @@ int64_t BytesOf(const ReadQueue::Read& read) { return BatchBytes(Batch{read.colu
 
 }  // namespace
 
+void ReadQueue::wake() {
+  std::lock_guard waking(waking_);
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+  }
+  waker_();
+}
+
 bool ReadQueue::put(Read read) {
   const int64_t bytes = BytesOf(read);
   {
@@ -25,7 +34,7 @@ bool ReadQueue::put(Read read) {
     bytes_ += bytes;
     reads_.push_back(std::move(read));
   }
-  waker_();
+  wake();
   return true;
 }
 
@@ -44,7 +53,7 @@ void ReadQueue::end() {
     std::lock_guard lock(mutex_);
     end_ = caught_up_ = true;
   }
-  waker_();
+  wake();
 }
 
 void ReadQueue::fail(Status error) {
@@ -52,7 +61,7 @@ void ReadQueue::fail(Status error) {
     std::lock_guard lock(mutex_);
     if (error_.ok()) error_ = std::move(error);
   }
-  waker_();
+  wake();
 }
 
 void ReadQueue::note(std::string condition) {
@@ -60,7 +69,7 @@ void ReadQueue::note(std::string condition) {
     std::lock_guard lock(mutex_);
     condition_ = std::move(condition);
   }
-  waker_();
+  wake();
 }
 
 std::optional<std::string> ReadQueue::take_committed() {
@@ -107,6 +116,7 @@ void ReadQueue::committed(std::string position) {
 void ReadQueue::close() {
   std::deque<Read> dropped;
   {
+    std::lock_guard waking(waking_);
     std::lock_guard lock(mutex_);
     closed_ = true;
     dropped.swap(reads_);

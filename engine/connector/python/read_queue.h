@@ -56,11 +56,15 @@ class ReadQueue {
   std::string condition() const;
   void committed(std::string position);
 
-  // Whoever waits to put is sent away, and what was not taken is dropped. Any thread.
+  // Whoever waits to put is sent away, and what was not taken is dropped. The waker is not called any more
+  // when this has returned: a thread that is still reading may outlive the worker. Any thread.
   void close();
 
  private:
+  void wake();
+
   const std::function<void()> waker_;
+  std::mutex waking_;  // held while the waker is called, and by close(); before mutex_
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Read> reads_;

@@ -159,6 +159,20 @@ TEST_F(PythonSourceTest, WhoeverReadsWaitsForRoomAndIsSentAway) {
   EXPECT_FALSE(queue->pause(1'000));
 }
 
+TEST_F(PythonSourceTest, WhoeverIsLeftBehindWakesNobody) {
+  auto source = make();
+  ASSERT_TRUE(source->assign({{0, "a", R"({"v":1,"row":0,"at":"null"})", ""}}, [this] { ++wakes; }).ok());
+  auto queue = readers->queues["a"];
+  queue->note("away");
+  EXPECT_EQ(wakes, 1);
+  source.reset();
+  EXPECT_FALSE(queue->put({Rows(0, 1), "1"}));
+  queue->note("");
+  queue->end();
+  queue->fail(NamedError("SourceError", "boom"));
+  EXPECT_EQ(wakes, 1);
+}
+
 TEST_F(PythonSourceTest, PositionsOfOthersAreRefused) {
   auto source = make();
   for (const char* text : {"", "{}", "7", R"({"v":2,"row":0,"at":"null"})", R"({"v":1,"row":-1,"at":"null"})",

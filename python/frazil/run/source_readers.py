@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -81,6 +81,8 @@ class SourceReaders:
             return [{"name": _POLL, "start": "null", "ends": False}]
         caller = self._caller()
         listed = caller.call("partitions", self._source.partitions)
+        if isinstance(listed, str) or not isinstance(listed, Mapping | Sequence):
+            caller.refuse("partitions", f"gave a {type(listed).__name__}, not a list of names")
         named = listed if isinstance(listed, Mapping) else dict.fromkeys(listed)
         if len(named) > PARTITIONS_MAX:
             caller.refuse(

@@ -242,6 +242,8 @@ class BadOpen(Numbers):
     [
         (BadList(KeyError("x")), "numbers: BadList.partitions raised KeyError: 'x' ("),
         (BadList(["a", "a"]), "gave a partition twice"),
+        (BadList("ab"), "gave a str, not a list of names"),
+        (BadList(None), "gave a NoneType, not a list of names"),
         (BadList([7]), "gave 7 as the name"),
         (BadList({"a": {1}}), "no JSON"),
         (BadList([str(n) for n in range(257)]), "gave 257 partitions, up to 256"),
