@@ -66,6 +66,8 @@ def sample(stream: Stream, rows: int) -> pa.Table:
                     "look at the same topic with another start",
                 )
             del node["options"]["group"]
+    for readers in runnable.readers:
+        readers.only_look()
     settings = replace(
         settings_of(pipeline, bounded=True, quiet=True),
         checkpoint_every_s=EPOCH_S,

@@ -69,11 +69,16 @@ class SourceReaders:
         self._source = source
         self._schema = schema
         self._name = name
+        self._acknowledging = True
         self._lock = threading.Lock()
         self._threads: list[tuple[threading.Thread, _engine.ReadQueue]] = []
         self.number = _engine.add_readers(Gate(self))
         _known[self.number] = self
         weakref.finalize(self, _engine.remove_readers, self.number)
+
+    def only_look(self) -> None:
+        """Never tell the source that its rows may be forgotten."""
+        self._acknowledging = False
 
     def partitions(self) -> list[dict[str, Any]]:
         """Partitions there are now, each with the position at which it begins."""
@@ -107,6 +112,7 @@ class SourceReaders:
     ) -> None:
         """Begin to read a partition in a thread of its own."""
         reading = _Reading(self._source, self._schema, partition, position, until_now, queue)
+        reading.acknowledging = self._acknowledging
         thread = threading.Thread(
             target=reading.run, name=f"frazil-read-{self._name}-{partition}", daemon=True
         )
@@ -210,6 +216,7 @@ class _Reading:
         self._until_now = until_now
         self._queue = queue
         self._method = "poll" if isinstance(source, PollingSource) else "read"
+        self.acknowledging = True
         self._failures = 0
         self._idle_s = 0.0
 
@@ -263,7 +270,7 @@ class _Reading:
         """One read; False at the end."""
         at = self._at(reader)
         committed = self._queue.take_committed()
-        if committed is not None:
+        if committed is not None and self.acknowledging:
             at.call("committed", lambda: reader.committed(json.loads(committed)))
         rows = at.call(self._method, reader.read)
         position = at.encode(

@@ -364,6 +364,19 @@ def test_only_the_columns_that_are_needed_are_looked_at(tmp_path: Path) -> None:
     handle.stop()
 
 
+def test_a_look_acknowledges_nothing() -> None:
+    class Kept(Numbers):
+        def open(self, partition: str, position: fz.Position) -> fz.PartitionReader:
+            return KeptReader(self, partition, 0 if position is None else position["next"])
+
+    class KeptReader(NumbersReader):
+        def committed(self, position: fz.Position) -> None:
+            raise AssertionError("nothing may be forgotten for a look")
+
+    source = Kept({"a": 60_000}, per_read=10)
+    assert fz.read_python(source, schema=SCHEMA).head(50_000).num_rows == 50_000
+
+
 def test_what_is_no_source_is_refused() -> None:
     with pytest.raises(fz.TypeMismatch, match="read_python got a list"):
         fz.read_python([], schema=SCHEMA)  # type: ignore[arg-type]
