@@ -43,6 +43,22 @@ def visits(folder: Path, name: str) -> fz.Stream:
     return files.event_time("at", out_of_order="10m")
 
 
+class Numbers(fz.KeyedFunction):
+    """The number of rows of a key up to each."""
+
+    rows: fz.State[int]
+
+    def on_groups(
+        self, batch: pa.RecordBatch, offsets: pa.Int32Array, state: fz.GroupStates, out: fz.Out
+    ) -> None:
+        at = offsets.to_numpy()
+        before = np.repeat(state.rows.to_numpy() - at[:-1], np.diff(at))
+        rows = before + np.arange(1, batch.num_rows + 1)
+        state.rows = pa.array(rows[at[1:] - 1])
+        columns = [batch.column("n"), pa.array(rows)]
+        out.batch(pa.RecordBatch.from_arrays(columns, names=["n", "rows"]))
+
+
 CASES: dict[str, Build] = {
     "tumbling": lambda s: (
         s.group_by("key").window(fz.tumbling("1d")).agg(rows=fz.count(), total=col("n").sum())
@@ -57,6 +73,9 @@ CASES: dict[str, Build] = {
     "deduplicate": lambda s: s.deduplicate("key", within="2h", keep="any").select("key"),
     "last": lambda s: s.deduplicate("key", within="2h", keep="last").select("key", "n"),
     "running": lambda s: s.group_by("key").running({"rows": fz.count()}).select("n", "rows"),
+    "process": lambda s: s.group_by("key").process(
+        Numbers, schema={"n": pa.int64(), "rows": pa.int64()}
+    ),
     "top_n": lambda s: (
         s.assign_window(fz.tumbling("1d")).group_by("key").top_n(2, by="n").select("n")
     ),
