@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import structlog
-from frazil.async_call import AsyncCall
 from frazil.checkpoint import Store, open_store, plan_of
 from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
@@ -345,6 +344,8 @@ def _calls(
         if function.kind == "keyed":
             calls[reference] = KeyedCall(function)
         elif function.kind == "async":
+            from frazil.async_call import AsyncCall  # with asyncio, which others need not have
+
             calls[reference] = AsyncCall(function)
         elif function.kind != "aggregate":
             calls[reference] = functools.partial(_call, function)
