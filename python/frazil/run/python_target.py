@@ -298,7 +298,7 @@ class _Writing:
                 self._take(item[0])
         except FrazilError as error:
             self._queue.fail(type(error).__name__, error_text(error))
-        except Exception as error:
+        except BaseException as error:  # or the epoch would wait for ever
             self._queue.fail("SinkError", f"{type(error).__name__}: {error}")
         try:
             self._writer.close()

@@ -227,7 +227,7 @@ class _Reading:
                 pass
         except FrazilError as error:
             self._queue.fail(type(error).__name__, error_text(error))
-        except Exception as error:
+        except BaseException as error:  # or the worker would wait for ever
             self._queue.fail("SourceError", f"{type(error).__name__}: {error}")
 
     def _read_on(self) -> bool:

@@ -45,7 +45,7 @@ class Caller:
             return function()
         except CommitRefused:
             raise  # it says all that is to be said
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # it is not for a connector to end the process
             said = " ".join(str(error).split())
             text = f"{type(error).__name__}: {said}" if said else type(error).__name__
             what = f"{self.what(method)} raised {text}{self._line(error)}"
@@ -78,7 +78,7 @@ class Caller:
         """The method, and where it is."""
         return f"{self._where}{type(self._user).__qualname__}.{method}{self._at}"
 
-    def _line(self, error: Exception) -> str:
+    def _line(self, error: BaseException) -> str:
         """The innermost line in the file of the class: what it calls may be deep in a library."""
         module = sys.modules.get(type(self._user).__module__)
         file = getattr(module, "__file__", None)

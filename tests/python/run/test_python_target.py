@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -238,6 +239,10 @@ class NoWriter(Files):
         return 7
 
 
+def leave() -> None:
+    sys.exit("enough")
+
+
 def boom() -> None:
     raise KeyError("boom")
 
@@ -247,6 +252,7 @@ def boom() -> None:
     [
         (BrokenWrite(boom), "sink out: BrokenWrite.write raised KeyError: 'boom' ("),
         (BrokenFlush(boom), "sink out: BrokenFlush.flush raised KeyError"),
+        (BrokenFlush(leave), "sink out: BrokenFlush.flush raised SystemExit: enough ("),
         (BrokenStart(boom), "sink out: BrokenStart.start raised KeyError"),
         (BrokenToken(Path()), "sink out: BrokenWriter.prepare gave a token that is no JSON"),
         (BigToken(Path()), "gave a token of 100002 bytes, up to 65536 are kept"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -186,6 +187,10 @@ def raises(reader: NumbersReader) -> Any:
     raise ValueError("boom\nbang")
 
 
+def leaves(reader: NumbersReader) -> Any:
+    sys.exit("enough")
+
+
 def gives(rows: Any) -> Callable[[NumbersReader], Any]:
     return lambda reader: rows
 
@@ -199,6 +204,7 @@ def moves(reader: NumbersReader) -> Any:
     ("source", "message"),
     [
         (Broken(raises), 'BrokenReader.read of partition "a" at 2 raised ValueError: boom bang ('),
+        (Broken(leaves), 'BrokenReader.read of partition "a" at 2 raised SystemExit: enough ('),
         (Broken(gives(None)), 'BrokenReader.read of partition "a" at 2 gave a NoneType'),
         (Broken(gives("text")), "gave a str, not a list of dicts or Arrow data"),
         (Broken(gives([{"id": 1}, {"id": "x"}])), "gave 'x' in field \"id\" of row 2"),
