@@ -34,6 +34,7 @@
 #include "operator/time/window_aggregate.h"
 #include "operator/time/window_partial.h"
 #include "operator/unnest.h"
+#include "plan/constraints.h"
 
 namespace frazil {
 namespace {
@@ -55,11 +56,46 @@ Result<BatchFunction> FunctionOf(const PlanNode& node, const OperatorContext& co
   return found->second;
 }
 
+Result<std::shared_ptr<arrow::Field>> UdfField(const PlanNode& node) {
+  FZ_ASSIGN(const SchemaPtr column, ParseSchema(node.spec.at("returns").get<std::string>()));
+  if (column->num_fields() != 1) {
+    return Error(ErrorKind::kConfig, "node " + node.id + ": `returns` is a schema of one column");
+  }
+  return column->field(0)->WithName(node.spec.at("column").get<std::string>());
+}
+
+// Null if rows that fail end the run.
+std::unique_ptr<FailedRows> FailedRowsOf(const PlanNode& node, const OperatorContext& context) {
+  if (!SetsFailedRowsAside(node)) return nullptr;
+  FailedRows::Spec spec;
+  spec.kind = node.kind == NodeKind::kConstraints ? "constraint" : "function";
+  if (node.spec.at("on_error") == "divert")
+    spec.given = node.spec.at("given").get<std::vector<std::string>>();
+  spec.pipeline = node.spec.value("pipeline", "");
+  spec.log = node.spec.value("log", "");
+  spec.partitions = context.partitions;
+  spec.pool = context.pool;
+  spec.schema = RejectedSchema();
+  return std::make_unique<FailedRows>(std::move(spec));
+}
+
+Result<std::unique_ptr<Operator>> MakeMapBatches(const PlanNode& node, const SchemaPtr& input,
+                                                 const OperatorContext& context) {
+  FZ_ASSIGN(BatchFunction function, FunctionOf(node, context));
+  if (node.spec.at("kind") == "keyed_function") {
+    return KeyedFunction::Make(node.spec, *input, std::move(function), context);
+  }
+  return std::make_unique<MapBatches>(node.spec.at("function").get<std::string>(), std::move(function),
+                                      FailedRowsOf(node, context));
+}
+
 Result<std::unique_ptr<Operator>> MakeUdf(const PlanNode& node, const SchemaPtr& input,
                                           const OperatorContext& context) {
   CallUdf::Spec spec;
   spec.reference = node.spec.at("function").get<std::string>();
-  spec.column = node.spec.at("column").get<std::string>();
+  spec.whole = node.spec.value("whole", true);
+  spec.failed = FailedRowsOf(node, context);
+  FZ_ASSIGN(spec.field, UdfField(node));
   FZ_ASSIGN(spec.function, FunctionOf(node, context));
   for (const auto& argument : node.spec.at("args")) {
     FZ_ASSIGN(BoundExpr bound, Bind(argument, *input));
@@ -114,11 +150,8 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
       return LookupSchema(spec, *input);
     }
     case NodeKind::kUdf: {
-      FZ_ASSIGN(const SchemaPtr column, ParseSchema(node.spec.at("returns").get<std::string>()));
-      if (column->num_fields() != 1) {
-        return Error(ErrorKind::kConfig, "node " + node.id + ": `returns` is a schema of one column");
-      }
-      return UdfSchema(*input, column->field(0)->WithName(node.spec.at("column").get<std::string>()));
+      FZ_ASSIGN(const auto column, UdfField(node));
+      return UdfSchema(*input, column);
     }
     default:
       return input;
@@ -129,7 +162,7 @@ Result<SchemaPtr> SchemaOf(const PlanNode& node, const SchemaPtr& input) {
 
 SchemaPtr AsideSchema(const Plan& plan, int node, const std::vector<SchemaPtr>& schemas) {
   const PlanNode& from = plan.nodes[static_cast<size_t>(node)];
-  if (from.kind == NodeKind::kSource) return RejectedSchema();
+  if (from.kind == NodeKind::kSource || RowsMayFail(from.kind)) return RejectedSchema();
   const SchemaPtr& input = schemas[static_cast<size_t>(from.inputs.front().node)];
   return from.kind == NodeKind::kRateLimit ? input : LateSchema(*input);
 }
@@ -174,13 +207,8 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       FZ_ASSIGN(Projection projection, BindProjection(node.spec.at("columns"), EdgeOf(input)));
       return std::make_unique<Project>(std::move(projection), context.pool);
     }
-    case NodeKind::kMapBatches: {
-      FZ_ASSIGN(BatchFunction function, FunctionOf(node, context));
-      if (node.spec.at("kind") == "keyed_function") {
-        return KeyedFunction::Make(node.spec, *input, std::move(function), context);
-      }
-      return std::make_unique<MapBatches>(node.spec.at("function").get<std::string>(), std::move(function));
-    }
+    case NodeKind::kMapBatches:
+      return MakeMapBatches(node, input, context);
     case NodeKind::kUnnest:
       return Unnest::Make(node.spec, *input, context);
     case NodeKind::kLookup:
@@ -222,6 +250,9 @@ Result<std::unique_ptr<Operator>> MakeOperator(const PlanNode& node, const std::
       return UnsentValues::Make(node.spec, input, context);
     case NodeKind::kAsofJoin:
       return AsofJoin::Make(node.spec, inputs, context);
+    case NodeKind::kConstraints:
+      return MakeConstraints(node.spec.at("table"), node.spec.value("whole", true),
+                             FailedRowsOf(node, context), context);
     case NodeKind::kWindowPartial:
       if (OfSessions(node)) return SessionPartial::Make(node.spec, *input, context);
       return WindowPartial::Make(node.spec, *input, context);

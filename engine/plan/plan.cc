@@ -40,7 +40,8 @@ const std::unordered_map<std::string, NodeKind>& Kinds() {
       {"as_log", NodeKind::kAsLog},
       {"as_changes", NodeKind::kAsChanges},
       {"hold_changes", NodeKind::kHoldChanges},
-      {"unsent_values", NodeKind::kUnsentValues}};
+      {"unsent_values", NodeKind::kUnsentValues},
+      {"constraints", NodeKind::kConstraints}};
   return kinds;
 }
 
@@ -52,15 +53,17 @@ Result<PortRef> ParseInput(const nlohmann::json& input, const std::unordered_map
   const auto found = known.find(input[0].get<std::string>());
   if (found == known.end()) return PlanError("node " + id + ": no node " + input[0].dump() + " before it");
   const auto port = input[1].get<std::string>();
-  if (port != "rows" && port != "rejected" && port != "late" && port != "limited") {
+  if (port != "rows" && port != "rejected" && port != "late" && port != "limited" && port != "failed") {
     return PlanError("node " + id + ": no port \"" + port + "\"");
   }
   return PortRef{found->second, port != "rows"};
 }
 
-// A source has rejected rows, a late gate has late ones, and a limit those beyond it.
+// A source has rejected rows, a late gate has late ones, a limit those beyond it, and some steps rows that
+// failed.
 bool HasAside(NodeKind kind) {
-  return kind == NodeKind::kSource || kind == NodeKind::kRateLimit || RefusesLateRows(kind);
+  return kind == NodeKind::kSource || kind == NodeKind::kRateLimit || RefusesLateRows(kind) ||
+         RowsMayFail(kind);
 }
 
 Result<PlanNode> ParseNode(const nlohmann::json& spec, const std::unordered_map<std::string, int>& known) {
@@ -121,6 +124,28 @@ Result<Plan> ParsePlan(const std::string& json) {
     return PlanError(error.what());
   }
 }
+
+bool SetsFailedRowsAside(const PlanNode& node) {
+  if (!RowsMayFail(node.kind)) return false;
+  const auto how = node.spec.value("on_error", "fail");
+  return how == "drop" || how == "divert";
+}
+
+bool FeedsFunction(const Plan& plan, int source) {
+  // Steps that a row of the source reaches with its place: not behind an exchange.
+  std::vector<bool> reached(plan.nodes.size(), false);
+  reached[static_cast<size_t>(source)] = true;
+  for (size_t n = static_cast<size_t>(source) + 1; n < plan.nodes.size(); ++n) {
+    for (const PortRef& input : plan.nodes[n].inputs) {
+      const auto from = static_cast<size_t>(input.node);
+      if (!input.aside && plan.nodes[from].kind != NodeKind::kExchange && reached[from]) reached[n] = true;
+    }
+    if (reached[n] && SetsFailedRowsAside(plan.nodes[n])) return true;
+  }
+  return false;
+}
+
+std::string OriginName(const PlanNode& source) { return source.spec.value("letters_of", source.name); }
 
 std::shared_ptr<arrow::Schema> RejectedSchema() {
   return arrow::schema(

@@ -41,6 +41,7 @@ enum class NodeKind {
   kAsChanges,
   kHoldChanges,
   kUnsentValues,
+  kConstraints,
   kSink
 };
 
@@ -49,12 +50,18 @@ constexpr bool RefusesLateRows(NodeKind kind) {
   return kind == NodeKind::kWindowPartial || kind == NodeKind::kGate || kind == NodeKind::kAssignWindow;
 }
 
+// True for steps in which single rows may fail: they call a user's function, or check rows for a table.
+constexpr bool RowsMayFail(NodeKind kind) {
+  return kind == NodeKind::kUdf || kind == NodeKind::kMapBatches || kind == NodeKind::kConstraints;
+}
+
 // True for steps that join two streams by event time.
 constexpr bool JoinsStreams(NodeKind kind) {
   return kind == NodeKind::kIntervalJoin || kind == NodeKind::kAsofJoin;
 }
 
-// One of a node's outputs: the rows, or what it set aside (rows a source rejected, late or limited rows).
+// One of a node's outputs: the rows, or what it set aside (rows a source rejected, late or limited rows,
+// those for which a function raised or that a table would refuse).
 struct PortRef {
   int node = 0;  // index in Plan::nodes
   bool aside = false;
@@ -78,7 +85,16 @@ struct Plan {
 // Reads the JSON plan (version 1) and checks it: known kinds, inputs that stand before their use, unique ids.
 Result<Plan> ParsePlan(const std::string& json);
 
-// The schema of every source's `rejected` stream.
+// True for a step in which rows may fail, and which goes on without them.
+bool SetsFailedRowsAside(const PlanNode& node);
+// Whether rows of a source come with their place to such a step.
+bool FeedsFunction(const Plan& plan, int source);
+
+// What rows of a source are said to come from: its name, or of one that gives dead letters that of the source
+// which rejected them.
+std::string OriginName(const PlanNode& source);
+
+// The schema of every source's `rejected` stream, and of a step's `failed`.
 std::shared_ptr<arrow::Schema> RejectedSchema();
 
 }  // namespace frazil

@@ -59,6 +59,14 @@ struct EpochPart {
   std::map<std::string, std::map<std::string, Timestamp>> frontiers;
   // Late rows since the job started, by the node that refused them.
   std::map<std::string, int64_t> late;
+  // Rows that were given to a step in which some may fail, since the job started, by node.
+  struct StepState {
+    int64_t given = 0;
+    int64_t good = 0;
+    int64_t failed = 0;
+    std::string example;  // the first that failed in this epoch, and why
+  };
+  std::map<std::string, StepState> steps;
 };
 
 }  // namespace frazil

@@ -342,7 +342,8 @@ Status Job::barrier(Epoch epoch, std::set<std::string> full, const std::set<std:
                      {"sources", nlohmann::json::object()},
                      {"tokens", nlohmann::json::object()},
                      {"frontiers", nlohmann::json::object()},
-                     {"late", nlohmann::json::object()}};
+                     {"late", nlohmann::json::object()},
+                     {"steps", nlohmann::json::object()}};
     epoch_.since = std::chrono::steady_clock::now();
     for (const std::string& lookup : lookups) {
       for (const PlanNode* node : lookup_nodes(lookup)) {
@@ -395,6 +396,13 @@ void Job::cut(EpochPart part) {
     }
     for (const auto& [node, late] : part.late) {
       epoch_.answer["late"][node] = epoch_.answer["late"].value(node, int64_t{0}) + late;
+    }
+    for (const auto& [node, rows] : part.steps) {
+      auto& of = epoch_.answer["steps"][node];
+      if (of.is_null()) of = {0, 0, 0, ""};
+      const int64_t counts[] = {rows.given, rows.good, rows.failed};
+      for (size_t i = 0; i < 3; ++i) of[i] = of[i].get<int64_t>() + counts[i];
+      if (of[3] == "") of[3] = rows.example;
     }
     --epoch_.parts;
     epoch_.pending += static_cast<int>(tokens.size() + states.size());

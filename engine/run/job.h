@@ -127,7 +127,8 @@ class Job {
   // Kinds:
   //   {"kind":"epoch","epoch":n,"sources":{id:{"positions":{partition:position},"lag":{partition:n},"read","good",
   //    "rejected"}},"tokens":{sink id:[token,...]},
-  //    "frontiers":{event_time node:{partition:us}},"late":{node:n},"seconds":s}
+  //    "frontiers":{event_time node:{partition:us}},"late":{node:n},
+  //    "steps":{node:[given,good,failed,example]},"seconds":s}
   //   {"kind":"state"}            there are state files to take
   //   {"kind":"schemas"}          there are wanted schemas to take
   //   {"kind":"table","sink":id,"table"}  rows have come for a table that is not open in some worker

@@ -53,7 +53,7 @@ Result<std::unique_ptr<SourceTask>> SourceTask::Make(const PlanNode& node, arrow
                                                      SchemaBoard* schemas) {
   auto task = std::make_unique<SourceTask>();
   task->id_ = node.id;
-  task->name_ = node.name;
+  task->name_ = OriginName(node);
   task->pool_ = pool;
   task->bounded_ = bounded || node.spec.value("history", false);
   for (const auto& each : node.spec.value("after", nlohmann::json::array())) {

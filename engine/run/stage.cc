@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "connector/registry.h"
+#include "operator/failed_rows.h"
 #include "operator/join/lookup.h"
 #include "plan/build.h"
 #include "plan/in_step.h"
@@ -48,6 +49,12 @@ Result<std::shared_ptr<arrow::Buffer>> WriteState(const StateFileHeader& header,
   return std::move(written.bytes);
 }
 
+// The account of a step in which rows may fail; null if it is none.
+FailedRows* FailedOf(Operator* op) {
+  const auto* step = dynamic_cast<const FailingStep*>(op);
+  return step == nullptr ? nullptr : step->failed();
+}
+
 // Whether a partition of a source, by ordinal, is known to have rows that were not read.
 std::function<bool(int)> Behind(const StageNode& source) {
   return [task = source.source()](int ordinal) { return task->behind(ordinal); };
@@ -81,6 +88,7 @@ Status Stage::add_node(const Plan& plan, int number) {
                                  planned, context_.decode_pool, context_.bounded, [waker] { waker->wake(); },
                                  context_.schemas));
       source->begin(context_.first_epoch);
+      if (FeedsFunction(plan, number)) source->note_positions();
       node->set(std::move(source));
       sources_.push_back(node.get());
       source_numbers_.push_back(number);
@@ -122,6 +130,15 @@ Status Stage::add_operator(const Plan& plan, const PlanNode& planned, StageNode*
   FZ_ASSIGN(auto op, MakeOperator(planned, InputSchemas(plan, planned, schemas_),
                                   OperatorContext{context_.operator_pool, context_.functions,
                                                   context_.partitions, context_.kept()}));
+  if (FailedRows* failed = FailedOf(op.get()); failed != nullptr) {
+    std::map<int32_t, std::string> sources;
+    for (size_t n = 0; n < plan.nodes.size(); ++n) {
+      if (plan.nodes[n].kind == NodeKind::kSource)
+        sources[static_cast<int32_t>(n)] = OriginName(plan.nodes[n]);
+    }
+    failed->name_sources(std::move(sources));
+    failed->begin(context_.first_epoch);
+  }
   node->set(std::move(op));
   return Status::OK();
 }
@@ -232,6 +249,11 @@ Result<bool> Stage::cut(EpochPart* part) {
       node->source()->begin(epoch + 1);
     }
     FZ_TRY(take_state(*node, part));
+    if (FailedRows* failed = FailedOf(node->op()); failed != nullptr) {
+      const FailedRows::Counts counts = failed->counts();
+      part->steps[node->plan().id] = {counts.given, counts.good, counts.failed, failed->example()};
+      failed->begin(epoch + 1);
+    }
     if (RefusesLateRows(node->plan().kind)) part->late[node->plan().id] = node->op()->late_rows();
     if (node->sink() != nullptr) {
       part->tokens.push_back({node->plan().id, node->sink()->prepare(epoch)});

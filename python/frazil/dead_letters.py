@@ -1,4 +1,4 @@
-"""Rejected rows of all readers of a pipeline, as one sink: dead letters."""
+"""Rows that a pipeline cannot take, as one sink: dead letters."""
 
 from __future__ import annotations
 
@@ -6,8 +6,18 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from frazil.constraints import ConstraintsNode
 from frazil.errors import ConfigError, PlanError
-from frazil.node import EventTimeNode, Node, Port, SinkNode, SourceNode
+from frazil.node import (
+    EventTimeNode,
+    MapBatchesNode,
+    Node,
+    Port,
+    SinkNode,
+    SourceNode,
+    UdfNode,
+)
+from frazil.plan import step_ids
 from frazil.write import Sink
 
 if TYPE_CHECKING:
@@ -34,18 +44,22 @@ def dead_letter_sink(table: str, sinks: Sequence[Sink], like: Sink | None = None
     Raises
     ------
     PlanError
-        No reader of them may reject rows.
+        No reader of them may reject rows, no function divert and no table refuse them.
     """
     if not isinstance(table, str):
         raise ConfigError(f"dead_letters={table!r}", 'write "namespace.table"')
-    sources = rejecting([sink._node for sink in sinks])
-    if not sources:
+    nodes = [sink._node for sink in sinks]
+    ports = [Port(source, "rejected") for source in rejecting(nodes)]
+    ports += [Port(step, "failed") for step in failing(nodes)]
+    if not ports:
         raise PlanError(
-            f"dead_letters={table!r}, and no reader of the pipeline may have any",
+            f"dead_letters={table!r}, and no step of the pipeline may have any",
             "leave it out: rows are rejected where they are decoded or get their event time, "
-            'unless the reader says on_bad_row="fail" or "drop", or .rejected is written already',
+            'unless the reader says on_bad_row="fail" or "drop", or .rejected is written already; '
+            'Python functions divert them with on_error="divert"; and Iceberg tables may refuse '
+            "them",
         )
-    made = _union([Port(source, "rejected") for source in sources]).write_iceberg(table)
+    made = _union(ports).write_iceberg(table)
     return Sink(_in_catalog_of(made._node, sinks if like is None else [like]))
 
 
@@ -68,6 +82,22 @@ def rejecting(sinks: Sequence[Node]) -> list[SourceNode]:
         and id(node) not in taken
         and (node.format is not None or id(node) in timed)
     ]
+
+
+def failing(sinks: Sequence[SinkNode]) -> list[Node]:
+    """Steps that set failed rows aside which nobody takes yet; of two that are one step, one."""
+    ids = step_ids(sinks)
+    nodes = list(walk(sinks))
+    ports = [port for node in nodes for port in node.inputs]
+    taken = {ids[id(port.node)] for port in ports if port.output == "failed"}
+    found = {ids[id(node)]: node for node in nodes if _diverts(node)}
+    return [node for step, node in found.items() if step not in taken]
+
+
+def _diverts(node: Node) -> bool:
+    if isinstance(node, UdfNode | MapBatchesNode):
+        return node.function.on_error == "divert"
+    return isinstance(node, ConstraintsNode)
 
 
 def walk(sinks: Sequence[Node]) -> Iterator[Node]:

@@ -14,6 +14,7 @@ from frazil.node import (
     EventTimeNode,
     ExchangeNode,
     FilterNode,
+    Function,
     LookupNode,
     MapBatchesNode,
     Node,
@@ -38,6 +39,7 @@ DETAIL_COLUMN = 44
 EXPRESSION_CHARS = 100
 """Characters of a step's expressions that are shown."""
 
+_APART = {"drop": "dropped", "divert": "set aside"}
 _WHY_CONSISTENT = "consistent: pure=False"
 
 
@@ -143,6 +145,8 @@ class _Tree:
             return self.gate(node, port)
         if not isinstance(node, WindowPartialNode):
             text, detail = _step(node)
+            if port.output == "failed":
+                return f"failed rows of {text}", "row, reason, function, position"
             return (f"limited rows of {text}", "") if port.output == "limited" else (text, detail)
         if port.output == "late":
             return f"late rows of {_window_text(node)}", "row, window, watermark, position"
@@ -180,9 +184,9 @@ def _step(node: Node) -> tuple[str, str]:
             if node.function.kind == "async":
                 how = async_text(node.function)
             text = call_texts(node)[node.column]
-            return f"call {_cut(text)}", _in_python(how, node.function.pure)
+            return f"call {_cut(text)}", _in_python(how, node.function)
         case MapBatchesNode():
-            how = _in_python("a call a batch", node.function.pure)
+            how = _in_python("a call a batch", node.function)
             return f"map_batches {node.function.reference}", how
         case ExchangeNode():
             keys = [
@@ -216,8 +220,9 @@ def _step(node: Node) -> tuple[str, str]:
     raise AssertionError(node)
 
 
-def _in_python(how: str, pure: bool) -> str:
-    return f"in Python, {how}" + ("" if pure else f"; {_WHY_CONSISTENT}")
+def _in_python(how: str, function: Function) -> str:
+    apart = f"; rows for which it raises are {_APART[function.on_error]}" if function.apart else ""
+    return f"in Python, {how}{apart}" + ("" if function.pure else f"; {_WHY_CONSISTENT}")
 
 
 def _exactness(sinks: Sequence[SinkNode]) -> str:

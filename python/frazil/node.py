@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 OnBadRow = Literal["fail", "drop", "divert"]
+OnError = Literal["fail", "null", "drop", "divert"]
+"""What becomes of rows for which a Python function raises."""
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -33,7 +35,10 @@ REJECTED_SCHEMA = pa.schema(
         pa.field("log", pa.string(), nullable=False),
     ]
 )
-"""Columns of a stream of rejected rows."""
+"""Columns of a stream of rejected rows, and of rows for which a function raised."""
+
+COLUMN_PREFIX = "__udf_"
+"""How names of columns begin that Python functions give to the step behind them."""
 
 WINDOW_COLUMNS = (
     pa.field("window_start", pa.timestamp("us", "UTC"), nullable=False),
@@ -62,15 +67,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Port:
-    """One output of a node: "rows", "rejected" of a source, "late" of a window, "limited"."""
+    """One output of a node: "rows", "rejected" of a source, "late" of a window, "limited", and
+    "failed" of a Python function.
+    """
 
     node: Node
-    output: Literal["rows", "rejected", "late", "limited"] = "rows"
+    output: Literal["rows", "rejected", "late", "limited", "failed"] = "rows"
 
     @property
     def schema(self) -> pa.Schema:
         """Columns of what comes out."""
-        if self.output == "rejected":
+        if self.output in ("rejected", "failed"):
             return REJECTED_SCHEMA
         if self.output == "late":
             assert isinstance(self.node, WindowPartialNode | Step)
@@ -386,9 +393,14 @@ class Function:
     kind: Literal["row", "batch", "map_batches", "async", "keyed", "aggregate"]
     returns: pa.Schema
     pure: bool
-    on_error: Literal["fail", "null"] = "fail"
+    on_error: OnError = "fail"
     source_hash: str = ""
     options: Any = None  # what a kind of them needs besides
+
+    @property
+    def apart(self) -> bool:
+        """Whether rows for which it raises are left out, and the others go on."""
+        return self.on_error in ("drop", "divert")
 
     def __call__(self, batch: Any) -> pa.RecordBatch:
         """Run it on a batch of its arguments, which has ``__arrow_c_array__``; for the engine."""

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from frazil.constraints import constrained
 from frazil.dead_letters import dead_letter_sink
 from frazil.duration import Duration, Size, duration_ms, duration_text, size_bytes
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
@@ -50,12 +51,13 @@ class Pipeline:
     spill_folder
         Where: a folder on a local disk. Default: the system's folder for temporary files.
     dead_letters
-        Table ("namespace.table") for the rejected rows of all readers that do not say otherwise, in
-        the catalog of the first table that is written.
+        Table ("namespace.table") for the rejected rows of all readers that do not say otherwise,
+        for rows that functions divert, and for those that a table refuses; in the catalog of the
+        first table that is written.
     max_rejected
-        How many rows of a reader may be rejected: a share (0.01) of those read, in blocks of 1,000
-        or an epoch if that has more; or a number of rows in an epoch. More end the run before that
-        epoch is committed.
+        How many rows of a reader may be rejected, or fail in a step: a share (0.01) of those read,
+        in blocks of 1,000 or an epoch if that has more; or a number of rows in an epoch. More end
+        the run before that epoch is committed.
     retain
         Slots of the checkpoint log that are kept to go back to, besides those that a restart needs.
 
@@ -100,6 +102,7 @@ class Pipeline:
                 )
         letters: Sink | None = None
         if dead_letters is not None and sinks:
+            sinks = tuple(map(constrained, sinks))
             letters = dead_letter_sink(dead_letters, sinks)
             sinks = (*sinks, letters)
         if not 1 <= len(sinks) <= SINKS_MAX:

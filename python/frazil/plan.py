@@ -20,6 +20,7 @@ from frazil.concat import orders
 from frazil.errors import PlanError
 from frazil.expr import Column
 from frazil.node import (
+    COLUMN_PREFIX,
     ConcatNode,
     Dimension,
     EventTimeNode,
@@ -96,6 +97,14 @@ def compile_plan(pipeline: str, sinks: Sequence[SinkNode]) -> Plan:
     return _Compiler(sinks).compile(pipeline)
 
 
+def step_ids(sinks: Sequence[SinkNode]) -> Mapping[int, str]:
+    """Ids of all steps of a plan, by the identity of their nodes: of two that are the same, one."""
+    compiler = _Compiler(sinks)
+    for sink in sinks:
+        compiler.add(sink)
+    return compiler.ids
+
+
 def schema_text(schema: pa.Schema) -> str:
     """A schema as it stands in a plan: base64 of Arrow's IPC message."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
@@ -108,7 +117,7 @@ class _Compiler:
         self.nodes: dict[str, Node] = {}  # in topological order
         self.needed: dict[str, set[str]] = {}
         self.emitted: dict[str, list[str]] = {}
-        self.aside_used: set[str] = set()  # whose rejected or late rows somebody takes
+        self.aside_used: set[str] = set()  # whose rejected, late or failed rows somebody takes
         self.functions: dict[str, Function] = {}
         self.dimensions: dict[str, LookupNode] = {}  # the first step that names a table
         self.compared: set[str] = set()  # sources whose rows need the broker's time
@@ -292,7 +301,8 @@ class _Compiler:
                         self.need(node.input, set(expression._columns()))
             case UdfNode():
                 read = {name for argument in node.arguments for name in argument._columns()}
-                self.need(node.input, wanted - {node.column} | read)
+                shown = self.shown(node_id, node)
+                self.need(node.input, wanted - {node.column} | read | set(shown))
             case ExchangeNode():
                 self.need(node.input, wanted | set(node.keys))
             case EventTimeNode():
@@ -312,6 +322,12 @@ class _Compiler:
                     wanted = set(node.inputs[0].schema.names)  # late rows have all their columns
                 for port, names in zip(node.inputs, node.reads(wanted), strict=True):
                     self.need(port, names)
+
+    def shown(self, node_id: str, node: UdfNode | MapBatchesNode) -> list[str]:
+        """Columns that are shown of rows for which the function raises, if somebody takes them."""
+        if node_id not in self.aside_used:
+            return []
+        return [name for name in node.input.schema.names if not name.startswith(COLUMN_PREFIX)]
 
     def read_by_window(self, node_id: str, node: WindowPartialNode) -> set[str]:
         if node_id in self.aside_used:
@@ -357,19 +373,14 @@ class _Compiler:
                     if name in names
                 ]
             case UdfNode():
-                self.emitted[node_id] = [*self.emitted[node_id], node.column]
-                made["function"] = self.reference(node.function)
-                made["args"] = [argument._to_json() for argument in node.arguments]
-                made["column"] = node.column
-                made["returns"] = schema_text(pa.schema([node.schema.field(node.column)]))
-                made |= _python(node.function)
+                self.emit_udf(node_id, node, made)
             case LookupNode():
                 self.emit_lookup(node_id, node, made)
             case MapBatchesNode():
                 self.emitted[node_id] = list(node.schema.names)
                 made["function"] = self.reference(node.function)
                 made["schema"] = schema_text(node.schema)
-                made |= _python(node.function)
+                made |= _python(node.function, self.shown(node_id, node))
             case ExchangeNode():
                 made["keys"] = list(node.keys)
                 made["transforms"] = [
@@ -435,6 +446,16 @@ class _Compiler:
             hidden = (LOG_POSITION, *hidden)
         made["schema"] = schema_text(pa.schema([*(node.schema.field(n) for n in names), *hidden]))
         made["on_bad_row"] = on_bad_row or "fail"
+
+    def emit_udf(self, node_id: str, node: UdfNode, made: Json) -> None:
+        self.emitted[node_id] = [*self.emitted[node_id], node.column]
+        made["function"] = self.reference(node.function)
+        made["args"] = [argument._to_json() for argument in node.arguments]
+        made["column"] = node.column
+        made["returns"] = schema_text(pa.schema([node.schema.field(node.column)]))
+        if (found := changes_of(node.input)) is not None and not found.whole:
+            made["whole"] = False
+        made |= _python(node.function, self.shown(node_id, node))
 
     def emit_sink(self, node: SinkNode, made: Json) -> None:
         made["connector"] = node.connector
@@ -542,8 +563,11 @@ def _tables(dimension: Dimension) -> list[Any]:
     return [dimension.to_json(), {key: id(each) for key, each in dimension.objects.items()}]
 
 
-def _python(function: Function) -> Json:
-    return {"call": function.kind, "pure": function.pure, "on_error": function.on_error}
+def _python(function: Function, shown: list[str]) -> Json:
+    made = {"call": function.kind, "pure": function.pure, "on_error": function.on_error}
+    if function.on_error != "divert":
+        return made
+    return {**made, "given": shown} if shown else {**made, "on_error": "drop"}
 
 
 _KINDS_FIELD = pa.field("__fz_kind", pa.uint8(), nullable=False)

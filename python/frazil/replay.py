@@ -3,6 +3,7 @@
 A replay is a pipeline of its own for each sink, with a log of its own: its source are the letters
 in their table, its position the last letter that was sent. So it may be killed and asked again at
 any moment. What is rejected again is a dead letter of the replay, and is read by the next one.
+Into a table by key letters go in a run of the pipeline itself: `frazil.replay_by_key`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from frazil.changes import changes_of
 from frazil.dead_letters import dead_letter_sink, walk
 from frazil.errors import ConfigError, PlanError
 from frazil.node import (
@@ -34,6 +34,7 @@ from frazil.node import (
     UnionNode,
 )
 from frazil.pipeline import Pipeline
+from frazil.replay_by_key import is_by_key, require_order, source_name, with_letters
 
 if TYPE_CHECKING:
     from frazil.report import RunReport
@@ -160,13 +161,8 @@ def _require_replayable(sink: Sink) -> None:
     node = sink._node
     what = f"replaying dead letters into {sink.name}"
     only = "choose the others by --sink (sinks=), or write the rows there by a program of your own"
-    if node.options.get("mode") == "upsert" or changes_of(node.input) is not None:
-        raise PlanError(
-            f"{what}: its rows replace each other by {', '.join(node.options.get('key', ()))}",
-            "an old row would take the place of a newer one; with order_by= the pipeline that "
-            "writes the table knows, and a replay is another one",
-            only,
-        )
+    if is_by_key(sink):
+        require_order(sink)
     if node.connector == "kafka" and node.options["key"]:
         raise PlanError(
             f"{what}: its messages have the key {', '.join(node.options['key'])}",
@@ -191,13 +187,15 @@ def _replay_into(pipeline: Pipeline, letters: Sink, sink: Sink, takeover: bool) 
         if made is None:
             return Replayed(sink.name, 0, 0, found.without, found.why_without)
         report = made.run(until="now", quiet=True, takeover=takeover)
-    return _replayed(sink.name, report, found)
+    return _replayed(sink, report, found)
 
 
 def replay_pipeline(
     pipeline: Pipeline, letters: Sink, sink: Sink, folder: Path
 ) -> tuple[Pipeline | None, Letters | None]:
     """Make the pipeline that sends letters into a sink; None if there are none.
+
+    Of a table by key it is the pipeline itself, with letters beside the rows of its readers.
 
     Parameters
     ----------
@@ -212,7 +210,7 @@ def replay_pipeline(
     from frazil.iceberg.table import find_table
     from frazil.secret import resolve_secrets
 
-    sources = [node.name or "" for node in walk([sink._node]) if isinstance(node, SourceNode)]
+    sources = _readers(sink)
     options = resolve_secrets(letters._node.options)
     catalog = open_catalog(letters._node.objects.get("catalog") or options.get("catalog"))
     table = find_table(catalog, options["table"])
@@ -222,18 +220,39 @@ def replay_pipeline(
     found = Letters(table, (pipeline.name, name), sources)
     if not found.table.num_rows:
         return None, found
+    if is_by_key(sink):
+        _require_no_metadata(pipeline, sources)
+        return with_letters(pipeline, letters, sink, name, found.write(folder)), found
     made = _pipeline(pipeline, letters, sink, name)
+    _require_no_metadata(made, sources)
     return _with_letters(made, found.write(folder)), found
 
 
-def _replayed(sink: str, report: RunReport, found: Letters) -> Replayed:
+def _readers(sink: Sink) -> list[str]:
+    return [node.name or "" for node in walk([sink._node]) if isinstance(node, SourceNode)]
+
+
+def _replayed(sink: Sink, report: RunReport, found: Letters) -> Replayed:
+    names = [source_name(each) if is_by_key(sink) else each for each in _readers(sink)]
+    sources = [report.sources[name] for name in names if name in report.sources]
     return Replayed(
-        sink,
-        sum(source.good for source in report.sources.values()),
-        sum(source.rejected for source in report.sources.values()),
+        sink.name,
+        sum(source.good for source in sources),
+        sum(source.rejected for source in sources),
         found.without,
         found.why_without,
     )
+
+
+def _require_no_metadata(pipeline: Pipeline, sources: Sequence[str]) -> None:
+    for node in pipeline.plan.json["nodes"]:
+        metadata = node["options"].get("metadata", []) if node["kind"] == "source" else []
+        if metadata and node["name"] in sources:
+            raise PlanError(
+                f"replaying dead letters of {node['name']}: the pipeline uses "
+                f"{', '.join('_' + each for each in metadata)} of its messages",
+                "dead letters have the bytes of a row only; leave these columns out for the replay",
+            )
 
 
 def _pipeline(pipeline: Pipeline, letters: Sink, sink: Sink, name: str) -> Pipeline:
@@ -252,14 +271,6 @@ def _with_letters(pipeline: Pipeline, partitions: Mapping[str, list[dict[str, st
     nodes: list[dict[str, Any]] = []
     for node in pipeline.plan.json["nodes"]:
         if node["kind"] == "source":
-            metadata = node["options"].get("metadata", [])
-            if metadata:
-                raise PlanError(
-                    f"replaying dead letters of {node['name']}: the pipeline uses "
-                    f"{', '.join('_' + each for each in metadata)} of its messages",
-                    "dead letters have the bytes of a row only; leave these columns out for the "
-                    "replay",
-                )
             given = {"partitions": partitions.get(node["name"], []), "metadata": []}
             node = {**node, "connector": "dead_letter", "options": given}
             if node["format"] is None:

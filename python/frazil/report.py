@@ -59,6 +59,9 @@ class RunReport:
         Rows that were too late for a window, once for each window they missed, by the name of
         the window, or the id of the step that refused them. Like the rows of sources they count to
         the last checkpoint.
+    failed
+        Rows for which a Python function with ``on_error="drop"`` or ``"divert"`` raised, by the
+        function, or the name of the step.
     seconds
         From the start to the last commit.
     """
@@ -71,6 +74,7 @@ class RunReport:
     sources: dict[str, SourceReport] = field(default_factory=dict)
     sinks: dict[str, SinkReport] = field(default_factory=dict)
     late: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Give it as plain dicts, lists, texts and numbers.
@@ -110,4 +114,5 @@ class RunReport:
         for name, sink in self.sinks.items():
             lines.append(f"  {name}: {sink.rows} rows in {sink.epochs} commits")
         lines += [f"  {step}: {rows} late rows" for step, rows in self.late.items() if rows]
+        lines += [f"  {name}: {rows} rows failed" for name, rows in self.failed.items() if rows]
         return "\n".join(lines)

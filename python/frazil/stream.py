@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from frazil.changes import changes_of, refuse_changes
@@ -32,13 +32,14 @@ from frazil.node import (
     UnionNode,
 )
 from frazil.schema import SchemaLike, checked, resolve
+from frazil.stream_failed import FailedMethods
 from frazil.stream_join import JoinMethods
 from frazil.stream_joined import JoinedMethods
 from frazil.stream_ordered import OrderedMethods
 from frazil.stream_rows import RowMethods
 from frazil.stream_time import TimeMethods
 from frazil.types import field_name, type_name
-from frazil.udf import as_written, call_texts, compute_calls, make_function
+from frazil.udf import as_written, call_texts, check_on_error, compute_calls, make_function
 from frazil.unsent_values import UnsentValuesNode
 from frazil.write import Writers
 from frazil.write_kafka import KafkaWriters
@@ -63,6 +64,7 @@ class Stream(
     JoinedMethods,
     OrderedMethods,
     RowMethods,
+    FailedMethods,
     Writers,
     KafkaWriters,
     PythonWriters,
@@ -350,6 +352,7 @@ class Stream(
         *,
         schema: SchemaLike,
         pure: bool = True,
+        on_error: Literal["fail", "drop", "divert"] = "fail",
     ) -> Stream:
         """Give each batch to a Python function and go on with what it returns.
 
@@ -365,6 +368,10 @@ class Stream(
         pure
             Whether the same rows always give the same result. False makes the pipeline
             "consistent" instead of "exact".
+        on_error
+            "fail" ends the run when the function raises; with "drop" and "divert" it is called
+            again with halves of the batch, down to the rows for which it raises: these are left
+            out, or go to `failed`.
 
         Returns
         -------
@@ -383,7 +390,8 @@ class Stream(
         """
         refuse_changes(self._port, "map_batches")
         returns = resolve(schema).remove_metadata()
-        made = make_function(function, "map_batches", returns, pure)
+        check_on_error(on_error, None if pure else "map_batches", ("fail", "drop", "divert"))
+        made = make_function(function, "map_batches", returns, pure, on_error)
         return Stream(Port(MapBatchesNode(returns, self._port, made)))
 
     @on_user_line

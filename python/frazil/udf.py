@@ -13,17 +13,15 @@ from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import pyarrow as pa
 from frazil.array_kinds import array_kinds
+from frazil.changes import changes_of
 from frazil.errors import PlanError, TypeMismatch, on_user_line
 from frazil.expr import Column, Expr, Json, as_expr, bind
-from frazil.node import FilterNode, Function, Node, Port, UdfNode
+from frazil.node import COLUMN_PREFIX, FilterNode, Function, Node, OnError, Port, UdfNode
 from frazil.schema import arrow_type
 from frazil.types import type_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-OnError = Literal["fail", "null"]
-COLUMN_PREFIX = "__udf_"
 
 
 class Udf(Generic[P, R]):
@@ -130,7 +128,8 @@ def udf(
         Whether the same values always give the same result. False makes the pipeline "consistent"
         instead of "exact".
     on_error
-        "fail" ends the run when the function raises, "null" makes the value null.
+        "fail" ends the run when the function raises, "null" makes the value null, "drop" leaves the
+        row out, "divert" also gives it to `Stream.failed` and to the pipeline's dead letters.
 
     Returns
     -------
@@ -157,7 +156,7 @@ def udf(
                 f"{name}() does not say what it returns", f"write def {name}(...) -> str | None:"
             )
         type_, nullable = arrow_type(hints["return"], f"{name}() returns")
-        _check_on_error(on_error)
+        check_on_error(on_error)
         returns = pa.field("result", type_, nullable or on_error == "null")
         return Udf(function, "row", returns, pure, on_error)
 
@@ -189,7 +188,9 @@ def batch_udf(
         Whether the same values always give the same result. False makes the pipeline "consistent"
         instead of "exact".
     on_error
-        "fail" ends the run when the function raises, "null" makes the batch's values null.
+        "fail" ends the run when the function raises, "null" makes the batch's values null. With
+        "drop" and "divert" (see `udf`) it is called again with halves of the batch, down to the
+        rows for which it raises; so it has to be pure.
 
     Returns
     -------
@@ -208,7 +209,7 @@ def batch_udf(
     DataType(double)
     """
     type_, said_nullable = arrow_type(returns, "batch_udf(returns=)")
-    _check_on_error(on_error)
+    check_on_error(on_error, None if pure else "batch_udf")
     field = pa.field("result", type_, nullable or said_nullable or on_error == "null")
 
     @on_user_line
@@ -305,6 +306,9 @@ def _udf_port(port: Port, call: UdfCall, args: tuple[Expr, ...], where: str) -> 
     number = sum(name.startswith(COLUMN_PREFIX) for name in port.schema.names)
     column = f"{COLUMN_PREFIX}{number}"
     result = function.returns.field(0).with_name(column)
+    changes = changes_of(port)
+    if function.apart and changes is not None and not changes.whole:
+        result = result.with_nullable(True)  # a delete goes on whether the function raises or not
     return Port(UdfNode(port.schema.append(result), port, function, args, column))
 
 
@@ -344,9 +348,21 @@ def _family(type_: pa.DataType) -> str:
     return str(type_)
 
 
-def _check_on_error(on_error: str) -> None:
-    if on_error not in ("fail", "null"):
-        raise PlanError(f"on_error={on_error!r} is not offered", '"fail" or "null"')
+def check_on_error(
+    on_error: str, impure: str | None = None, known: Sequence[str] = typing.get_args(OnError)
+) -> None:
+    """Refuse a policy that is none, or one that calls an `impure` function of batches again."""
+    if on_error not in known:
+        raise PlanError(
+            f"on_error={on_error!r} is not offered", ", ".join(f'"{each}"' for each in known)
+        )
+    if impure is not None and on_error in ("drop", "divert"):
+        raise PlanError(
+            f"{impure}: on_error={on_error!r} and pure=False",
+            "to find the rows for which it raises, a function of batches is called again with "
+            "parts of them, which has to give the same",
+            'say on_error="fail", or make it a @fz.udf, which is called for each row once',
+        )
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:

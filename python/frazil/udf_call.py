@@ -21,13 +21,18 @@ VALUE_CHARS = 60
 """Characters of a value that are shown."""
 
 
+class BadValues(UdfError):
+    """A function gave nulls where it declares none: which depends on its rows."""
+
+
 def run(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Call a function with a batch of its arguments.
 
     Returns
     -------
     pyarrow.RecordBatch
-        Columns as in ``function.returns``: one for row and batch functions.
+        Columns as in ``function.returns``: one for row and batch functions. If errors do not end
+        the run, what `frazil.udf_failed.run_apart` gives.
 
     Raises
     ------
@@ -35,12 +40,16 @@ def run(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
         If the function raises, or returns what it did not declare. It names the function, the line
         and the first values.
     """
+    if function.apart:
+        from frazil.udf_failed import run_apart
+
+        return run_apart(function, batch)
     if function.kind == "map_batches":
         try:
             result = function.call(batch)
         except Exception as error:
             raise _raised(function, error, batch, 0) from error
-        return _checked_batch(function, result)
+        return checked_batch(function, result)
     if function.kind == "row":
         column = _rows(function, batch)
     else:
@@ -104,6 +113,12 @@ def _column(function: Function, batch: pa.RecordBatch) -> pa.Array:
         if function.on_error == "null":
             return pa.nulls(batch.num_rows, type_)
         raise _raised(function, error, batch, 0) from error
+    return checked_column(function, result, batch.num_rows)
+
+
+def checked_column(function: Function, result: Any, rows: int) -> pa.Array:
+    """What a function of columns returned for so many rows, as it declares it."""
+    type_ = function.returns.field(0).type
     if isinstance(result, pa.ChunkedArray):
         result = result.combine_chunks()
     if not isinstance(result, pa.Array):
@@ -116,15 +131,16 @@ def _column(function: Function, batch: pa.RecordBatch) -> pa.Array:
             f"and is declared to return {type_name(type_)}",
             "cast the result, or change returns=",
         )
-    if len(result) != batch.num_rows:
+    if len(result) != rows:
         raise UdfError(
-            f"{function.reference} returned {len(result)} values for {batch.num_rows} rows",
+            f"{function.reference} returned {len(result)} values for {rows} rows",
             "return one value for each row; map_batches may change their number",
         )
     return result
 
 
-def _checked_batch(function: Function, result: Any) -> pa.RecordBatch:
+def checked_batch(function: Function, result: Any) -> pa.RecordBatch:
+    """What a function of batches returned, with the columns it declares."""
     if isinstance(result, pa.Table):
         batches = result.combine_chunks().to_batches()
         if len(batches) > 1:  # texts of more than 2 GiB cannot be one array
@@ -153,7 +169,7 @@ def _checked_batch(function: Function, result: Any) -> pa.RecordBatch:
                 "cast the column, or change schema=",
             )
         if column.null_count and not field.nullable:
-            raise UdfError(
+            raise BadValues(
                 f"{function.reference} returned nulls in column {field.name!r}",
                 f"declared is {field_name(field)}",
             )

@@ -106,6 +106,25 @@ def bad_rows(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _bad_rows(folder, catalog, int)
 
 
+@fz.udf(on_error="divert")
+def odd(number: int) -> int:
+    """Raise for every third row."""
+    if number % 3 == 0:
+        raise ValueError(number)
+    return number
+
+
+def failing(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """A function that raises for every third row, and a table of these."""
+    kept = ids(rate).filter(odd(fz.coalesce(fz.col("id"), 0)) >= 0)
+    return fz.Pipeline(
+        "failing",
+        kept.write_iceberg("t.one", catalog=catalog),
+        dead_letters="t.letters",
+        checkpoint=str(folder / "checkpoints"),
+    )
+
+
 def replayed(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     """The program mended, and the bad rows sent again."""
     mended = _bad_rows(folder, catalog, str)
@@ -451,6 +470,7 @@ PIPELINES: Mapping[str, Build] = {
         to_files,
         to_kafka,
         bad_rows,
+        failing,
         replayed,
         windowed,
         ordered,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +45,19 @@ def test_killed_at(point: str, scene: Scene) -> None:
     scene.finish("replayed")
     scene.check(expected=range(ROWS), pipeline="replayed")
     assert scene.rows("t.letters").num_rows == len(BAD)
+
+
+@pytest.mark.parametrize("point", ["after_prepare", "after_put", "before_commit", "before_ack"])
+def test_failed_rows_killed_at(point: str, scene: Scene) -> None:
+    """Rows for which a function raises are in one table or the other, once."""
+    commits = point in ("before_commit", "before_ack")
+    scene.kill(point, "failing", count=2 if commits else 1, takeover=True)
+    scene.finish("failing")
+    good = [i for i in range(ROWS) if i % 3]
+    scene.check(expected=good, pipeline="failing")
+    letters = scene.rows("t.letters").to_pylist()
+    failed = sorted(json.loads(row["raw"])["id"] for row in letters)
+    assert failed == [i for i in range(ROWS) if i % 3 == 0]
 
 
 def positions(scene: Scene) -> list[int]:

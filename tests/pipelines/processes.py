@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import frazil as fz
@@ -34,7 +35,14 @@ class Processes:
         Their events; the source's name is "events".
     build
         Makes the streams whose rows are to be kept, by name, of the stream of events.
+
+    Attributes
+    ----------
+    options
+        Others of the pipeline.
     """
+
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -76,7 +84,7 @@ class Processes:
         retain
             Slots of the log that are kept though nobody needs them.
         """
-        pipeline = fz.Pipeline("events", *self.sinks.values(), checkpoint="unused")
+        pipeline = fz.Pipeline("events", *self.sinks.values(), checkpoint="unused", **self.options)
         runnable = prepare(pipeline, hook=hook, store=self.store)
         self.give(runnable, batch_rows, partitions)
         settings = RunSettings(

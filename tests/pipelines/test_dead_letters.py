@@ -154,12 +154,13 @@ def test_several_readers_and_rows_without_event_time(shop: Shop) -> None:
 def test_readers_that_say_otherwise(shop: Shop) -> None:
     shop.write("orders1.jsonl", "no json")
     dropping = shop.orders(on_bad_row="drop")
-    with pytest.raises(fz.errors.PlanError, match="no reader of the pipeline may have any"):
-        shop.pipeline(shop.good(dropping))
+    with pytest.raises(fz.errors.PlanError, match="no step of the pipeline may have any"):
+        shop.pipeline(dropping.write_memory())
+    assert "rejected rows" not in shop.pipeline(shop.good(dropping)).explain()
     orders = shop.orders()
     own = orders.rejected.write_iceberg("ops.own", catalog=shop.catalog)
-    with pytest.raises(fz.errors.PlanError, match="no reader"):
-        shop.pipeline(shop.good(orders), own)
+    with pytest.raises(fz.errors.PlanError, match="no step"):
+        shop.pipeline(orders.write_memory(), own)
     assert "rejected rows of orders" in shop.pipeline(shop.good(orders)).explain()
 
 
@@ -187,6 +188,64 @@ def test_limits(shop: Shop, limit: float, stops: bool) -> None:
 def test_limits_that_are_none(shop: Shop, limit: Any) -> None:
     with pytest.raises(fz.errors.ConfigError, match="max_rejected"):
         shop.pipeline(shop.good(), max_rejected=limit)
+
+
+# -- rows for which functions raise
+
+
+@fz.udf(on_error="divert")
+def inverse(amount: int) -> float:
+    return 1 / amount
+
+
+def inverted(shop: Shop) -> fz.Stream:
+    return shop.orders().with_columns(part=inverse(col("amount")))
+
+
+def test_rows_for_which_a_function_raises_are_letters(shop: Shop) -> None:
+    shop.write("orders1.jsonl", '{"id": 1, "amount": 2}', "no json", '{"id": 3, "amount": 0}')
+    orders = shop.orders()
+    # Two steps that are one set a row aside once.
+    both = [
+        orders.with_columns(part=inverse(col("amount"))).write_iceberg(name, catalog=shop.catalog)
+        for name in ("shop.orders", "shop.copy")
+    ]
+    report = run(shop.pipeline(*both))
+    assert shop.ids() == [1]
+    assert report.failed == {f"{__name__}:inverse": 1}
+    undecoded, failed = shop.letters()
+    assert undecoded["kind"] == "decode"
+    assert failed["kind"] == "function"
+    assert failed["raw"] == b'{"id":3,"amount":0}'
+    assert failed["column"] == f"{__name__}:inverse"
+    assert failed["reason"].startswith(f"{__name__}:inverse raised ZeroDivisionError: division")
+    assert failed["partition"] == "files"  # of which file is not known behind the reader
+    same = ("source", "epoch", "pipeline", "log")
+    assert [failed[each] for each in same] == [undecoded[each] for each in same]
+    assert (undecoded["position"], failed["position"]) == (23, 31)
+    # The source's bytes are not there, so it cannot be sent again.
+    [done] = replay(shop.pipeline(shop.good(inverted(shop))))
+    assert (done.sent, done.rejected, done.without) == (0, 1, 1)
+    assert done.why_without == "function"
+
+
+def test_failed_rows_that_the_program_writes_itself(shop: Shop) -> None:
+    shop.write("orders1.jsonl", "no json", '{"id": 3, "amount": 0}')
+    stream = inverted(shop)
+    own = stream.failed.write_iceberg("ops.own", catalog=shop.catalog)
+    run(shop.pipeline(shop.good(stream), own))
+    assert [row["kind"] for row in shop.letters()] == ["decode"]
+    assert [row["kind"] for row in shop.rows("ops.own")] == ["function"]
+
+
+def test_limits_of_failed_rows(shop: Shop) -> None:
+    shop.write("orders1.jsonl", *(f'{{"id": {i}, "amount": {i % 2}}}' for i in range(10)))
+    with pytest.raises(fz.TooManyRejected, match=r"inverse: 5 of 10 rows failed") as raised:
+        run(shop.pipeline(shop.good(inverted(shop)), max_rejected=4))
+    assert "ZeroDivisionError" in str(raised.value)
+    run(shop.pipeline(shop.good(inverted(shop)), max_rejected=5))
+    assert len(shop.ids()) == 5
+    assert len(shop.letters()) == 5
 
 
 # -- replay

@@ -45,6 +45,7 @@ MODULES = [
     "security",
     "show",
     "stream",
+    "stream_failed",
     "stream_join",
     "stream_joined",
     "stream_ordered",

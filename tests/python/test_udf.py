@@ -1,6 +1,7 @@
 """Python functions: types at plan time, values at run time, errors that say where."""
 
 import frazil as fz
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -206,3 +207,105 @@ def test_map_batches_checks_each_batch() -> None:
     ]:
         with pytest.raises(fz.UdfError, match=expected):
             check(result, schema)
+
+
+def apart(function: fz.Udf, *columns: list) -> tuple[list, dict[int, str]]:
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array(column) for column in columns], [f"a{i}" for i in range(len(columns))]
+    )
+    [given] = function._made(batch).to_pylist()
+    rows = [next(iter(row.values())) for row in given["rows"]]
+    return rows, {each["row"]: each["reason"] for each in given["failed"]}
+
+
+def test_rows_that_fail_are_told_apart() -> None:
+    @fz.udf(on_error="divert")
+    def inverse(x: int) -> float:
+        return 1 / x
+
+    @fz.udf(on_error="drop")
+    def small(x: int) -> fz.Int32:  # type: ignore[valid-type]
+        return None if x == 2 else x  # type: ignore[return-value]
+
+    calls = []
+
+    @fz.batch_udf(returns=pa.int64(), nullable=False, on_error="divert")
+    def column(x: pa.Array) -> pa.Array:
+        calls.append(len(x))
+        if 0 in x.to_pylist():
+            raise LookupError
+        return pc.if_else(pc.equal(x, 5), None, x)
+
+    rows, failed = apart(inverse, [1, 0, 2])
+    assert rows == [1.0, None, 0.5]
+    here = f"{inverse._made.reference} raised ZeroDivisionError: division by zero (test_udf.py:"
+    assert failed[1].startswith(here)
+    assert apart(inverse, [4]) == ([0.25], {})
+    rows, failed = apart(small, [1, 2, 2**40, 4])
+    assert rows == [1, None, None, 4]
+    assert "returned None, and declares int32" in failed[1]
+    assert f"returned {2**40}, and is declared to return int32" in failed[2]
+    rows, failed = apart(column, [1, 2, 0, 4, 5, 6, 7, 8])
+    assert rows == [1, 2, None, 4, None, 6, 7, 8]
+    assert failed[2].startswith(f"{column._made.reference} raised LookupError (test_udf.py:")
+    assert "returned None" in failed[4]
+    assert calls == [8, 4, 2, 2, 1, 1, 4]
+    # A reason has a bound, whatever the exception says.
+    reason = apart(long_text, ["x"])[1][0]
+    assert len(reason.encode()) <= 1_000
+    assert reason.endswith("...")
+
+
+@fz.udf(on_error="divert")
+def long_text(x: str) -> str:
+    raise ValueError("\ud800 \u00fc" * 2_000)
+
+
+def test_rows_that_fail_of_a_function_of_numpy_arrays() -> None:
+    @fz.batch_udf(returns=pa.int64(), on_error="drop")
+    def twice(x: np.ndarray) -> np.ndarray:
+        return x * 2
+
+    rows, failed = apart(twice, [1, None, 3])
+    assert rows == [2, None, 6]
+    assert "has nulls, and NumPy's arrays of int64 have none" in failed[1]
+
+
+def test_what_is_not_about_a_row_ends_the_run() -> None:
+    @fz.batch_udf(returns=pa.int64(), on_error="divert")
+    def other(x: pa.Array) -> pa.Array:
+        return x.cast(pa.int32())
+
+    with pytest.raises(fz.UdfError, match="returned int32"):
+        apart(other, [1, 2])
+    with pytest.raises(fz.PlanError, match="called again with parts"):
+        fz.batch_udf(returns=int, pure=False, on_error="drop")
+    with pytest.raises(fz.PlanError, match="map_batches: on_error='divert' and pure=False"):
+        words().map_batches(lambda b: b, schema={"a": int}, pure=False, on_error="divert")
+    with pytest.raises(fz.PlanError, match="on_error='null' is not offered"):
+        words().map_batches(lambda b: b, schema={"a": int}, on_error="null")  # type: ignore[arg-type]
+
+
+def test_failed_rows_belong_to_a_function() -> None:
+    @fz.udf(on_error="divert")
+    def loud(word: str) -> str:
+        return word.upper()
+
+    stream = words().with_columns(a=loud(col("word")))
+    assert stream.failed.schema.names[:3] == ["source", "partition", "position"]
+    assert words().filter(loud(loud(col("word"))) == "A").failed.schema == stream.failed.schema
+    for other in (words(), stream.select("a"), stream.failed, words().with_columns(b=shout("x"))):
+        with pytest.raises(fz.PlanError, match="failed rows belong to a step"):
+            _ = other.failed
+    text = fz.Pipeline("p", stream.write_memory(), stream.failed.write_memory(name="f")).explain()
+    assert "failed rows of call loud(word)" in text
+    assert "rows for which it raises are set aside" in text
+    # They have all columns; if nobody takes them, no more are read than are needed.
+    sinks = [stream.select("a").write_memory(), stream.failed.write_memory(name="f")]
+    whole = fz.Pipeline("p", *sinks)
+    assert next(n for n in whole.plan.json["nodes"] if n["kind"] == "udf")["given"] == [
+        "word", "x", "note",
+    ]  # fmt: skip
+    alone = fz.Pipeline("p", stream.select("a").write_memory())
+    [node] = [n for n in alone.plan.json["nodes"] if n["kind"] == "udf"]
+    assert node["on_error"] == "drop"

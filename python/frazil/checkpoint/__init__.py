@@ -15,6 +15,7 @@ from frazil.checkpoint.manifest import (
     Rows,
     SourceState,
     StateFile,
+    StepRows,
 )
 from frazil.checkpoint.orphan import file_scope, find_orphans, is_orphan, parse_file_name
 from frazil.checkpoint.plan_fit import Fit, plan_of
@@ -41,6 +42,7 @@ __all__ = [
     "Rows",
     "SourceState",
     "StateFile",
+    "StepRows",
     "Store",
     "file_scope",
     "find_orphans",

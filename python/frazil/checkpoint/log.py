@@ -26,6 +26,7 @@ from frazil.checkpoint.manifest import (
     SinkToken,
     SourceState,
     StateFile,
+    StepRows,
     digest_of,
     encode,
 )
@@ -63,6 +64,7 @@ class Epoch:
     frontiers: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     closed: bool = False  # every window is closed
     lookups: Mapping[str, LookupState] = field(default_factory=dict)
+    steps: Mapping[str, StepRows] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +110,7 @@ class LogView:
 
     @property
     def landed_us(self) -> int | None:
-        """When the manifest of that token was put, by the clock of who did it; None if it is gone
-        from the log.
-        """
+        """When its manifest was put, by the clock of who did it; None if the log has it no more."""
         landed = self.landed
         return None if landed is None else self._log.created_us(landed.slot)
 
@@ -517,6 +517,7 @@ class CheckpointLog:
             frontiers=epoch.frontiers,
             closed=epoch.closed,
             lookups=epoch.lookups,
+            steps=epoch.steps,
         )
 
     def _pending(self, entry: Entry, sink: str) -> Pending:

@@ -52,6 +52,27 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class StepRows:
+    """What became of the rows that a step was given in this epoch which sets some aside: one that
+    calls a Python function whose errors do not end the run.
+    """
+
+    given: int = 0
+    good: int = 0
+    failed: int = 0  # on `.failed`
+    dropped: int = 0  # left out by policy, counted
+
+    def miscounted(self) -> str | None:
+        """Say how they do not add up; None if they do."""
+        if self.given == self.good + self.failed + self.dropped:
+            return None
+        return (
+            f"{self.given} rows were given to it, but {self.good} good, {self.failed} failed and "
+            f"{self.dropped} dropped do not add up to them"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Partition:
     """Where a partition is: the position to read next, in the connector's own JSON; and the rows of
     it in this epoch.
@@ -237,6 +258,7 @@ class Manifest:
     )  # largest event time by event_time step and partition; microseconds
     closed: bool = False  # event time has ended: every window is closed
     lookups: Mapping[str, LookupState] = field(default_factory=dict)  # lookup tables by name
+    steps: Mapping[str, StepRows] = field(default_factory=dict)  # that set rows aside, by id
     unknown: Mapping[str, object] = field(
         default_factory=dict
     )  # fields of a newer writer, by number
@@ -266,6 +288,13 @@ _rows = f.record(
     *(
         Field(n, name, f.integer(), 0)
         for n, name in enumerate(("read", "good", "rejected", "dropped"), 1)
+    ),
+)
+_step = f.record(
+    StepRows,
+    *(
+        Field(n, name, f.integer(), 0)
+        for n, name in enumerate(("given", "good", "failed", "dropped"), 1)
     ),
 )
 _partition = f.record(
@@ -354,6 +383,7 @@ _manifest = f.record(
     ),
     Field(22, "closed", f.flag(), False),
     Field(23, "lookups", f.map_of(_lookup, NAMES_MAX), {}),
+    Field(24, "steps", f.map_of(_step, NAMES_MAX), {}),
     unknown="unknown",
 )
 _parts = f.list_of(f.text(MANIFEST_BYTES_MAX * 4), TOKEN_PARTS_MAX)
@@ -460,3 +490,6 @@ def _check(manifest: Manifest) -> None:
             )
         if (wrong := state.miscounted()) is not None:
             raise ManifestError(f"field 9 (sources): source {source!r}: {wrong}")
+    for step, rows in manifest.steps.items():
+        if (wrong := rows.miscounted()) is not None:
+            raise ManifestError(f"field 24 (steps): step {step!r}: {wrong}")

@@ -91,9 +91,9 @@ class Coordinator:
         self._due: frozenset[str] = frozenset()  # histories that end with the epoch being cut
         self._rests = any(node.get("idle_after_us") for node in runnable.plan["nodes"])
         times = EventTimes(step_names(runnable.plan))
-        self.status = Status(runnable.name, 0, time.monotonic(), times=times)
+        self.status = Status(runnable.name, 0, time.monotonic(), times=times, apart=runnable.apart)
         self._account = Account(self.status, runnable.diverting)
-        self._limit = RejectLimit(settings.max_rejected, runnable.source_names)
+        self._limit = RejectLimit(settings.max_rejected, runnable.names())
 
     def stop(self) -> None:
         """Ask for the end: a last checkpoint, commits, then `run` returns."""
@@ -478,15 +478,15 @@ class Coordinator:
             self._waiting.setdefault(source, []).extend(partitions)
         self._partitions.passed(cut.frontiers)
         admitted |= self._cross_seam()
-        self._limit.check(cut.epoch, cut.sources)
+        self._limit.check(cut)
         sources = self._partitions.cut(cut.sources)
-        self._account.check_letters(self._runnable.letters, sources, cut.tokens)
+        steps = self._account.settle(self._runnable.letters, sources, cut)
         self._closed = self._closing
         self._store_state(cut.state)
         self._states.accept()
         lookups = self._lookups.state(cut=True, last=self._finishing)
         epoch = replace(self._epoch(last=self._finishing), sources=sources, lookups=lookups)
-        self._append(replace(epoch, tokens=self._routes.split(cut.tokens)))
+        self._append(replace(epoch, tokens=self._routes.split(cut.tokens), steps=steps))
         self._lookups.switched()
         self._cutting = False
         self.status.checkpoint_seconds = time.monotonic() - self._cut_started

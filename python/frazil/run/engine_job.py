@@ -32,6 +32,16 @@ class SourceCut:
 
 
 @dataclass(frozen=True, slots=True)
+class StepCut:
+    """A step that sets failed rows aside, at a barrier. Rows count from the start of the job."""
+
+    given: int
+    good: int
+    failed: int
+    example: str = ""  # the first row that failed in this epoch, and why
+
+
+@dataclass(frozen=True, slots=True)
 class StateCut:
     """What one worker knows of an operator: what changed since the last epoch, or everything."""
 
@@ -52,6 +62,7 @@ class EpochCut:
     late: Mapping[str, int]  # late rows by window step, from the start of the job
     state: tuple[StateCut, ...]  # the rest of it
     seconds: float
+    steps: Mapping[str, StepCut] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +316,7 @@ class EngineJob:
                     event["late"],
                     self._taken_state(),
                     event["seconds"],
+                    {step: StepCut(*rows) for step, rows in event["steps"].items()},
                 )
             case "table":
                 return TableWanted(event["sink"], event["table"], event["columns"] or {})

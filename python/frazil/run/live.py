@@ -36,7 +36,12 @@ def describe(status: Status, now: float) -> str:
         f"{read / seconds:,.0f}/s",
         f"epoch {status.epoch}",
     ]
-    for word, counts in (("rejected", status.rejected), ("dropped", status.dropped)):
+    aside = (
+        ("rejected", status.rejected),
+        ("dropped", status.dropped),
+        ("failed", status.failed),
+    )
+    for word, counts in aside:
         if total := sum(counts.values()):
             parts.append(f"{total:,} {word}")
     if lag := sum(n for each in status.lag.values() for n in each.values() if n > 0):
@@ -117,6 +122,7 @@ class LogLines:
             rows=sum(status.rows.values()),
             rejected=sum(status.rejected.values()),
             dropped=sum(status.dropped.values()),
+            failed=sum(status.failed.values()),
             committed_rows=sum(status.committed_rows.values()),
             seconds_since_commit=round(now - status.last_commit, 1) if status.last_commit else None,
             pending_epochs=status.pending_epochs,

@@ -75,10 +75,13 @@ class Runnable:
     store: Store
     checkpoint_plan: Plan
     source_names: Mapping[str, str]  # by source id
-    diverting: frozenset[str]  # sources whose `.rejected` is written
+    diverting: frozenset[str]  # sources whose `.rejected` is written, steps whose `.failed` is
+    apart: Mapping[str, str] = field(
+        default_factory=dict
+    )  # names of steps that set failed rows aside, by id
     letters: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict
-    )  # sources by the table that gets their rejected rows, and nothing else
+    )  # these by the table that gets what they set aside, and nothing else
     lookups: Mapping[str, LookupTable] = field(default_factory=dict)  # by name
     registries: Mapping[str, Mapping[str, Any]] = field(
         default_factory=dict, repr=False
@@ -99,6 +102,10 @@ class Runnable:
     def sources(self) -> list[Mapping[str, Any]]:
         """The steps of the plan that read."""
         return [node for node in self.plan["nodes"] if node["kind"] == "source"]
+
+    def names(self) -> dict[str, str]:
+        """Names of what may set rows aside, by id."""
+        return {**self.source_names, **self.apart}
 
     def stateful(self) -> list[str]:
         """Ids of the steps that keep state over checkpoints."""
@@ -132,14 +139,34 @@ class Runnable:
 
     def with_sink_options(self, log: CheckpointLog, workers: int) -> dict[str, Any]:
         """The plan with the options that targets know."""
-        nodes = []
-        for node in self.plan["nodes"]:
-            target = self.targets.get(node["id"])
-            if target is not None:
-                known = {**target.options(log), "workers": workers}
-                node = {**node, "options": {**node["options"], **known}}
-            if node["kind"] == "source":
-                # For the rows that it rejects: an epoch is one of a log.
-                node = {**node, "pipeline": self.name, "log": log.incarnation[:LOG_CHARS]}
-            nodes.append(node)
-        return {**self.plan, "nodes": nodes}
+        options = {
+            node["id"]: {**node["options"], **target.options(log), "workers": workers}
+            for node in self.plan["nodes"]
+            if (target := self.targets.get(node["id"])) is not None
+        }
+        tables = {
+            node["name"]: {**options[node["id"]], "name": node["name"]}
+            for node in self.plan["nodes"]
+            if node["id"] in options
+        }
+        return {
+            **self.plan,
+            "nodes": [self._told(node, log, options, tables) for node in self.plan["nodes"]],
+        }
+
+    def _told(
+        self,
+        node: Mapping[str, Any],
+        log: CheckpointLog,
+        options: Mapping[str, Any],
+        tables: Mapping[str, Any],
+    ) -> Mapping[str, Any]:
+        """A step with what is known at the start only."""
+        if node["id"] in options:
+            return {**node, "options": options[node["id"]]}
+        if node["kind"] == "source" or node["id"] in self.apart:
+            # For the rows that it sets aside: an epoch is one of a log.
+            node = {"pipeline": self.name, **node, "log": log.incarnation[:LOG_CHARS]}
+        if node["kind"] == "constraints":
+            node = {**node, "table": tables[node["sink"]]}
+        return node

@@ -110,8 +110,13 @@ def prepare(
         diverting=frozenset(
             node["id"]
             for node in nodes
-            if node["kind"] == "source" and node["on_bad_row"] == "divert"
+            if "divert" in (node.get("on_bad_row"), node.get("on_error"))
         ),
+        apart={
+            node["id"]: node.get("name") or node.get("sink") or node["function"].partition("#")[0]
+            for node in nodes
+            if node.get("on_error") in ("drop", "divert")
+        },
     )
 
 
@@ -362,11 +367,13 @@ def plan_schema(text: str) -> pa.Schema:
 
 
 def _letters(nodes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Sources by the table that gets their rejected rows as they are, and nothing else."""
+    """Sources and steps by the table that gets what they set aside as it is, and nothing
+    else.
+    """
     unions = {node["id"]: node["inputs"] for node in nodes if node["kind"] == "union"}
 
     def sources(step: str, output: str) -> list[str | None]:
-        if output == "rejected":
+        if output in ("rejected", "failed"):
             return [step]
         return [each for port in unions.get(step, ()) for each in sources(*port)] or [None]
 

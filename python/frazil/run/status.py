@@ -45,7 +45,19 @@ class Status:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     late: dict[str, int] = field(default_factory=dict)  # late rows by step, this run
     times: EventTimes = field(default_factory=EventTimes)
+    apart: Mapping[str, str] = field(default_factory=dict)  # names of steps that set rows aside
+    failed: dict[str, int] = field(default_factory=dict)  # rows that they did, this run
     lookups: Mapping[str, LookupStatus] = field(default_factory=dict)  # by name
+
+    def failed_by_name(self) -> dict[str, int]:
+        """Rows that failed in steps, by the name of the step or its function."""
+        found: dict[str, int] = {}
+        for step, rows in self.failed.items():
+            if not rows:
+                continue
+            name = self.apart.get(step, step)
+            found[name] = found.get(name, 0) + rows
+        return found
 
     def sources(
         self,

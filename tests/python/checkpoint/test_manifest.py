@@ -26,6 +26,7 @@ DIGESTS = {
     "lookups.json": "1f049bcc5e24354cb8e97101ee889a9c9829164583d4a79ad30d0b58aa5597d3",
     "newer-fields.json": "79fc2c39470eceb866a741118067a484b0f97d9fb32b4dac5a47fe0c064a0945",
     "rewind.json": "96f8803560fc90a7bfe1d28bc057d597422bf51c4227fd3f9f09469597f10469",
+    "steps.json": "4e080480e238da886188b8efc7b4de956ec35adf7284e5974af6cae58fa9c0c6",
 }
 
 
@@ -89,6 +90,14 @@ def test_fields_of_time_and_lookups_are_in_their_golden_file() -> None:
             "sql:rates": m.LookupState(m.LookupVersion("rows:" + "0" * 64)),
         },
     )
+
+
+def test_steps_that_set_rows_aside_are_in_their_golden_file() -> None:
+    manifest = m.decode((COMPAT / "steps.json").read_bytes())
+    assert manifest.steps == {"udf-1": m.StepRows(10, 7, 3), "udf-2": m.StepRows(7, 5, 0, 2)}
+    wrong = replace(manifest, steps={"udf-1": m.StepRows(10, 7, 2)})
+    with pytest.raises(ManifestError, match="10 rows were given to it, but 7 good, 2 failed"):
+        m.encode(wrong)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
