@@ -152,9 +152,9 @@ def test_good_sources_pass() -> None:
     [
         (source_of(Stuck), "they would be read again after a crash"),
         (source_of(Behind), "opened at"),
-        (source_of(Before), "opened at"),
+        (source_of(Before), "a crash"),
         (source_of(Changing), "rows would be lost, or be there twice"),
-        (source_of(FromTheStart), "rows would be lost, or be there twice"),
+        (source_of(FromTheStart), "a crash"),
         (source_of(FromTheEnd), "the others would be lost"),
         (source_of(Wandering), "another when read twice"),
         (source_of(Unwritten), "no JSON"),
