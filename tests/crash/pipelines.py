@@ -408,6 +408,24 @@ def many_tables(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeli
     return _pipeline("many", folder, *sinks)
 
 
+def expanding(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Rows of which a seventh has a field that nobody declared, another one every 1500 rows."""
+    number = fz.col("id")
+    field = fz.concat_str('{"f', (number // 1500).cast(str), '": ', number.cast(str), "}")
+    rows = ids(rate).with_columns(
+        k=number % 500, part=(number % 3).cast(str), rest=fz.when(number % 7 == 3).then(field)
+    )
+    drift = fz.Drift(on_new_column="evolve", expand="rest")
+    sinks = [
+        rows.write_iceberg("t.all", catalog=catalog, name="all", drift=drift),
+        rows.write_iceberg(
+            "t.new", catalog=catalog, mode="upsert", key=["k"], name="new", drift=drift
+        ),
+        rows.write_iceberg(fz.route("t.of_{part}"), catalog=catalog, name="of", drift=drift),
+    ]
+    return _pipeline("expanding", folder, *sinks)
+
+
 def _nexmark(query: Query) -> Build:
     """A query of Nexmark over the events in the folder."""
 
@@ -479,6 +497,7 @@ PIPELINES: Mapping[str, Build] = {
         by_key,
         joined,
         many_tables,
+        expanding,
         from_python,
         to_python,
         to_ledger,

@@ -67,11 +67,12 @@ class RestSink : public Sink {
   }
   Status restore(const std::shared_ptr<arrow::RecordBatch>& rows) override {
     if (!WaitingRows::IsSaved(*rows->schema())) return table_->restore(rows);
-    FZ_TRY(waiting_.restore(*rows, [this](const auto& table, const auto& batch) -> decltype(expand(batch)) {
-      FZ_ASSIGN(auto own, WaitingRowsOf(context_, table, key_, batch));
-      if (own != nullptr) FZ_TRY(expand(own).status());  // what they need is asked for at once
-      return own;
-    }));
+    FZ_TRY(waiting_.restore(
+        *rows, [this](const auto& table, const auto& batch) -> Result<std::shared_ptr<arrow::RecordBatch>> {
+          FZ_ASSIGN(auto own, WaitingRowsOf(context_, table, key_, batch));
+          if (own != nullptr) FZ_TRY(expand(own).status());  // what they need is asked for at once
+          return own;
+        }));
     if (!waiting_.tables().empty() && context_.want_table) context_.want_table(kTable, nullptr);
     return Status::OK();
   }
