@@ -1,6 +1,7 @@
 // Any schema and any bytes as Avro: never a crash, valid columns, every message accounted for, and each
 // decodes alone as it does among others. The input is a byte that picks the columns, the text of a schema up
 // to the first zero byte, then messages, each behind a byte with its length; they get the header with the id.
+// Where the schema takes the columns too, rows that were read are written with it and read again the same.
 #include <arrow/util/key_value_metadata.h>
 
 #include <cstdlib>
@@ -8,6 +9,8 @@
 
 #include "base/batch.h"
 #include "format/avro.h"
+#include "format/avro_encode.h"
+#include "format/avro_schema.h"
 #include "format/debezium_avro.h"
 
 namespace {
@@ -77,6 +80,36 @@ frazil::Decoded Decode(frazil::Decoder* decoder, const std::vector<std::string>&
   return decoded;
 }
 
+// The columns that the record of a schema has, if it is one.
+std::shared_ptr<arrow::RecordBatch> Own(const arrow::RecordBatch& rows, const std::string& schema) {
+  const auto parsed = frazil::ParseAvroSchema({schema});
+  if (!parsed.ok()) return nullptr;
+  arrow::FieldVector fields;
+  arrow::ArrayVector columns;
+  for (const auto& field : parsed->at(parsed->root).fields) {
+    const int at = rows.schema()->GetFieldIndex(field.name);
+    if (at < 0) continue;
+    fields.push_back(rows.schema()->field(at));
+    columns.push_back(rows.column(at));
+  }
+  return arrow::RecordBatch::Make(arrow::schema(fields), rows.num_rows(), columns);
+}
+
+void WriteAgain(const arrow::RecordBatch& rows, const std::string& schema, frazil::Decoder* decoder) {
+  const auto own = Own(rows, schema);
+  if (own == nullptr) return;
+  const auto made = frazil::AvroEncoder::Make(*own->schema(), {schema}, kId);
+  if (!made.ok()) return;
+  Require((*made)->Begin(*own).ok());
+  std::vector<std::string> messages;
+  for (int64_t row = 0; row < own->num_rows(); ++row) {
+    // A null where the schema has none, of a field that was not in it, or a text that is no symbol.
+    if (!(*made)->Append(row, &messages.emplace_back()).ok()) return;
+  }
+  const auto again = Own(*Decode(decoder, messages).rows, schema);
+  Require(again->Equals(*own, false, arrow::EqualOptions::Defaults().nans_equal(true)));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -95,6 +128,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto together = Decoder(data[0], &board);
   const auto whole = Decode(together.get(), rows);
   const auto single = Decoder(data[0], &board);
+  if ((data[0] & 1) == 0) WriteAgain(*whole.rows, schema, single.get());
   int64_t good = 0, dropped = 0;
   size_t rejected = 0;
   for (const auto& row : rows) {

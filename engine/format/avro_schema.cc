@@ -222,6 +222,7 @@ class Parser {
       const int32_t precision = Number(json, "precision", 1, kPrecisionMax);
       const int32_t scale = json.contains("scale") ? Number(json, "scale", 0, precision) : 0;
       if (precision < 0 || scale < 0) return;
+      type->precision = precision;
       type->scale = scale;
     }
     type->logical = logical;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <arrow/type_fwd.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -35,7 +37,8 @@ struct AvroType {
   Kind kind = Kind::kNull;
   std::string name;                  // full name of a record, enum or fixed
   std::string logical;               // logicalType if it goes with the type, else empty: that is the spec
-  int32_t scale = 0;                 // of logical decimals
+  int32_t precision = 0;             // of logical decimals
+  int32_t scale = 0;                 // the same
   std::string connect;               // "connect.name" of Kafka Connect's converter
   std::string connect_scale;         // "scale" of its "connect.parameters"
   int32_t size = 0;                  // bytes of a fixed
@@ -44,6 +47,16 @@ struct AvroType {
   std::vector<int32_t> inside;       // items of an array, values of a map, branches of a union
   bool may_be_empty = false;         // a value may take no byte at all
 };
+
+// What numbers of an int or long are, if they are a time.
+struct AvroMeaning {
+  enum class Means { kDate, kTime, kInstant, kLocal, kStamp, kSpan };
+  Means means;
+  arrow::TimeUnit::type unit = arrow::TimeUnit::SECOND;  // of all but dates, which are days
+};
+
+// By the logical type, or the name that Kafka Connect gives it; nullptr if it is none.
+const AvroMeaning* AvroMeaningOf(const AvroType& type);
 
 // What errors call a type: "a long (timestamp-micros)", "record crm.Order".
 std::string AvroTypeText(const AvroType& type);

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "format/debezium_column.h"
 #include "format/json.h"
+#include "format/json_column.h"
 #include "format/json_object.h"
 
 namespace frazil {
@@ -197,54 +197,6 @@ class MapStep : public AvroStep {
   std::vector<std::string_view> keys_;  // of the map at hand
 };
 
-std::string UnavailableText(const std::string& placeholder) {
-  return "\"" + placeholder +
-         "\" stands for a value that did not change and that the database did not send; in PostgreSQL say "
-         "ALTER TABLE ... REPLICA IDENTITY FULL, or leave the column out of the schema";
-}
-
-// Values of Debezium, of which one says that there is none.
-class AvailableStep : public AvroStep {
- public:
-  AvailableStep(Kind kind, Kind item, std::string text, std::string uuid, std::unique_ptr<AvroStep> values)
-      : kind_(kind),
-        item_(item),
-        text_(std::move(text)),
-        uuid_(std::move(uuid)),
-        values_(std::move(values)) {}
-  bool Take(AvroCursor& in, JsonFailure& failure) override {
-    if (IsPlaceholder(in)) [[unlikely]]
-      return failure.Because(UnavailableText(text_));
-    return values_->Take(in, failure);
-  }
-
- private:
-  bool IsText(std::string_view text) const { return text == text_ || (!uuid_.empty() && text == uuid_); }
-
-  bool IsPlaceholder(AvroCursor at) const {
-    JsonFailure unused;
-    std::string_view text;
-    int64_t items = 0, bytes = 0;
-    if (kind_ == Kind::kString || kind_ == Kind::kBytes) return at.TakeText(&text, unused) && IsText(text);
-    if (kind_ != Kind::kArray && kind_ != Kind::kMap) return false;
-    if (!at.TakeBlock(false, &items, &bytes, unused) || items == 0) return false;
-    if (kind_ == Kind::kMap || item_ == Kind::kString || item_ == Kind::kBytes) {
-      return at.TakeText(&text, unused) && IsText(text);
-    }
-    if ((item_ != Kind::kInt && item_ != Kind::kLong) || items != static_cast<int64_t>(text_.size()))
-      return false;
-    for (const char byte : text_) {
-      int64_t number = 0;
-      if (!at.TakeLong(&number, unused) || number != static_cast<uint8_t>(byte)) return false;
-    }
-    return true;
-  }
-
-  Kind kind_, item_;
-  std::string text_, uuid_;
-  std::unique_ptr<AvroStep> values_;
-};
-
 // The null branch and the other of a union; the latter -1 if there is none or more than one.
 struct Branches {
   bool null = false;
@@ -419,20 +371,7 @@ Result<std::unique_ptr<AvroStep>> MakeAvroStep(const AvroMaking& making, int32_t
   if (type.kind == Kind::kNull) return std::make_unique<NullStep>(column);
   if (type.kind == Kind::kUnion) return MakeUnion(making, type, column);
   FZ_ASSIGN(auto made, MakeValue(making, type, column));
-  const std::string placeholder = JsonMetadata(*column.field, kUnavailableMetadata);
-  if (placeholder.empty()) return made;
-  if (type.kind == Kind::kString && arrow::is_base_binary_like(column.field->type()->id()) &&
-      !arrow::is_string(column.field->type()->id())) {
-    return AvroClash(type, *column.field,
-                     "declare str, or have the connector write binary.handling.mode=bytes");
-  }
-  Kind item = Kind::kNull;
-  if (type.kind == Kind::kArray) {
-    const AvroType& inside = making.schema.at(type.inside[0]);
-    item = inside.kind == Kind::kUnion ? Kind::kNull : inside.kind;
-  }
-  return std::make_unique<AvailableStep>(
-      type.kind, item, placeholder, JsonMetadata(*column.field, kUnavailableUuidMetadata), std::move(made));
+  return MakeAvroAvailableStep(making, type, column, std::move(made));
 }
 
 Result<std::unique_ptr<AvroStep>> MakeAvroNestedStep(const AvroMaking& making, const AvroType& type,

@@ -66,6 +66,12 @@ Result<std::unique_ptr<AvroStep>> MakeAvroTextStep(const AvroType& type, const A
 Result<std::unique_ptr<AvroStep>> MakeAvroNestedStep(const AvroMaking& making, const AvroType& type,
                                                      const AvroColumn& column);
 
+// The step that makes values of a column of Debezium (debezium_column.h) bad where one stands for a value
+// that was not sent; `values` itself for any other column.
+Result<std::unique_ptr<AvroStep>> MakeAvroAvailableStep(const AvroMaking& making, const AvroType& type,
+                                                        const AvroColumn& column,
+                                                        std::unique_ptr<AvroStep> values);
+
 // A column and the names on the way to its value in a record.
 struct AvroWanted {
   const AvroColumn* column = nullptr;

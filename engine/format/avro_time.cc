@@ -14,46 +14,9 @@ namespace {
 
 using Kind = AvroType::Kind;
 using Unit = arrow::TimeUnit;
+using Means = AvroMeaning::Means;
 
 constexpr int64_t kDaySeconds = 86'400;
-
-enum class Means { kDate, kTime, kInstant, kLocal, kStamp, kSpan };
-
-struct Meaning {
-  Means means;
-  Unit::type unit = Unit::SECOND;  // of all but dates, which are days
-};
-
-// What numbers of a type mean: by its logical type, or the name Kafka Connect gives it.
-const Meaning* MeaningOf(const AvroType& type) {
-  static const std::map<std::string, Meaning, std::less<>> meanings{
-      {"date", {Means::kDate}},
-      {"time-millis", {Means::kTime, Unit::MILLI}},
-      {"time-micros", {Means::kTime, Unit::MICRO}},
-      {"timestamp-millis", {Means::kInstant, Unit::MILLI}},
-      {"timestamp-micros", {Means::kInstant, Unit::MICRO}},
-      {"timestamp-nanos", {Means::kInstant, Unit::NANO}},
-      {"local-timestamp-millis", {Means::kLocal, Unit::MILLI}},
-      {"local-timestamp-micros", {Means::kLocal, Unit::MICRO}},
-      {"local-timestamp-nanos", {Means::kLocal, Unit::NANO}},
-      {"org.apache.kafka.connect.data.Date", {Means::kDate}},
-      {"org.apache.kafka.connect.data.Time", {Means::kTime, Unit::MILLI}},
-      {"org.apache.kafka.connect.data.Timestamp", {Means::kStamp, Unit::MILLI}},
-      {"io.debezium.time.Date", {Means::kDate}},
-      {"io.debezium.time.Time", {Means::kTime, Unit::MILLI}},
-      {"io.debezium.time.MicroTime", {Means::kTime, Unit::MICRO}},
-      {"io.debezium.time.NanoTime", {Means::kTime, Unit::NANO}},
-      {"io.debezium.time.Timestamp", {Means::kStamp, Unit::MILLI}},
-      {"io.debezium.time.MicroTimestamp", {Means::kStamp, Unit::MICRO}},
-      {"io.debezium.time.NanoTimestamp", {Means::kStamp, Unit::NANO}},
-      {"io.debezium.time.MicroDuration", {Means::kSpan, Unit::MICRO}},
-      {"io.debezium.time.NanoDuration", {Means::kSpan, Unit::NANO}},
-  };
-  if (type.kind != Kind::kInt && type.kind != Kind::kLong) return nullptr;
-  if (const auto found = meanings.find(type.connect); found != meanings.end()) return &found->second;
-  const auto found = meanings.find(type.logical);
-  return type.logical.empty() || found == meanings.end() ? nullptr : &found->second;
-}
 
 // Where values go: a column of 32 or 64 bits, and what it holds.
 class TimeSink {
@@ -255,6 +218,36 @@ std::unique_ptr<AvroStep> Scaled(const AvroType& type, arrow::ArrayBuilder* buil
 
 }  // namespace
 
+const AvroMeaning* AvroMeaningOf(const AvroType& type) {
+  static const std::map<std::string, AvroMeaning, std::less<>> meanings{
+      {"date", {Means::kDate}},
+      {"time-millis", {Means::kTime, Unit::MILLI}},
+      {"time-micros", {Means::kTime, Unit::MICRO}},
+      {"timestamp-millis", {Means::kInstant, Unit::MILLI}},
+      {"timestamp-micros", {Means::kInstant, Unit::MICRO}},
+      {"timestamp-nanos", {Means::kInstant, Unit::NANO}},
+      {"local-timestamp-millis", {Means::kLocal, Unit::MILLI}},
+      {"local-timestamp-micros", {Means::kLocal, Unit::MICRO}},
+      {"local-timestamp-nanos", {Means::kLocal, Unit::NANO}},
+      {"org.apache.kafka.connect.data.Date", {Means::kDate}},
+      {"org.apache.kafka.connect.data.Time", {Means::kTime, Unit::MILLI}},
+      {"org.apache.kafka.connect.data.Timestamp", {Means::kStamp, Unit::MILLI}},
+      {"io.debezium.time.Date", {Means::kDate}},
+      {"io.debezium.time.Time", {Means::kTime, Unit::MILLI}},
+      {"io.debezium.time.MicroTime", {Means::kTime, Unit::MICRO}},
+      {"io.debezium.time.NanoTime", {Means::kTime, Unit::NANO}},
+      {"io.debezium.time.Timestamp", {Means::kStamp, Unit::MILLI}},
+      {"io.debezium.time.MicroTimestamp", {Means::kStamp, Unit::MICRO}},
+      {"io.debezium.time.NanoTimestamp", {Means::kStamp, Unit::NANO}},
+      {"io.debezium.time.MicroDuration", {Means::kSpan, Unit::MICRO}},
+      {"io.debezium.time.NanoDuration", {Means::kSpan, Unit::NANO}},
+  };
+  if (type.kind != Kind::kInt && type.kind != Kind::kLong) return nullptr;
+  if (const auto found = meanings.find(type.connect); found != meanings.end()) return &found->second;
+  const auto found = meanings.find(type.logical);
+  return type.logical.empty() || found == meanings.end() ? nullptr : &found->second;
+}
+
 Result<std::unique_ptr<AvroStep>> MakeAvroTimeStep(const AvroType& type, const AvroColumn& column) {
   const auto& wanted = *column.field->type();  // builders of lists make theirs anew each time
   const auto id = wanted.id();
@@ -262,7 +255,7 @@ Result<std::unique_ptr<AvroStep>> MakeAvroTimeStep(const AvroType& type, const A
       id != arrow::Type::TIMESTAMP && id != arrow::Type::DURATION) {
     return nullptr;
   }
-  if (const Meaning* meaning = MeaningOf(type); meaning != nullptr) {
+  if (const AvroMeaning* meaning = AvroMeaningOf(type); meaning != nullptr) {
     if (!Fits(id, wanted, meaning->means)) return AvroClash(type, *column.field, Advice(meaning->means));
     if (meaning->means == Means::kDate) {
       return std::make_unique<NumberTime>(column.builder, type.kind == Kind::kInt, 1, 1);

@@ -10,6 +10,7 @@
 
 #include "base/batch.h"
 #include "base/limits.h"
+#include "format/connect_schema.h"
 #include "format/debezium_envelope.h"
 #include "format/debezium_events.h"
 #include "format/debezium_rows.h"
@@ -36,6 +37,7 @@ struct Shape {
   std::shared_ptr<Reader> reader;  // null if it does not go with the columns: then why
   std::string column;
   std::string reason;
+  bool known = true;  // false: the registry may have it one day
 };
 
 // The schema of the row in the schema of an event, nullptr if there is none.
@@ -52,6 +54,19 @@ class DebeziumDecoder : public Decoder {
  public:
   DebeziumDecoder(std::shared_ptr<arrow::Schema> schema, DebeziumOptions options, arrow::MemoryPool* pool)
       : schema_(std::move(schema)), options_(std::move(options)), pool_(pool) {}
+
+  // Messages have the ids of their schemas.
+  void Register(std::string registry, SchemaDesk desk) {
+    registry_ = registry;
+    schemas_ = std::make_unique<SchemasOfBatch>(std::move(registry), std::move(desk));
+  }
+
+  Result<bool> ready(const RawBatch& raw) override {
+    if (schemas_ == nullptr) return true;
+    return schemas_->Gather(raw);
+  }
+  bool may_wait() const override { return schemas_ != nullptr; }
+  std::string condition() const override { return schemas_ == nullptr ? "" : schemas_->waits(); }
 
   // Makes the reader of messages without a schema, and so finds what is wrong with the columns.
   Status Start() {
@@ -72,12 +87,12 @@ class DebeziumDecoder : public Decoder {
     raw_ = &raw;
     std::vector<std::shared_ptr<Reader>> used;
     for (int64_t i = 0; i < raw.rows(); ++i) {
-      const DebeziumMessage message = unwrapper_.Take(raw, i);
+      DebeziumMessage message;
+      FZ_ASSIGN(const Shape* const shape, Take(i, &message));
       if (message.kind == DebeziumMessage::Kind::kTombstone) {
         ++out.dropped;
         continue;
       }
-      FZ_ASSIGN(const Shape* const shape, ShapeOf(message.schema));
       if (shape->reader == nullptr) {
         Reject(i, shape->column, shape->reason);
         continue;
@@ -120,27 +135,89 @@ class DebeziumDecoder : public Decoder {
     return DebeziumEventSchema(*schema_, options_, column);
   }
 
-  // Valid until the next call.
+  // Takes a message apart, and gives the shape of its schema; nullptr of a tombstone.
+  Result<const Shape*> Take(int64_t row, DebeziumMessage* message) {
+    if (schemas_ == nullptr) {
+      *message = unwrapper_.Take(*raw_, row);
+      if (message->kind == DebeziumMessage::Kind::kTombstone) return nullptr;
+      return ShapeOf(message->schema);
+    }
+    int32_t id = 0;
+    if (raw_->length[static_cast<size_t>(row)] == RawBatch::kNullRow) {
+      message->kind = DebeziumMessage::Kind::kTombstone;
+    } else if (!TakeSchemaId(raw_->row(row), &id, &message->payload)) {
+      headless_ = {nullptr, "", NoSchemaId(raw_->row(row))};
+      return &headless_;
+    } else if (message->payload == "null") {
+      message->kind = DebeziumMessage::Kind::kTombstone;
+    }
+    if (message->kind == DebeziumMessage::Kind::kTombstone) return nullptr;
+    return ShapeOfId(id);
+  }
+
+  // Of the text of a schema. Valid until the next call.
   Result<const Shape*> ShapeOf(std::string_view schema) {
     if (last_ != nullptr && last_->first == schema) return &last_->second;
-    auto found = shapes_.find(schema);
+    return Remembered(schema, [&] { return MakeShape(schema); });
+  }
+
+  // Of the id of one.
+  Result<const Shape*> ShapeOfId(int32_t id) {
+    if (last_ != nullptr && last_id_ == id && last_->second.known) [[likely]]
+      return &last_->second;
+    const std::string name = std::to_string(id);
+    const auto found = shapes_.find(name);
+    const RegisteredSchema* const schema = schemas_->at(id);
+    if (schema == nullptr) return Error(ErrorKind::kInternal, "a message whose schema was not asked for");
+    if (found != shapes_.end() && !found->second.known && schema->state == RegisteredSchema::State::kKnown) {
+      last_ = nullptr;
+      shapes_.erase(found);
+    }
+    last_id_ = id;
+    return Remembered(name, [&] { return MakeRegistered(id, *schema); });
+  }
+
+  template <typename Make>
+  Result<const Shape*> Remembered(std::string_view name, Make make) {
+    auto found = shapes_.find(name);
     if (found == shapes_.end()) {
       if (shapes_.size() >= kSchemaTexts) Forget();
-      FZ_ASSIGN(Shape made, MakeShape(schema));
-      found = shapes_.emplace(std::string(schema), std::move(made)).first;
+      FZ_ASSIGN(Shape made, make());
+      found = shapes_.emplace(std::string(name), std::move(made)).first;
     }
     last_ = &*found;
     return &found->second;
   }
 
   Result<Shape> MakeShape(std::string_view schema) {
-    Json type;
-    if (!schema.empty()) {
-      type = Json::parse(schema, nullptr, /*allow_exceptions=*/false);
-      if (type.is_discarded()) return Shape{nullptr, "", "the schema in the message cannot be read"};
+    if (schema.empty()) return MakeTyped(nullptr);
+    const Json type = Json::parse(schema, nullptr, /*allow_exceptions=*/false);
+    if (type.is_discarded()) return Shape{nullptr, "", "the schema in the message cannot be read"};
+    return MakeTyped(&type);
+  }
+
+  Result<Shape> MakeRegistered(int32_t id, const RegisteredSchema& schema) {
+    const std::string name = "schema " + std::to_string(id) + " of " + registry_;
+    if (schema.state != RegisteredSchema::State::kKnown) {
+      return Shape{nullptr, "", name + ": " + schema.reason, /*known=*/false};
     }
+    const bool connect = schema.kind == "KCONNECT";
+    if (schema.kind != "JSON" && !connect) {
+      const char* advice = schema.kind == "AVRO" ? "\n  read with format=\"debezium-avro\"" : "";
+      return Shape{nullptr, "", name + " is " + schema.kind + ", not JSON" + advice};
+    }
+    const std::string text = schema.texts.empty() ? "" : schema.texts.back();
+    const Json parsed = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (parsed.is_discarded()) return Shape{nullptr, "", name + ": the text is not JSON"};
+    if (connect) return MakeTyped(&parsed);
+    const auto type = ConnectSchemaOf(parsed);
+    if (!type.ok()) return Shape{nullptr, "", name + ": " + MessageOf(type.status())};
+    return MakeTyped(&*type);
+  }
+
+  Result<Shape> MakeTyped(const Json* type) {
     Shape shape;
-    FZ_ASSIGN(auto events, EventSchema(schema.empty() ? nullptr : &type, &shape));
+    FZ_ASSIGN(auto events, EventSchema(type, &shape));
     if (!shape.reason.empty()) return shape;
     const std::string name = events->ToString(/*show_metadata=*/true);
     auto found = readers_.find(name);
@@ -148,7 +225,7 @@ class DebeziumDecoder : public Decoder {
       if (readers_.size() >= kReaders) Forget();
       auto reader = std::make_shared<Reader>();
       auto json = MakeJsonDecoder(events, JsonOptions(), pool_);
-      if (!json.ok() && !schema.empty()) return Shape{nullptr, "", MessageOf(json.status())};
+      if (!json.ok() && type != nullptr) return Shape{nullptr, "", MessageOf(json.status())};
       FZ_ASSIGN(reader->json, std::move(json));
       found = readers_.emplace(name, std::move(reader)).first;
     }
@@ -282,7 +359,11 @@ class DebeziumDecoder : public Decoder {
   DebeziumOptions options_;
   arrow::MemoryPool* pool_;
   DebeziumUnwrapper unwrapper_;
-  std::map<std::string, Shape, std::less<>> shapes_;  // by text of the schema
+  std::string registry_;
+  int32_t last_id_ = -1;                              // of last_, if it has one
+  std::unique_ptr<SchemasOfBatch> schemas_;           // null if schemas are in the messages
+  Shape headless_;                                    // of the message at hand, which has no id
+  std::map<std::string, Shape, std::less<>> shapes_;  // by text of the schema, or its id
   const std::pair<const std::string, Shape>* last_ = nullptr;
   std::map<std::string, std::shared_ptr<Reader>> readers_;  // by the schema for the JSON decoder
   // Of the batch at hand.
@@ -294,8 +375,10 @@ class DebeziumDecoder : public Decoder {
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> MakeDebeziumDecoder(std::shared_ptr<arrow::Schema> schema,
-                                                     DebeziumOptions options, arrow::MemoryPool* pool) {
+                                                     DebeziumOptions options, arrow::MemoryPool* pool,
+                                                     std::string registry, SchemaDesk desk) {
   auto made = std::make_unique<DebeziumDecoder>(std::move(schema), std::move(options), pool);
+  if (!registry.empty()) made->Register(std::move(registry), std::move(desk));
   FZ_TRY(made->Start());
   return made;
 }

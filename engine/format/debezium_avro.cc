@@ -86,6 +86,10 @@ class DebeziumAvroDecoder : public Decoder {
     if (!options_.unavailable.empty()) {
       FZ_TRY(metadata->Set(kUnavailableMetadata, options_.unavailable));
       FZ_TRY(metadata->Set(kUnavailableUuidMetadata, options_.unavailable_uuid));
+      const auto& keep = options_.keep;
+      if (std::find(keep.begin(), keep.end(), field.name()) != keep.end()) {
+        FZ_TRY(metadata->Set(kKeptMetadata, "true"));
+      }
     }
     return field.WithMetadata(metadata->size() == 0 ? nullptr : std::move(metadata));
   }

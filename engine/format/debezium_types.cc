@@ -125,7 +125,12 @@ Status SetBySchema(const arrow::Field& column, const Json& type, Metadata* metad
     const auto parameters = type.find("parameters");
     const std::string scale =
         parameters != type.end() && parameters->is_object() ? TextOf(*parameters, "scale") : "";
-    if (scale.empty()) return Error(ErrorKind::kDecode, "the message's schema has a decimal without a scale");
+    if (scale.empty()) {
+      return Error(
+          ErrorKind::kDecode,
+          "the message's schema has a decimal without a scale\n  have the connector write decimals as "
+          "text (decimal.handling.mode=string)");
+    }
     return SetDecimal(column, scale, metadata);
   }
   if (name == "io.debezium.data.VariableScaleDecimal") return SetDecimal(column, "base64", metadata);

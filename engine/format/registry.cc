@@ -16,19 +16,18 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
     FZ_ASSIGN(const JsonOptions options, ParseJsonOptions(format));
     return MakeJsonDecoder(schema, options, pool);
   }
-  if (kind == "debezium-json") {
-    FZ_ASSIGN(DebeziumOptions options, ParseDebeziumOptions(format));
-    return MakeDebeziumDecoder(schema, std::move(options), pool);
-  }
-  if (kind == "json-schema") return MakeRegisteredJsonDecoder(schema, pool);
   const std::string registry = format.value("registry", "");
-  if (kind == "avro") return MakeAvroDecoder(schema, registry, std::move(desk), pool);
-  if (kind == "debezium-avro") {
+  if (kind == "debezium-json" || kind == "debezium-avro") {
     nlohmann::json rest = format;
     rest.erase("registry");
     FZ_ASSIGN(DebeziumOptions options, ParseDebeziumOptions(rest));
+    if (kind == "debezium-json") {
+      return MakeDebeziumDecoder(schema, std::move(options), pool, registry, std::move(desk));
+    }
     return MakeDebeziumAvroDecoder(schema, std::move(options), registry, std::move(desk), pool);
   }
+  if (kind == "json-schema") return MakeRegisteredJsonDecoder(schema, pool);
+  if (kind == "avro") return MakeAvroDecoder(schema, registry, std::move(desk), pool);
   return Error(ErrorKind::kConfig, "no format \"" + kind + "\"");
 }
 

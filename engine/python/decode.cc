@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "format/avro_encode.h"
 #include "format/registry.h"
 #include "python/capsule.h"
 #include "python/error.h"
@@ -60,11 +61,34 @@ nb::tuple Decode(const std::string& format, nb::handle schema, const std::vector
   return nb::make_tuple(BatchCarrier{decoded.rows}, decoded.kept, bad);
 }
 
+// Rows as Avro messages of a schema, as a sink writes them.
+std::vector<nb::bytes> EncodeAvro(const std::vector<std::string>& texts, int32_t id, nb::handle data) {
+  const auto batches = ImportBatches(data);
+  std::vector<nb::bytes> messages;
+  for (const auto& batch : batches) {
+    const auto encoder = ValueOrThrow(AvroEncoder::Make(*batch->schema(), texts, id));
+    ThrowIfError(encoder->Begin(*batch));
+    for (int64_t row = 0; row < batch->num_rows(); ++row) {
+      std::string message;
+      ThrowIfError(encoder->Append(row, &message));
+      messages.emplace_back(message.data(), message.size());
+    }
+  }
+  return messages;
+}
+
+// Raises why rows of these columns cannot be written with a schema.
+void CheckAvro(const std::vector<std::string>& texts, nb::handle columns) {
+  ThrowIfError(AvroEncoder::Make(*ImportSchema(columns), texts, 0).status());
+}
+
 }  // namespace
 
 void init_decode(nb::module_& m) {
   m.def("decode", &Decode, nb::arg("format"), nb::arg("schema"), nb::arg("messages"),
         nb::arg("kind") = "AVRO", nb::arg("schemas") = std::map<int, std::vector<std::string>>{});
+  m.def("encode_avro", &EncodeAvro, nb::arg("texts"), nb::arg("id"), nb::arg("data"));
+  m.def("check_avro", &CheckAvro, nb::arg("texts"), nb::arg("columns"));
 }
 
 }  // namespace frazil::python

@@ -5,6 +5,7 @@ import atexit as _atexit
 import pyarrow as _pyarrow  # noqa: F401  (its libarrow is the one the engine links to)
 from frazil import _engine, testing
 from frazil.async_udf import async_udf
+from frazil.avro_format import Avro
 from frazil.concat import concat
 from frazil.debezium import DebeziumAvro, DebeziumJson
 from frazil.drift import Drift
@@ -116,6 +117,7 @@ __all__ = [
     "S3",
     "Aggregate",
     "AuthError",
+    "Avro",
     "CheckpointError",
     "ColumnExists",
     "ColumnNotFound",

@@ -14,7 +14,7 @@ from frazil.errors import SchemaError
 ALIASES = b"fz:aliases"
 DEPTH_MAX = 64
 """Levels of nesting of a schema."""
-_DECIMAL128_MAX, _DECIMAL256_MAX = 38, 76
+_DECIMAL128_MAX, DECIMAL256_MAX = 38, 76
 
 _PRIMITIVES: dict[str, pa.DataType] = {
     "null": pa.null(),
@@ -27,7 +27,7 @@ _PRIMITIVES: dict[str, pa.DataType] = {
     "string": pa.string(),
 }
 _UTC = pa.timestamp("us", "UTC")
-_NUMBERS: dict[str, tuple[pa.DataType, str]] = {
+NUMBERS: dict[str, tuple[pa.DataType, str]] = {
     "date": (pa.date32(), "d"),
     "time-millis": (pa.time64("us"), "ms"),
     "time-micros": (pa.time64("us"), "us"),
@@ -51,13 +51,14 @@ _NUMBERS: dict[str, tuple[pa.DataType, str]] = {
     "io.debezium.time.NanoDuration": (pa.duration("ns"), "ns"),
 }
 """Types and units of numbers by logicalType or connect.name."""
-_TEXTS: dict[str, pa.DataType] = {
+TEXTS: dict[str, pa.DataType] = {
     "io.debezium.time.ZonedTimestamp": _UTC,
     "io.debezium.time.IsoDate": pa.date32(),
     "io.debezium.time.IsoTimestamp": _UTC,
     "io.debezium.time.Interval": pa.duration("us"),
 }
-_VARIABLE = "io.debezium.data.VariableScaleDecimal"
+"""Types of texts by connect.name."""
+VARIABLE = "io.debezium.data.VariableScaleDecimal"
 
 
 class AvroColumns:
@@ -210,13 +211,13 @@ class AvroColumns:
         kind = type_["type"]
         marks = (type_.get("connect.name"), type_.get("logicalType"))
         for mark in marks:
-            if kind in ("int", "long") and mark in _NUMBERS:
-                return _NUMBERS[str(mark)][0]
-            if kind == "string" and mark in _TEXTS:
-                return _TEXTS[str(mark)]
+            if kind in ("int", "long") and mark in NUMBERS:
+                return NUMBERS[str(mark)][0]
+            if kind == "string" and mark in TEXTS:
+                return TEXTS[str(mark)]
         if kind in ("bytes", "fixed") and "decimal" in str(marks).lower():
             return self._decimal(type_)
-        if type_.get("connect.name") == _VARIABLE:
+        if type_.get("connect.name") == VARIABLE:
             raise self._cannot("a decimal of any scale")
         match kind:
             case "enum":
@@ -252,10 +253,9 @@ class AvroColumns:
         scale = type_.get("scale", parameters.get("scale", 0))
         if precision is None:
             raise self._cannot("a decimal without a precision")
-        if int(precision) > _DECIMAL256_MAX:
+        if int(precision) > DECIMAL256_MAX:
             raise self._cannot(f"a decimal of {precision} digits")
-        wide = int(precision) > _DECIMAL128_MAX
-        return (pa.decimal256 if wide else pa.decimal128)(int(precision), int(scale))
+        return decimal_type(int(precision), int(scale))
 
     def _cannot(self, what: str) -> SchemaError:
         path = ".".join(self._open[:8]).replace(".[]", "[]")
@@ -272,8 +272,8 @@ class AvroColumns:
         found, _ = self._resolved(self._first(type_), space)
         if isinstance(found, dict) and found.get("type") in ("int", "long"):
             for mark in (found.get("connect.name"), found.get("logicalType")):
-                if mark in _NUMBERS:
-                    metadata.setdefault(b"fz:time_unit", _NUMBERS[str(mark)][1].encode())
+                if mark in NUMBERS:
+                    metadata.setdefault(b"fz:time_unit", NUMBERS[str(mark)][1].encode())
         return metadata
 
     @staticmethod
@@ -303,6 +303,12 @@ class AvroColumns:
                 if key in types
             }
         return value
+
+
+def decimal_type(precision: int, scale: int) -> pa.DataType:
+    """A decimal of as many digits."""
+    wide = precision > _DECIMAL128_MAX
+    return (pa.decimal256 if wide else pa.decimal128)(precision, scale)
 
 
 _COMPLEX = ("record", "error", "enum", "fixed", "array", "map")

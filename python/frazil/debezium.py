@@ -173,7 +173,7 @@ class DebeziumAvro:
 
     Parameters
     ----------
-    unwrapped, before, truncates, unavailable
+    unwrapped, before, truncates, unavailable, keep
         As of `DebeziumJson`.
 
     Examples
@@ -197,6 +197,7 @@ class DebeziumAvro:
     before: Literal["key", "full"] = "key"
     truncates: Literal["reject", "skip"] = "reject"
     unavailable: str = PLACEHOLDER
+    keep: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check the options; raises as `DebeziumJson`."""
@@ -208,6 +209,7 @@ class DebeziumAvro:
             before=self.before,
             truncates=self.truncates,
             unavailable=self.unavailable,
+            keep=self.keep,
         )
 
     def _to_json(self, key: Sequence[str]) -> Json:

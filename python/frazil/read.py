@@ -106,7 +106,8 @@ def read_kafka(
         the id of its schema; or "debezium-json" or "debezium-avro" (or `DebeziumJson`,
         `DebeziumAvro`), change events of Debezium, which make a stream of changes.
     registry
-        Where the schemas of "avro" and "json-schema" are: a URL, or `SchemaRegistry`.
+        Where the schemas of "avro" and "json-schema" are: a URL, or `SchemaRegistry`. With one,
+        "debezium-json" is JSON behind the id of its JSON Schema.
     key
         Columns of the table's key, for change events.
     start
@@ -492,7 +493,7 @@ def _source(
         None if registry is None else registry.to_json(),
         name=name,
     )
-    if isinstance(debezium, DebeziumJson) and debezium.keep:
+    if debezium is not None and debezium.keep:
         return Stream(fill_unsent(node, debezium))
     return Stream(Port(node))
 

@@ -1,11 +1,11 @@
-"""Asks a schema registry. Control plane: a few questions in a run's life."""
+"""Asks a schema registry, and registers schemas. Control plane: a few questions in a run's life."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import urllib3
@@ -24,6 +24,7 @@ RETRIES = 2
 
 _SCHEMA_NOT_FOUND = 40403
 _SUBJECT_NOT_FOUND = (40401, 40402)
+_SCHEMA_REFUSED = (409, 422)
 _SHOWN_CHARS = 200
 
 
@@ -49,6 +50,10 @@ class SchemaMissing(Exception):
     """The registry answers that it has no such schema."""
 
 
+class SchemaRefused(Exception):
+    """The registry does not take a schema: it is wrong, or not compatible with what is there."""
+
+
 class RegistryClient:
     """Questions to one registry. One thread at a time.
 
@@ -72,7 +77,7 @@ class RegistryClient:
             total=RETRIES,
             backoff_factor=0.2,
             status_forcelist=(502, 503, 504),
-            allowed_methods=("GET",),
+            allowed_methods=("GET", "POST"),  # registering twice is registering once
             raise_on_status=False,
             respect_retry_after_header=False,
         )
@@ -104,12 +109,36 @@ class RegistryClient:
         """
         return self._whole(self._get(f"/schemas/ids/{id}", missing=(_SCHEMA_NOT_FOUND,)))
 
-    def latest(self, subject: str) -> tuple[int, Registered]:
-        """The newest version of a subject: its id, and the schema. Raises as `schema`."""
+    def version(self, subject: str, version: int | str) -> tuple[int, Registered]:
+        """A version of a subject, or the "latest": its id, and the schema. Raises as `schema`."""
         answer = self._get(
-            f"/subjects/{quote(subject, safe='')}/versions/latest", missing=_SUBJECT_NOT_FOUND
+            f"/subjects/{quote(subject, safe='')}/versions/{version}", missing=_SUBJECT_NOT_FOUND
         )
         return int(answer["id"]), self._whole(answer)
+
+    def latest(self, subject: str) -> tuple[int, Registered]:
+        """The newest version of a subject. Raises as `schema`."""
+        return self.version(subject, "latest")
+
+    def register(self, subject: str, text: str, kind: str = "AVRO") -> int:
+        """Have a schema under a subject, as a new version if none of its has it; its id.
+
+        Raises
+        ------
+        SchemaRefused
+            It is not compatible with those before it, or no schema.
+        RegistryAway, AuthError, ConfigError
+            As of `schema`.
+        """
+        path = f"/subjects/{quote(subject, safe='')}/versions"
+        return int(self._ask(path, {"schema": text, "schemaType": kind}, wanted="id")["id"])
+
+    def lookup(self, subject: str, text: str, kind: str = "AVRO") -> int:
+        """The id of a schema that a subject has. Raises as `schema`."""
+        path = f"/subjects/{quote(subject, safe='')}"
+        body = {"schema": text, "schemaType": kind}
+        missing = (*_SUBJECT_NOT_FOUND, _SCHEMA_NOT_FOUND)
+        return int(self._ask(path, body, wanted="id", missing=missing)["id"])
 
     def close(self) -> None:
         """Let go of connections."""
@@ -143,8 +172,21 @@ class RegistryClient:
             texts[key] = (str(reference["name"]), str(found["schema"]))
 
     def _get(self, path: str, missing: tuple[int, ...]) -> Mapping[str, Any]:
+        return self._ask(path, None, wanted="schema", missing=missing)
+
+    def _ask(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None,
+        *,
+        wanted: Literal["id", "schema"],
+        missing: tuple[int, ...] = (),
+    ) -> Mapping[str, Any]:
+        method = "GET" if body is None else "POST"
         try:
-            response = self._pool.request("GET", self.name + path, preload_content=False)
+            response = self._pool.request(
+                method, self.name + path, json=body, preload_content=False
+            )
             try:
                 data = response.read(ANSWER_BYTES_MAX + 1)
             finally:
@@ -164,12 +206,15 @@ class RegistryClient:
                 f"schema registry {self.name}: an answer of more than {ANSWER_BYTES_MAX} bytes"
             )
         answer = _json(data)
-        if status == 200 and isinstance(answer, dict) and isinstance(answer.get("schema"), str):
+        type_ = str if wanted == "schema" else int
+        if status == 200 and isinstance(answer, dict) and isinstance(answer.get(wanted), type_):
             return answer
         said = answer if isinstance(answer, dict) else {}
         text = str(said.get("message", ""))[:_SHOWN_CHARS]
         if status == 404 and said.get("error_code") in missing:
             raise SchemaMissing(f"the registry answers that it has none: {text}")
+        if body is not None and status in _SCHEMA_REFUSED:
+            raise SchemaRefused(f"{status} {text}".rstrip())
         if status >= 500 or status in (408, 429):
             raise RegistryAway(f"schema registry {self.name} answers {status} {text}".rstrip())
         if status in (401, 403):

@@ -18,23 +18,26 @@ if TYPE_CHECKING:
 
 REGISTERED = ("avro", "json-schema", "debezium-avro")
 """Formats of messages that name their schema by its id."""
+MAY_BE_REGISTERED = ("debezium-json",)
+"""Formats of messages that do so where a registry is given."""
 
 
 def registry_of(
     registry: str | SchemaRegistry | None, kind: str, reader: str
 ) -> SchemaRegistry | None:
-    """Check that a registry is given if, and only if, the format has its schemas there.
+    """Check that a registry is given where a format has its schemas there, and nowhere else.
 
     Raises
     ------
     ConfigError
         If not.
     """
-    if kind not in REGISTERED:
+    if kind not in REGISTERED and (registry is None or kind not in MAY_BE_REGISTERED):
         if registry is not None:
             raise ConfigError(
                 f"{reader}: registry= is given, and {kind} has no schemas there",
-                "formats with a registry: " + ", ".join(map(repr, REGISTERED)),
+                "formats with a registry: "
+                + ", ".join(map(repr, (*REGISTERED, *MAY_BE_REGISTERED))),
             )
         return None
     if registry is None and kind == "json-schema":
@@ -101,10 +104,12 @@ def _columns(client: RegistryClient, topic: str, kind: str, unwrapped: bool) -> 
             "declare schema=, if the producer names its subjects otherwise or writes later",
         ) from None
     what = f"schema {id_} of {subject}"
-    wanted = "JSON" if kind == "json-schema" else "AVRO"
+    wanted = "JSON" if kind in ("json-schema", "debezium-json") else "AVRO"
     if schema.kind != wanted:
         raise SchemaError(f"{what} is {schema.kind}", "read it with the format of that name")
+    side = "after" if kind.startswith("debezium-") and not unwrapped else None
     if wanted == "JSON":
-        return checked(JsonSchemaColumns(schema.texts, schema.names, what).schema())
-    side = "after" if kind == "debezium-avro" and not unwrapped else None
+        connect = kind == "debezium-json"
+        columns = JsonSchemaColumns(schema.texts, schema.names, what, connect=connect)
+        return checked(columns.schema(side))
     return checked(AvroColumns(schema.texts, what).schema(side))

@@ -1,4 +1,4 @@
-"""Values that a database did not send as they did not change: from state. `DebeziumJson(keep=)`."""
+"""Values that a database did not send as they did not change: from state. `keep=`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from frazil.node import ExchangeNode, Json, Port, SourceNode, Step
 from frazil.types import type_name
 
 if TYPE_CHECKING:
-    from frazil.debezium import DebeziumJson
+    from frazil.debezium import Debezium
 
 LOG_POSITION = pa.field(
     "__fz_log_position", pa.int64(), metadata={"fz:envelope": json.dumps(["source", "lsn"])}
@@ -78,8 +78,8 @@ class UnsentValuesNode(Step):
         return changes_of(self.streams[0])
 
 
-def fill_unsent(source: SourceNode, format: DebeziumJson) -> Port:
-    """Check `DebeziumJson.keep`, and make the steps that fill these columns in.
+def fill_unsent(source: SourceNode, format: Debezium) -> Port:
+    """Check `keep` of a format, and make the steps that fill these columns in.
 
     Raises
     ------

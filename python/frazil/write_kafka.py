@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from frazil.avro_format import Avro, avro_format
 from frazil.changes import changes_of
 from frazil.client_options import client_options_json
 from frazil.duration import Duration, Size, duration_ms, size_bytes
 from frazil.errors import ConfigError, ModeMismatch, PlanError, TypeMismatch, on_user_line
 from frazil.node import Json, Port, SinkNode
+from frazil.registry_format import registry_of
 from frazil.security import Sasl, Tls, security_json, tls_client_options
 from frazil.upsert import by_key
 from frazil.write import Sink
 
 if TYPE_CHECKING:
+    from frazil.schema_registry import SchemaRegistry
     from frazil.secret import Secret
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
@@ -38,7 +41,8 @@ class KafkaWriters:
         topic: str,
         *,
         servers: str | Sequence[str],
-        format: Literal["json"] = "json",
+        format: Literal["json", "avro"] | Avro = "json",
+        registry: str | SchemaRegistry | None = None,
         key: str | Sequence[str] = (),
         compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
         max_message: Size = "1MB",
@@ -61,7 +65,10 @@ class KafkaWriters:
         servers
             Addresses of brokers: "host:port", several with commas or as a list.
         format
-            "json": a message is an object with all columns.
+            "json": a message is an object with all columns. "avro" (or `Avro`): Avro behind the id
+            of its schema, which is registered when a run starts.
+        registry
+            Where schemas of Avro are: its URL, or a `SchemaRegistry`.
         key
             Columns of the message's key, which chooses the partition. Of a stream of changes its
             own key, which need not be said.
@@ -95,11 +102,14 @@ class KafkaWriters:
         """
         if not isinstance(topic, str) or not topic:
             raise PlanError(f"write_kafka got {topic!r}", 'write the name of a topic: "orders"')
-        _one_of("format", format, ("json",))
+        avro = avro_format(format)
+        if avro is None:
+            _one_of("format", format, ("json", "avro"))
         _one_of("compression", compression, ("none", "gzip", "snappy", "lz4", "zstd"))
         _one_of("on_lost_proof", on_lost_proof, ("fail", "resend", "skip"))
         what = f"write_kafka of {topic}"
         names = _key_of(self._port, key, what)
+        schemas = registry_of(registry, "json" if avro is None else "avro", what)
         server_list = servers if isinstance(servers, str) else ",".join(servers)
         if not server_list:
             raise PlanError(f"{what} needs servers", 'write servers="host:9092"')
@@ -116,12 +126,16 @@ class KafkaWriters:
             "client_options": client_options_json(client_options or {})
             | tls_client_options(security),
         }
+        if avro is not None and schemas is not None:
+            made = avro._to_json(topic, self._port.schema, names)
+            options["format"] = {**made, "registry": schemas.to_json()}
         if security is not None:
             options["security"] = security_json(security)
         if commit_every is not None:
             options["commit_every_ms"] = duration_ms(commit_every, "commit_every")
         changes = changes_of(self._port) is not None
-        how = f"json by {', '.join(names)}" if names else "json"
+        how = "json" if avro is None else "avro"
+        how += f" by {', '.join(names)}" if names else ""
         return Sink(
             SinkNode(
                 self._port.schema,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import frazil as fz
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from tests.python.connect_avro import Registry
 
 Event = dict[str, Any]
 UNSENT = "__debezium_unavailable_value"
@@ -20,12 +24,52 @@ def pages(path: Path | str, keep: list[str], **more: Any) -> fz.Stream:
     return fz.read_files(str(path), format=format, schema=schema, key=["id"], **more)
 
 
-def page_events(random: Random, count: int) -> tuple[list[Event | None], list[Event]]:
+ROW: Event = {
+    "type": "struct",
+    "optional": True,
+    "name": "crm.pages.Value",
+    "fields": [
+        {"field": "id", "type": "int64"},
+        {"field": "title", "type": "string", "optional": True},
+        {"field": "body", "type": "string", "optional": True},
+        {"field": "raw", "type": "bytes", "optional": True},
+    ],
+}
+ENVELOPE: Event = {
+    "type": "struct",
+    "name": "crm.pages.Envelope",
+    "fields": [
+        {**ROW, "field": "before"},
+        {**ROW, "field": "after"},
+        {
+            "field": "source",
+            "type": "struct",
+            "name": "io.debezium.connector.postgresql.Source",
+            "fields": [{"field": "lsn", "type": "int64", "optional": True}],
+        },
+        {"field": "op", "type": "string"},
+    ],
+}
+AVRO_IDS = range(100, 108)
+"""Keys whose bytes in Avro are no ends of lines."""
+
+
+def avro_line(registry: Registry, event: Event) -> bytes:
+    """An event in Avro, of `AVRO_IDS`, whose bytes are a line."""
+    source = {"lsn": event["source"]["lsn"] + 1_000}
+    line = registry.message(ENVELOPE, {**event, "source": source})
+    assert not set(b"\r\n") & set(line)
+    return line
+
+
+def page_events(
+    random: Random, count: int, ids: Sequence[int] = range(8)
+) -> tuple[list[Event | None], list[Event]]:
     """What PostgreSQL sends of random statements, and the rows there are at the end."""
     table: dict[int, Event] = {}
     events: list[Event | None] = []
     for lsn in range(count):
-        id_ = random.randrange(8)
+        id_ = random.choice(ids)
         row = table.get(id_)
         source = {"lsn": lsn}
         if row is not None and random.random() < 0.15:

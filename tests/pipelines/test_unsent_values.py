@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -15,8 +16,10 @@ from frazil.checkpoint.memory_store import MemoryStore
 from pyiceberg.catalog import load_catalog
 
 from tests.pipelines.harness import Crash, CrashAt
-from tests.pipelines.pages import Event, page_events, pages
+from tests.pipelines.pages import AVRO_IDS, Event, avro_line, page_events, pages
 from tests.pipelines.upserts import Mirrors
+from tests.python.connect_avro import Registry
+from tests.python.test_registry_client import Server
 
 if TYPE_CHECKING:
     import frazil as fz
@@ -28,7 +31,16 @@ if TYPE_CHECKING:
 SEEDS = range(int(os.environ.get("FRAZIL_SEEDS", "4")))
 
 
-def deal(events: Sequence[Event | None], folder: Path, rng: Random) -> None:
+def json_line(event: Event) -> bytes:
+    return json.dumps(event).encode()
+
+
+def deal(
+    events: Sequence[Event | None],
+    folder: Path,
+    rng: Random,
+    line: Callable[[Event], bytes] = json_line,
+) -> None:
     """Put events into two partitions by key, in files of a few: a process reads one at once."""
     parts: list[list[Event]] = [[], []]
     for event in events:
@@ -42,16 +54,25 @@ def deal(events: Sequence[Event | None], folder: Path, rng: Random) -> None:
             some = part[at : at + rng.randrange(1, 9)]
             at += len(some)
             if some:
-                lines = "".join(json.dumps(event) + "\n" for event in some)
-                (lane / f"{file:04}.jsonl").write_text(lines)
+                lines = b"".join(line(event) + b"\n" for event in some)
+                (lane / f"{file:04}.jsonl").write_bytes(lines)
 
 
 class PageMirror(Mirrors):
-    """A table by key of change events in files."""
+    """A table by key of change events in files.
 
-    def __init__(self, folder: Path, rng: Random, count: int) -> None:
-        events, self.rows_left = page_events(rng, count)
-        deal(events, folder / "in", rng)
+    With a server they are in Avro, and it is their registry.
+    """
+
+    def __init__(self, folder: Path, rng: Random, count: int, server: Server | None = None) -> None:
+        self.server, registry = server, Registry()
+        line = json_line if server is None else partial(avro_line, registry)
+        ids = range(8) if server is None else AVRO_IDS
+        events, self.rows_left = page_events(rng, count, ids)
+        deal(events, folder / "in", rng, line)
+        if server is not None:
+            for id_, texts in registry.texts.items():
+                server.answers[f"/schemas/ids/{id_}"] = [(200, {"schema": texts[-1]})]
         self.properties = {
             "type": "sql",
             "uri": f"sqlite:///{folder / 'catalog.db'}",
@@ -66,7 +87,15 @@ class PageMirror(Mirrors):
         self.store = MemoryStore()
 
     def give(self, runnable: Runnable, batch_rows: int, partitions: int | None = None) -> None:
-        """Nothing: the events are in files."""
+        """Say what the lines of the files are, if they are in Avro: a reader of files does not."""
+        if self.server is None:
+            return
+        url = self.server.url
+        for node in runnable.plan["nodes"]:
+            if node["kind"] == "source":
+                node["format"] = {**node["format"], "kind": "debezium-avro", "registry": url}
+        assert isinstance(runnable.registries, dict)
+        runnable.registries[url] = {"url": url, "timeout_ms": 5_000}
 
     def check_pages(self, reader: DuckdbReader) -> None:
         """The table has just the rows of the source."""
@@ -77,11 +106,22 @@ class PageMirror(Mirrors):
         self.check("pages", rows, reader)
 
 
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("avro", [False, True])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_any_order_and_crashes(seed: int, tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+def test_any_order_and_crashes(
+    seed: int, avro: bool, server: Server, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
     """Processes end at drawn steps, each with its own number of workers; then one lives."""
     rng = Random(seed)
-    mirror = PageMirror(tmp_path, rng, 250)
+    mirror = PageMirror(tmp_path, rng, 250, server if avro else None)
     crashes = 0
     for step in (6, *rng.sample(range(3, 60), 4)):
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import uuid
 from typing import Any
 
 import frazil as fz
@@ -10,6 +13,7 @@ import pyarrow as pa
 import pytest
 from frazil import _engine
 
+from tests.pipelines.pages import ENVELOPE
 from tests.python.connect_avro import Json, Registry
 from tests.python.test_debezium_events import (
     COLUMNS,
@@ -139,6 +143,9 @@ def test_each_event_comes_to_its_rows(topic: str) -> None:
         assert got == ([] if expected == "dropped" else expected), (event, bad)
 
 
+OPTIONAL_TEXT = {"type": "string", "optional": True}  # as items of arrays are in PostgreSQL
+
+
 def test_bad_events_say_what_is_wrong() -> None:
     registry = Registry()
     row = {
@@ -149,7 +156,7 @@ def test_bad_events_say_what_is_wrong() -> None:
             {"field": "id", "type": "int64"},
             {"field": "note", "type": "string", "optional": True},
             {"field": "data", "type": "bytes", "optional": True},
-            {"field": "tags", "type": "array", "items": {"type": "string"}, "optional": True},
+            {"field": "tags", "type": "array", "items": OPTIONAL_TEXT, "optional": True},
         ],
     }
     envelope = {
@@ -190,8 +197,9 @@ def test_bad_events_say_what_is_wrong() -> None:
         (3, ""),
         (4, ""),
     ]
-    for _, _, reason in bad[:3]:
+    for _, column, reason in bad[:3]:
         assert reason.startswith(f'"{placeholder}" stands for a value that did not change')
+        assert (f'read with DebeziumAvro(keep=["{column}"])' in reason) == (column != "tags")
     assert "the table was truncated" in bad[3][2]
     assert bad[4][2] == 'op "c" without a row after it'
     narrow = schema.set(1, pa.field("note", pa.int64()))
@@ -200,3 +208,118 @@ def test_bad_events_say_what_is_wrong() -> None:
     ((_, column, reason),) = bad
     assert column == "note"
     assert reason == "the message's schema says string, and the column is declared int64"
+
+
+PLACEHOLDER = "__debezium_unavailable_value"
+DECIMAL = {
+    "type": "bytes",
+    "name": "org.apache.kafka.connect.data.Decimal",
+    "parameters": {"scale": "1"},
+}
+
+
+@pytest.mark.parametrize("optional", [False, True])
+@pytest.mark.parametrize(
+    ("type_", "column", "unsent", "sent"),
+    [
+        ({"type": "int32"}, pa.int32(), list(PLACEHOLDER.encode()), [95, 95]),
+        ({"type": "int64"}, pa.int64(), list(PLACEHOLDER.encode()), [1 << 40] * 28),
+        ({"type": "float"}, pa.float32(), [float(b) for b in PLACEHOLDER.encode()], [95.0]),
+        ({"type": "double"}, pa.float64(), [float(b) for b in PLACEHOLDER.encode()], [95.5] * 28),
+        (
+            DECIMAL,
+            pa.decimal128(9, 1),
+            [base64.b64encode(bytes([b])).decode() for b in PLACEHOLDER.encode()],
+            ["Xw=="],
+        ),
+        (
+            {"type": "bytes"},
+            pa.binary(),
+            [base64.b64encode(PLACEHOLDER.encode()).decode()],
+            ["Xw=="],
+        ),
+        ({"type": "string"}, pa.string(), [PLACEHOLDER], [PLACEHOLDER, PLACEHOLDER]),
+        (
+            {"type": "string", "name": "io.debezium.data.Uuid"},
+            pa.string(),
+            [str(uuid.UUID(bytes=hashlib.md5(PLACEHOLDER.encode()).digest(), version=3))],
+            [str(uuid.UUID(int=7))],
+        ),
+    ],
+)
+def test_lists_that_were_not_sent(
+    type_: Json, column: pa.DataType, unsent: list[Any], sent: list[Any], optional: bool
+) -> None:
+    """Each type of items has a placeholder of its own; a value that is like it stays one."""
+    registry = Registry()
+    items = {**type_, "optional": optional}
+    fields = [
+        {"field": "id", "type": "int64"},
+        {"field": "list", "type": "array", "items": items, "optional": True},
+    ]
+    row = {"type": "struct", "optional": True, "name": "l.Value", "fields": fields}
+    sides = [{**row, "field": "before"}, {**row, "field": "after"}]
+    op = {"field": "op", "type": "string"}
+    envelope = {"type": "struct", "name": "l.Envelope", "fields": [*sides, op]}
+    lists: list[Any] = [unsent, sent, [], None, *([[None], [None, *sent]] if optional else [])]
+    messages = [
+        registry.message(envelope, {"op": "u", "after": {"id": n, "list": each}})
+        for n, each in enumerate(lists)
+    ]
+    schema = pa.schema([pa.field("id", pa.int64(), False), pa.field("list", pa.list_(column))])
+    rows, _, bad = decoded(fz.DebeziumAvro(), schema, ["id"], messages, registry)
+    assert [(number, name) for number, name, _ in bad] == [(0, "list")]
+    assert rows["id"].to_pylist() == list(range(1, len(lists)))
+    assert [each and len(each) for each in rows["list"].to_pylist()] == [
+        each and len(each) for each in lists[1:]
+    ]
+
+
+def test_kept_columns_are_left_to_the_step_behind() -> None:
+    """What was not sent stays in place in columns that are kept, as text and as bytes."""
+    registry = Registry()
+    schema = pa.schema(
+        [
+            pa.field("id", pa.int64(), False),
+            *(pa.field(name, pa.string()) for name in ("title", "body")),
+            pa.field("raw", pa.binary()),
+        ]
+    )
+    unsent = base64.b64encode(PLACEHOLDER.encode()).decode()
+    after = {"id": 1, "title": "a", "body": PLACEHOLDER, "raw": unsent}
+    events = [after, {**after, "title": PLACEHOLDER}]
+    messages = [
+        registry.message(ENVELOPE, {"op": "u", "before": None, "after": each, "source": {"lsn": 5}})
+        for each in events
+    ]
+    format = fz.DebeziumAvro(keep=["body", "raw"])
+    rows, kept, bad = decoded(format, schema, ["id"], messages, registry)
+    assert kept == [0]
+    assert rows.to_pylist()[0] | {KIND.name: 0} == {
+        **{"id": 1, "title": "a", "body": PLACEHOLDER, "raw": PLACEHOLDER.encode()},
+        KIND.name: 0,
+    }
+    assert [(number, column) for number, column, _ in bad] == [(1, "title")]
+    # Bytes as a text, which only the connector's setting tells apart, are refused too.
+    texts = schema.set(2, pa.field("body", pa.binary()))
+    _, _, bad = decoded(format, texts, ["id"], messages, registry)
+    assert {(column, "binary.handling.mode=bytes" in reason) for _, column, reason in bad} == {
+        ("body", True)
+    }
+
+
+def test_keep_makes_the_step_that_fills_values_in() -> None:
+    schema = pa.schema([pa.field("id", pa.int64(), False), pa.field("body", pa.string())])
+    options: Any = {
+        "servers": "localhost:9092",
+        "registry": "http://localhost:8081",
+        "schema": schema,
+        "key": ["id"],
+    }
+    read = fz.read_kafka("pages", format=fz.DebeziumAvro(keep=["body"]), **options)
+    sink = read.write_memory()
+    assert "unsent_values by id" in fz.Pipeline("pages", sink, checkpoint="unused").explain()
+    with pytest.raises(fz.errors.PlanError, match="the key is always sent"):
+        fz.read_kafka("pages", format=fz.DebeziumAvro(keep=["id"]), **options)
+    with pytest.raises(fz.errors.ConfigError, match="whole rows have all their values"):
+        fz.DebeziumAvro(keep=["body"], before="full")

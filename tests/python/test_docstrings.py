@@ -12,6 +12,7 @@ import pytest
 
 MODULES = [
     "async_udf",
+    "avro_format",
     "checkpoint_folder",
     "concat",
     "debezium",

@@ -14,7 +14,13 @@ import frazil as fz
 import pyarrow as pa
 import pytest
 from frazil.errors import AuthError, ConfigError, ConnectError, PlanError, SchemaError
-from frazil.registry_client import ANSWER_BYTES_MAX, RegistryAway, RegistryClient, SchemaMissing
+from frazil.registry_client import (
+    ANSWER_BYTES_MAX,
+    RegistryAway,
+    RegistryClient,
+    SchemaMissing,
+    SchemaRefused,
+)
 
 from tests.services.certificates import make_certificates
 
@@ -35,10 +41,16 @@ class Server:
     def __init__(self) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.asked: list[tuple[str, str | None]] = []
+        self.bodies: dict[str, Any] = {}  # that were sent, by path
         self.clients: list[RegistryClient] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                size = int(self.headers["Content-Length"])
+                server.bodies[self.path] = json.loads(self.rfile.read(size))
+                self.do_GET()
+
             def do_GET(self) -> None:
                 server.asked.append((self.path, self.headers["Authorization"]))
                 known = server.answers.get(self.path)
@@ -259,3 +271,27 @@ def test_what_is_refused() -> None:
     with pytest.raises(PlanError, match="one of username and password"):
         fz.SchemaRegistry("http://h", username="u")
     assert issubclass(RegistryAway, ConnectError)
+
+
+def test_schemas_are_registered(server: Server) -> None:
+    client = server.client(token="t")
+    path = "/subjects/orders-value/versions"
+    server.answers[path] = [(200, {"id": 7})]
+    assert client.register("orders-value", '"long"') == 7
+    assert server.bodies[path] == {"schema": '"long"', "schemaType": "AVRO"}
+    server.answers["/subjects/orders-value"] = [(200, {"id": 8, "schema": '"long"'})]
+    assert client.lookup("orders-value", '"long"') == 8
+    server.answers[path] = [(409, {"error_code": 409, "message": "incompatible with version 1"})]
+    with pytest.raises(SchemaRefused, match="409 incompatible with version 1"):
+        client.register("orders-value", '"long"')
+    server.answers[path] = [(422, {"error_code": 42201, "message": "no schema"})]
+    with pytest.raises(SchemaRefused, match="no schema"):
+        client.register("orders-value", "x")
+    with pytest.raises(SchemaMissing):
+        client.lookup("nowhere", '"long"')
+    server.answers[path] = [(403, {"message": "read only"})]
+    with pytest.raises(AuthError, match="read only"):
+        client.register("orders-value", '"long"')
+    server.answers[path] = [(200, {"fine": True})]
+    with pytest.raises(ConfigError, match="which no registry does"):
+        client.register("orders-value", '"long"')

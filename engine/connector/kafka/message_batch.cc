@@ -34,77 +34,124 @@ std::optional<std::string_view> BytesAt(const arrow::Array& array, int64_t row) 
   return static_cast<const arrow::BinaryArray&>(array).GetView(row);
 }
 
+// Makes an encoder with the first rows: their columns are not known before.
+Result<AvroEncoder*> AvroOf(const MessageSchema& schema, const arrow::RecordBatch& rows,
+                            std::unique_ptr<AvroEncoder>* made) {
+  if (*made == nullptr) {
+    FZ_ASSIGN(*made, AvroEncoder::Make(*rows.schema(), schema.texts, schema.id));
+  }
+  FZ_TRY((*made)->Begin(rows));
+  return made->get();
+}
+
 }  // namespace
 
-MessageBatch::MessageBatch(std::vector<std::string> key, int64_t bytes_max, arrow::MemoryPool* pool)
-    : key_(std::move(key)), bytes_max_(bytes_max), keys_(pool), values_(pool) {}
+void MessageBatch::Encoded::clear() {
+  text.clear();
+  end.clear();
+  tail = 0;
+}
+
+std::string_view MessageBatch::Encoded::at(size_t row) const {
+  const size_t begin = row == 0 ? 0 : end[row - 1];
+  return std::string_view(text).substr(begin, end[row] - begin - tail);
+}
+
+MessageBatch::MessageBatch(MessageForm form, int64_t bytes_max, arrow::MemoryPool* pool)
+    : form_(std::move(form)), bytes_max_(bytes_max), keys_(pool), values_(pool) {}
 
 Status MessageBatch::add(const Batch& batch) {
   const auto rows = VisibleColumns(batch);
   const auto kinds_column = batch.columns->GetColumnByName(std::string(kKindColumn));
   const auto* kinds = static_cast<const arrow::UInt8Array*>(kinds_column.get());
-  text_.clear();
-  FZ_TRY(AppendJsonLines(*rows, &text_));
+  FZ_TRY(encode_values(*rows, kinds));
   FZ_TRY(encode_keys(*rows));
-  std::string_view lines = text_;
   for (int64_t row = 0; row < rows->num_rows(); ++row) {
-    const std::string_view value = NextLine(&lines);
+    const auto at = static_cast<size_t>(row);
     const auto kind = kinds == nullptr ? RowKind::kInsert : static_cast<RowKind>(kinds->Value(row));
     if (kind == RowKind::kUpdateBefore) continue;
-    const auto at = static_cast<size_t>(row);
-    std::string_view key;
-    const bool keyed = !key_.empty() && !key_is_null_[at];
-    if (keyed) {
-      const size_t begin = at == 0 ? 0 : key_end_[at - 1];
-      key = std::string_view(key_text_).substr(begin, key_end_[at] - begin);
-    } else if (kinds != nullptr) {
+    const bool keyed = !form_.key.empty() && !key_is_null_[at];
+    if (!keyed && kinds != nullptr) {
       return Error(ErrorKind::kUser,
                    "writing changes to Kafka: a row has no value in its key; filter those rows out, or give "
                    "them a key");
     }
+    const std::string_view key = keyed ? row_keys_.at(at) : std::string_view();
+    const std::string_view value = row_values_.at(at);
     FZ_TRY(add_message(row, keyed ? &key : nullptr, kind == RowKind::kDelete ? nullptr : &value));
   }
   return Status::OK();
 }
 
+Status MessageBatch::encode_values(const arrow::RecordBatch& rows, const arrow::UInt8Array* kinds) {
+  row_values_.clear();
+  if (form_.value_schema == nullptr) {
+    FZ_TRY(AppendJsonLines(rows, &row_values_.text));
+    row_values_.tail = 1;
+    for (size_t at = 0; (at = row_values_.text.find('\n', at)) != std::string::npos;) {
+      row_values_.end.push_back(++at);
+    }
+    return Status::OK();
+  }
+  FZ_ASSIGN(AvroEncoder* const avro, AvroOf(*form_.value_schema, rows, &value_avro_));
+  for (int64_t row = 0; row < rows.num_rows(); ++row) {
+    const auto kind = kinds == nullptr ? RowKind::kInsert : static_cast<RowKind>(kinds->Value(row));
+    // Of a row that is gone only the key is known.
+    if (kind == RowKind::kInsert || kind == RowKind::kUpdateAfter) {
+      FZ_TRY(avro->Append(row, &row_values_.text));
+    }
+    row_values_.push();
+  }
+  return Status::OK();
+}
+
 Status MessageBatch::encode_keys(const arrow::RecordBatch& rows) {
-  key_text_.clear();
-  key_end_.clear();
+  row_keys_.clear();
   key_is_null_.assign(static_cast<size_t>(rows.num_rows()), false);
-  if (key_.empty()) return Status::OK();
+  if (form_.key.empty()) return Status::OK();
   arrow::FieldVector fields;
   arrow::ArrayVector columns;
-  for (const std::string& name : key_) {
+  for (const std::string& name : form_.key) {
     const int at = rows.schema()->GetFieldIndex(name);
     if (at < 0) return Error(ErrorKind::kInternal, "the rows have no key column " + name);
     fields.push_back(rows.schema()->field(at));
     columns.push_back(rows.column(at));
   }
-  const bool bytes = columns.size() == 1 && IsBytes(*columns.front()->type());
-  std::string text;
-  if (!bytes) {
-    const auto only = arrow::RecordBatch::Make(arrow::schema(fields), rows.num_rows(), columns);
-    FZ_TRY(AppendJsonLines(*only, &text));
+  const auto only = arrow::RecordBatch::Make(arrow::schema(std::move(fields)), rows.num_rows(), columns);
+  for (int64_t row = 0; columns.size() == 1 && row < rows.num_rows(); ++row) {
+    key_is_null_[static_cast<size_t>(row)] = columns.front()->IsNull(row);
   }
+  if (form_.key_schema == nullptr) return encode_key_texts(*only);
+  FZ_ASSIGN(AvroEncoder* const avro, AvroOf(*form_.key_schema, *only, &key_avro_));
+  for (int64_t row = 0; row < rows.num_rows(); ++row) {
+    if (!key_is_null_[static_cast<size_t>(row)]) FZ_TRY(avro->Append(row, &row_keys_.text));
+    row_keys_.push();
+  }
+  return Status::OK();
+}
+
+Status MessageBatch::encode_key_texts(const arrow::RecordBatch& columns) {
+  const auto first = columns.column(0);
+  const bool alone = columns.num_columns() == 1;
+  const bool bytes = alone && IsBytes(*first->type());
+  std::string text;
+  if (!bytes) FZ_TRY(AppendJsonLines(columns, &text));
   std::string head;  // of a line with one column: {"id":
-  AppendJsonString(key_.front(), &head);
+  AppendJsonString(form_.key.front(), &head);
   const size_t head_size = head.size() + 2;
   std::string_view lines = text;
-  for (int64_t row = 0; row < rows.num_rows(); ++row) {
+  for (int64_t row = 0; row < columns.num_rows(); ++row) {
     if (bytes) {
-      const auto key = BytesAt(*columns.front(), row);
-      key_is_null_[static_cast<size_t>(row)] = !key.has_value();
-      if (key.has_value()) key_text_.append(*key);
+      if (const auto key = BytesAt(*first, row); key.has_value()) row_keys_.text.append(*key);
     } else {
       std::string_view key = NextLine(&lines);
-      if (columns.size() == 1) {
-        key_is_null_[static_cast<size_t>(row)] = columns.front()->IsNull(row);
+      if (alone) {
         key = key.substr(head_size, key.size() - head_size - 1);
         if (key.starts_with('"')) key = key.substr(1, key.size() - 2);
       }
-      key_text_.append(key);
+      row_keys_.text.append(key);
     }
-    key_end_.push_back(key_text_.size());
+    row_keys_.push();
   }
   return Status::OK();
 }
@@ -114,12 +161,14 @@ Status MessageBatch::add_message(int64_t row, const std::string_view* key, const
       static_cast<int64_t>((key == nullptr ? 0 : key->size()) + (value == nullptr ? 0 : value->size())) +
       kOverheadBytes;
   if (size > bytes_max_) {
-    const std::string_view shown = key != nullptr ? *key : *value;
+    std::string shown;  // of what is text
+    if (key != nullptr ? form_.key_schema == nullptr : form_.value_schema == nullptr) {
+      shown = ": " + std::string((key != nullptr ? *key : *value).substr(0, 100));
+    }
     return Error(ErrorKind::kUser,
                  "writing to Kafka: row " + std::to_string(row) + " of a batch makes a message of " +
                      std::to_string(size) + " bytes, more than max_message=" + std::to_string(bytes_max_) +
-                     ": " + std::string(shown.substr(0, 100)) +
-                     "\nleave columns out, or raise max_message and the topic's max.message.bytes");
+                     shown + "\nleave columns out, or raise max_message and the topic's max.message.bytes");
   }
   FZ_TRY(key == nullptr ? keys_.AppendNull() : keys_.Append(*key));
   return value == nullptr ? values_.AppendNull() : values_.Append(*value);

@@ -24,6 +24,23 @@ Status Bad(const std::string& what) {
   return Error(ErrorKind::kConfig, "reading the options of a Kafka sink: " + what);
 }
 
+// A schema of Avro: {"id": 7, "texts": [...]}; null if there is none.
+Result<std::unique_ptr<kafka::MessageSchema>> ReadSchema(const nlohmann::json& avro, const char* name) {
+  const auto found = avro.find(name);
+  if (found == avro.end() || found->is_null()) return nullptr;
+  auto schema = std::make_unique<kafka::MessageSchema>();
+  const auto bad = [&] { return Bad(std::string("\"avro\": \"") + name + "\" is no schema with an id"); };
+  if (!found->is_object() || !found->contains("id") || !found->at("id").is_number_integer()) return bad();
+  const auto texts = found->find("texts");
+  if (texts == found->end() || !texts->is_array()) return bad();
+  schema->id = found->at("id").get<int32_t>();
+  for (const auto& text : *texts) {
+    if (!text.is_string()) return bad();
+    schema->texts.push_back(text.get<std::string>());
+  }
+  return schema;
+}
+
 // A file of messages being written.
 struct StagedFile {
   std::string name;
@@ -40,12 +57,12 @@ struct Closed {
 class KafkaSink : public Sink {
  public:
   KafkaSink(const SinkContext& context, std::shared_ptr<DataFolder> folder, std::string prefix,
-            int64_t attempt, std::vector<std::string> key, int64_t bytes_max)
+            int64_t attempt, kafka::MessageForm form, int64_t bytes_max)
       : context_(context),
         folder_(std::move(folder)),
         prefix_(std::move(prefix)),
         attempt_(attempt),
-        messages_(std::move(key), bytes_max, context.pool) {}
+        messages_(std::move(form), bytes_max, context.pool) {}
 
   ~KafkaSink() override {
     if (file_ != nullptr) {
@@ -166,14 +183,20 @@ Result<std::unique_ptr<Sink>> MakeKafkaSink(const nlohmann::json& options, const
   if (folder == options.end() || !folder->is_string()) return Bad("\"folder\" is no string");
   const auto prefix = options.value("prefix", std::string("messages"));
   if (prefix.empty() || prefix.find('/') != std::string::npos) return Bad("\"prefix\": no file name");
-  std::vector<std::string> key;
+  kafka::MessageForm form;
   for (const auto& name : options.value("key", nlohmann::json::array())) {
     if (!name.is_string()) return Bad("\"key\" is no list of columns");
-    key.push_back(name.get<std::string>());
+    form.key.push_back(name.get<std::string>());
+  }
+  if (const auto avro = options.find("avro"); avro != options.end()) {
+    if (!avro->is_object()) return Bad("\"avro\" is no object");
+    FZ_ASSIGN(form.key_schema, ReadSchema(*avro, "key"));
+    FZ_ASSIGN(form.value_schema, ReadSchema(*avro, "value"));
+    if (form.value_schema == nullptr) return Bad("\"avro\" without the schema of values");
   }
   FZ_ASSIGN(auto opened, DataFolder::Open(folder->get<std::string>(), options.value("s3", nlohmann::json())));
   return std::make_unique<KafkaSink>(context, std::move(opened), prefix, options.value("attempt", int64_t{0}),
-                                     std::move(key),
+                                     std::move(form),
                                      options.value("message_bytes_max", kafka::kMessageBytes));
 }
 

@@ -99,6 +99,29 @@ TEST_F(KafkaSinkTest, ChangesAreUpsertsAndTombstones) {
   EXPECT_EQ(read(*token), expected);
 }
 
+TEST_F(KafkaSinkTest, AvroBehindTheIdOfItsSchema) {
+  nlohmann::json all = {{"folder", folder_}, {"key", {"id"}}, {"message_bytes_max", 1'000'000}};
+  const std::string record = R"({"type":"record","name":"R","fields":[{"name":"id","type":"long"},)"
+                             R"({"name":"name","type":["null","string"]}]})";
+  all["avro"]["value"] = {{"id", 258}, {"texts", {record}}};
+  all["avro"]["key"] = {{"id", 3}, {"texts", {R"("long")"}}};
+  auto sink = MakeKafkaSink(all, SinkContext{});
+  ASSERT_TRUE(sink.ok()) << sink.status();
+  (*sink)->begin(3);
+  const auto sent = rows({{1, "a"}, {1, "a"}, {-1, nullptr}, {2, "c"}}, {0, 1, 2, 3});
+  ASSERT_TRUE((*sink)->write(sent).ok());
+  const auto token = (*sink)->prepare(3).result();
+  ASSERT_TRUE(token.ok()) << token.status();
+  const auto key = [](const char* id) { return std::string("\0\0\0\0\3", 5) + id; };
+  const std::string head("\0\0\0\1\2", 5);
+  const std::vector<Message> expected = {{key("\2"), head + std::string("\2\2\2a")},
+                                         {key("\1"), head + std::string("\1\0", 2)},
+                                         {key("\4"), std::nullopt}};
+  EXPECT_EQ(read(*token), expected);
+  all["avro"].erase("value");
+  EXPECT_FALSE(MakeKafkaSink(all, SinkContext{}).ok());
+}
+
 TEST_F(KafkaSinkTest, RefusesWhatCannotBeSent) {
   const auto large = write({"id"}, {rows({{1, "a"}, {2, std::string(1000, 'x').c_str()}})}, 1000);
   ASSERT_FALSE(large.ok());

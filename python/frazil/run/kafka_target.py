@@ -20,6 +20,7 @@ from frazil.checkpoint.orphan import file_scope
 from frazil.connectors.file_commit import file_prefix, read_token
 from frazil.errors import CommitRefused, ConfigError, Fenced, FrazilError
 from frazil.run.commit_loop import Committed
+from frazil.run.message_schemas import message_schemas
 
 if TYPE_CHECKING:
     from frazil.checkpoint import CheckpointLog, Entry, LogView, Pending
@@ -76,8 +77,11 @@ class KafkaTarget:
         self._s3 = dict(s3) or None
 
     def options(self, log: CheckpointLog) -> Mapping[str, Any]:
-        """Where the engine stages messages, and whose these are."""
-        return {**self._place, "attempt": log.attempt, "prefix": self._prefix(log.incarnation)}
+        """Where the engine stages messages, whose, and their schemas, which are registered."""
+        made = {**self._place, "attempt": log.attempt, "prefix": self._prefix(log.incarnation)}
+        if "format" in self._spec.options:
+            made["avro"] = message_schemas(self._spec)
+        return made
 
     def recover(self, log: CheckpointLog) -> None:
         """Remove what dead attempts have staged in vain, and what has been sent."""
