@@ -9,7 +9,7 @@ namespace frazil {
 RowArena::~RowArena() {
   release_all_outside();
   for (const Chunk& chunk : chunks_) {
-    pool_->Free(reinterpret_cast<uint8_t*>(chunk.memory), int64_t{chunk.units} * kUnit);
+    pool_->Free(reinterpret_cast<uint8_t*>(chunk.memory), static_cast<int64_t>(bytes_of(chunk.units)));
   }
 }
 
@@ -38,20 +38,19 @@ void RowArena::release_outside(std::byte* row) {
 
 Status RowArena::add_chunk(uint32_t units) {
   if (chunks_.size() == kChunksMax) {
-    return Error(
-        ErrorKind::kUser,
-        "a state table has 32 GiB of rows in one worker, which is all it can hold; use more workers, "
-        "fewer keys or shorter windows");
+    return Error(ErrorKind::kUser, "a state table has " + std::to_string(4 << unit_shift_) +
+                                       " GiB of rows in one worker, which is all it can hold; use more "
+                                       "workers, fewer keys or shorter windows");
   }
   FZ_TRY(chunks_.reserve(chunks_.size() + 1));
-  const auto usual =
-      static_cast<uint32_t>(std::clamp<int64_t>(chunk_bytes_ / kUnit / 4, kFirstChunkUnits, kChunkUnits));
+  const auto usual = static_cast<uint32_t>(
+      std::clamp<int64_t>(chunk_bytes_ >> unit_shift_ >> 2, kFirstChunkUnits, kChunkUnits));
   const uint32_t reserved = chunks_.empty() ? kReservedUnits : 0;
   Chunk chunk{nullptr, std::max(usual, units + reserved), reserved};
   uint8_t* memory = nullptr;
-  FZ_TRY(pool_->Allocate(int64_t{chunk.units} * kUnit, &memory));
+  FZ_TRY(pool_->Allocate(static_cast<int64_t>(bytes_of(chunk.units)), &memory));
   chunk.memory = reinterpret_cast<std::byte*>(memory);
-  chunk_bytes_ += int64_t{chunk.units} * kUnit;
+  chunk_bytes_ += static_cast<int64_t>(bytes_of(chunk.units));
   chunks_.push_back(chunk);
   return Status::OK();
 }
@@ -61,7 +60,7 @@ Result<uint32_t> RowArena::take(uint32_t behind) {
     std::memcpy(&free_[behind], key_place(at(row)), sizeof(uint32_t));
     return row;
   }
-  const uint32_t units = payload_ / kUnit + behind;
+  const uint32_t units = (payload_ >> unit_shift_) + behind;
   while (open_ < chunks_.size() && chunks_[open_].units - chunks_[open_].used < units) ++open_;
   if (open_ == chunks_.size()) FZ_TRY(add_chunk(units));
   Chunk& chunk = chunks_[open_];
@@ -115,8 +114,8 @@ std::byte* RowArena::next(Walk* walk) const {
     const Chunk& chunk = chunks_[walk->chunk];
     if (walk->chunk == 0 && walk->unit == 0) walk->unit = 1;
     if (walk->unit >= chunk.used) continue;
-    std::byte* row = chunk.memory + static_cast<size_t>(walk->unit) * kUnit;
-    walk->unit += payload_ / kUnit + units_behind(head(row));
+    std::byte* row = chunk.memory + bytes_of(walk->unit);
+    walk->unit += (payload_ >> unit_shift_) + units_behind(head(row));
     return row;
   }
   return nullptr;

@@ -2,6 +2,7 @@
 
 #include <arrow/memory_pool.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +17,8 @@ namespace frazil {
 // kInlineKeyBytes lie in the row - one cache miss less than an offset into a heap, and fewer bytes - longer
 // ones are allocated on their own. Rows are cut from chunks of 1 to 256 KiB, a quarter of what there is, so
 // that tables of few rows are small; freed rows are kept by size for the next key that fits exactly. A row
-// has a number of 32 bits, its place in units of 8 bytes: 32 GiB are possible.
+// has a number of 32 bits, its place in units of 8 bytes: 32 GiB are possible. With units of 4 rows are up to
+// 4 bytes smaller, payloads are aligned to as many, and 16 GiB are possible.
 //
 // One thread. Memory from the pool only.
 class RowArena {
@@ -24,9 +26,12 @@ class RowArena {
   static constexpr uint32_t kInlineKeyBytes = 256;
   static constexpr int32_t kPayloadBytesMax = 64 * 1024;
 
-  // payload_bytes: a multiple of 8, up to kPayloadBytesMax.
-  RowArena(int32_t payload_bytes, arrow::MemoryPool* pool)
-      : payload_(static_cast<uint32_t>(payload_bytes)), pool_(pool), chunks_(pool) {}
+  // unit_bytes: 8 or 4. payload_bytes: a multiple of it, up to kPayloadBytesMax.
+  RowArena(int32_t payload_bytes, arrow::MemoryPool* pool, uint32_t unit_bytes = 8)
+      : payload_(static_cast<uint32_t>(payload_bytes)),
+        unit_shift_(unit_bytes == 4 ? 2 : 3),
+        pool_(pool),
+        chunks_(pool) {}
   ~RowArena();
   RowArena(const RowArena&) = delete;
   RowArena& operator=(const RowArena&) = delete;
@@ -51,7 +56,7 @@ class RowArena {
   void clear();
 
   std::byte* at(uint32_t row) const {
-    return chunks_[row >> kChunkShift].memory + static_cast<size_t>(row & (kChunkUnits - 1)) * kUnit;
+    return chunks_[row >> kChunkShift].memory + bytes_of(row & (kChunkUnits - 1));
   }
   bool has(const std::byte* row, Flag flag) const { return (head(row) & flag) != 0; }
   void set(std::byte* row, Flag flag) const { set_head(row, static_cast<uint16_t>(head(row) | flag)); }
@@ -88,7 +93,6 @@ class RowArena {
   int64_t bytes() const { return chunk_bytes_ + outside_bytes_ + chunks_.bytes(); }
 
  private:
-  static constexpr uint32_t kUnit = 8;
   static constexpr uint32_t kChunkShift = 15;
   static constexpr uint32_t kChunkUnits = 1u << kChunkShift;
   static constexpr uint32_t kFirstChunkUnits = 128;
@@ -131,10 +135,13 @@ class RowArena {
     for (size_t at = 0; at + 8 < size; at += 8) different |= word(left + at) ^ word(right + at);
     return different == 0;
   }
-  // Units behind the payload, which is also the size a free row is kept by.
-  static uint32_t units_behind(uint16_t head) {
+  size_t bytes_of(uint32_t units) const { return size_t{units} << unit_shift_; }
+  uint32_t units_of(uint32_t bytes) const { return (bytes + (1u << unit_shift_) - 1) >> unit_shift_; }
+  // Units behind the payload, which is also the size a free row is kept by. A free row has the number of the
+  // next one where its key was.
+  uint32_t units_behind(uint16_t head) const {
     const uint32_t bytes = (head & kOutside) != 0 ? sizeof(Outside) : head & kLengthMask;
-    return (kHeadBytes + bytes + kUnit - 1) / kUnit;
+    return units_of(kHeadBytes + std::max<uint32_t>(bytes, sizeof(uint32_t)));
   }
   void release_outside(std::byte* row);
   void release_all_outside();
@@ -142,10 +149,10 @@ class RowArena {
   Result<uint32_t> take(uint32_t behind);
 
   uint32_t payload_;
+  uint32_t unit_shift_;
   arrow::MemoryPool* pool_;
   PoolArray<Chunk> chunks_;
-  std::array<uint32_t, (kHeadBytes + kInlineKeyBytes + kUnit - 1) / kUnit + 1>
-      free_{};       // first, by units behind
+  std::array<uint32_t, (kHeadBytes + kInlineKeyBytes) / 4 + 2> free_{};  // first, by units behind
   size_t open_ = 0;  // the chunk that rows are cut from; those behind it are empty
   int64_t chunk_bytes_ = 0;
   int64_t outside_bytes_ = 0;

@@ -20,7 +20,7 @@ void SlotDirectory::Put(SubTable& table, uint64_t slot) {
 
 Result<SlotDirectory::SubTable> SlotDirectory::make(uint32_t rows, uint32_t depth) {
   SubTable table;
-  table.capacity = std::max(kSlotsMin, rows * (rows < kSparseRows ? 3 : 2));
+  table.capacity = slots_for(rows);
   table.depth = depth;
   const auto bytes = static_cast<int64_t>(table.capacity * sizeof(uint64_t));
   uint8_t* memory = nullptr;
@@ -105,7 +105,7 @@ Status SlotDirectory::reserve(uint32_t hash) {
     const uint32_t rows_max = kSubTableRows - (index * 2'654'435'761u >> 18);
     if (table.rows >= rows_max && table.depth < kDepthMax) {
       FZ_TRY(split(hash));  // a split may leave all rows on one side
-    } else if (uint64_t{table.rows + 1} * 3 > uint64_t{table.capacity} * 2) {
+    } else if (crowded(table.rows + 1, table.capacity)) {
       return rebuild(table, table.rows + 1);
     } else {
       return Status::OK();

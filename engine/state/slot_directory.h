@@ -2,6 +2,7 @@
 
 #include <arrow/memory_pool.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "state/pool_array.h"
@@ -14,7 +15,8 @@ namespace frazil {
 // bits of the hash and the row number: growing and splitting never look at a row, and only 1 of 2^32
 // strangers is compared with a key. Inside a sub-table slots are in the order of the hash (position =
 // remaining bits times capacity), so capacities need be no powers of two: load is between 1/2 and 2/3, 12 to
-// 16 bytes per row.
+// 16 bytes per row. A `dense` directory has loads between 2/3 and 5/6, 10 to 12 bytes per row, and looks at
+// twice as many slots for a row that is not there.
 //
 // Row number 0 is no row. One thread. Memory from the pool only.
 class SlotDirectory {
@@ -26,7 +28,8 @@ class SlotDirectory {
   // Splits of a sub-table; beyond it grows. Only keys made to collide get there before memory ends.
   static constexpr uint32_t kDepthMax = 16;
 
-  explicit SlotDirectory(arrow::MemoryPool* pool) : pool_(pool), tables_(pool), directory_(pool) {}
+  explicit SlotDirectory(arrow::MemoryPool* pool, bool dense = false)
+      : pool_(pool), dense_(dense), tables_(pool), directory_(pool) {}
   ~SlotDirectory();
   SlotDirectory(const SlotDirectory&) = delete;
   SlotDirectory& operator=(const SlotDirectory&) = delete;
@@ -82,7 +85,17 @@ class SlotDirectory {
   Status rebuild(SubTable& table, uint32_t rows);
   Status split(uint32_t hash);
 
+  // Whether so many rows are too many for so many slots; how many slots rows get.
+  bool crowded(uint32_t rows, uint32_t capacity) const {
+    return dense_ ? uint64_t{rows} * 6 > uint64_t{capacity} * 5 : uint64_t{rows} * 3 > uint64_t{capacity} * 2;
+  }
+  uint32_t slots_for(uint32_t rows) const {
+    if (rows < kSparseRows) return std::max(kSlotsMin, rows * 3);
+    return dense_ ? rows + rows / 2 : rows * 2;
+  }
+
   arrow::MemoryPool* pool_;
+  const bool dense_;
   PoolArray<SubTable> tables_;
   PoolArray<uint32_t> directory_;  // sub-table by the upper depth_ bits
   uint32_t depth_ = 0;

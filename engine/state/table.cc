@@ -24,7 +24,7 @@ struct StateTable::Group {
 
 Result<std::unique_ptr<StateTable>> StateTable::Make(const StateTableOptions& options,
                                                      arrow::MemoryPool* pool) {
-  FZ_CHECK(options.payload_bytes >= 0 && options.payload_bytes % 8 == 0);
+  FZ_CHECK(options.payload_bytes >= 0 && options.payload_bytes % (options.compact ? 4 : 8) == 0);
   FZ_CHECK(options.track_changes || !options.tombstones);
   if (options.payload_bytes > RowArena::kPayloadBytesMax) {
     return Error(ErrorKind::kUser, "the state of one key takes " + std::to_string(options.payload_bytes) +
@@ -37,8 +37,8 @@ Result<std::unique_ptr<StateTable>> StateTable::Make(const StateTableOptions& op
 StateTable::StateTable(const StateTableOptions& options, arrow::MemoryPool* pool)
     : options_(options),
       spills_(dynamic_cast<const StatePool*>(pool)),
-      rows_(options.payload_bytes, pool),
-      slots_(pool),
+      rows_(options.payload_bytes, pool, options.compact ? 4 : 8),
+      slots_(pool, options.compact),
       lists_{ChangeList(pool), ChangeList(pool)} {}
 
 // Pass 1 asks for the slots, pass 2 reads them and asks for the rows.

@@ -21,18 +21,20 @@ namespace frazil {
 class StatePool;
 
 struct StateTableOptions {
-  int32_t payload_bytes = 0;   // per key, a multiple of 8
+  int32_t payload_bytes = 0;   // per key, a multiple of 8, or of 4 if `compact`
   bool track_changes = false;  // remember which rows changed since freeze
   bool tombstones = false;     // and which of those known then were erased; needs track_changes
+  bool compact = false;        // less memory, for slower insertions; payloads are aligned to 4
 };
 
 // Keyed state of one operator and worker: encoded key -> payload, in memory. Calls take batches of keys, so
 // that the cache misses of many keys overlap. A payload's address stays until its row is erased or the table
 // dies; its bytes are the caller's, who also frees what they own before either happens. See slot_directory.h
-// and row_arena.h for how it lies in memory: an int64 key with 24 bytes takes 52 to 56 bytes in all.
+// and row_arena.h for how it lies in memory: an int64 key with 24 bytes takes 52 to 56 bytes in all, and 46
+// to 48 if the table is compact.
 //
 // One thread. All memory is from the pool, which outlives the table; errors are the pool's, and 32 GiB of
-// rows.
+// rows, 16 if it is compact.
 class StateTable {
  public:
   // Errors: payload_bytes is negative, no multiple of 8, or over 64 KiB; tombstones without track_changes.

@@ -202,6 +202,7 @@ TEST(StateTable, RandomOperations) {
     RandomOperations({seed % 3 == 0 ? 8 : 24, false, false}, seed);
     RandomOperations({24, true, false}, seed);
     RandomOperations({16, true, true}, seed);
+    RandomOperations({seed % 2 == 0 ? 8 : 20, true, true, true}, seed);
     if (HasFatalFailure()) FAIL() << "seed " << seed;
   }
 }
@@ -320,6 +321,7 @@ TEST(StateTable, AFreezeSavesWhatWasThere) {
   for (unsigned seed = 0; seed < 24; ++seed) {
     FrozenOperations({24, true, false}, seed);
     FrozenOperations({16, true, true}, seed);
+    FrozenOperations({20, true, true, true}, seed);
     if (HasFailure()) FAIL() << "seed " << seed;
   }
 }
@@ -409,8 +411,8 @@ TEST(StateTable, CollidingHashesEndNothing) {
   EXPECT_EQ(slots.bytes(), pool.bytes_allocated());
 }
 
-int64_t BytesPerKey(int32_t payload_bytes, int64_t rows, int digits) {
-  auto table = MakeTable({payload_bytes});
+int64_t BytesPerKey(int32_t payload_bytes, int64_t rows, int digits, bool compact = false) {
+  auto table = MakeTable({.payload_bytes = payload_bytes, .compact = compact});
   const auto type = digits == 0 ? arrow::int64() : arrow::utf8();
   const auto codec = *KeyCodec::Make({type});
   EncodedKeys keys;
@@ -438,6 +440,9 @@ TEST(StateTable, BytesPerKey) {
   EXPECT_LE(BytesPerKey(16, 1'000'000, 13), 56);  // count and sum, string of 13 bytes
   EXPECT_LE(BytesPerKey(0, 1'000'000, 0), 32);    // which keys there are
   EXPECT_LE(BytesPerKey(24, 10'000, 0), 66);      // the last chunk is not full
+  for (const int64_t rows : {1'000'000, 1'200'000, 1'500'000, 2'000'000}) {
+    EXPECT_LE(BytesPerKey(8, rows, 0, /*compact=*/true), 32);  // the place of a row in a table
+  }
   EXPECT_EQ(MakeTable({24})->bytes(), 0);
 }
 

@@ -137,15 +137,8 @@ def routed(table: str | Route, schema: pa.Schema) -> tuple[str, Json | None, pa.
     return table.pattern, spec, written_schema(schema, spec)
 
 
-def check_upserts(
-    route: Json | None, schema: pa.Schema, key: Sequence[str], existing: str, what: str
-) -> None:
-    """Refuse what many tables cannot be: taken over, or by a key that they do not have."""
-    if route is not None and existing == "adopt":
-        raise PlanError(
-            f'{what}: existing="adopt" is for one table',
-            "take over each table by a pipeline of its own",
-        )
+def check_key(schema: pa.Schema, key: Sequence[str], what: str) -> None:
+    """Refuse a key that tables do not have."""
     if missing := [name for name in key if name not in schema.names]:
         raise PlanError(
             f"{what}: key column {missing[0]!r} is not written",

@@ -13,7 +13,7 @@ from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.node import ExchangeNode, Json, Port, SinkNode
 from frazil.partition import partition_fields
-from frazil.route import Route, check_upserts, routed
+from frazil.route import Route, check_key, routed
 from frazil.secret import references
 from frazil.types import type_name
 from frazil.upsert import (
@@ -200,7 +200,7 @@ class Writers:
         _check_table_options(table, mode, distribute_by, compression)
         given = {"key": key, "order_by": order_by, "deletes": deletes, "existing": existing}
         keys = _keys(self._port, table, mode, given)
-        check_upserts(spec, schema, keys, existing, f"write_iceberg of {table}")
+        check_key(schema, keys, f"write_iceberg of {table}")
         for field in schema:
             _require_iceberg(field.name, field.type, name or table)
         listed = [partition_by] if isinstance(partition_by, str) else list(partition_by)

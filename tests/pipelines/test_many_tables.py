@@ -24,7 +24,7 @@ from frazil.run.runner import prepare
 from frazil.run.settings import RunSettings
 from pyiceberg.exceptions import ForbiddenError
 
-from tests.pipelines.events import BEGIN, Event, events_at
+from tests.pipelines.events import BEGIN, EVENT_SCHEMA, Event, counted, events_at
 from tests.pipelines.harness import Crash, CrashAt
 from tests.pipelines.many_tables import ManyTables
 
@@ -462,6 +462,61 @@ def test_hundreds_of_tables_in_bounded_memory(tmp_path: Path) -> None:
     assert 0 < most.bytes < 2 * 128 * 1024 * 1024
     found: Any = many.catalog.load_table("t.n7").scan().to_arrow()
     assert found.num_rows == 2_000
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_filled_tables_are_taken_over(
+    seed: int, tmp_path: Path, duckdb_reader: DuckdbReader
+) -> None:
+    """Tables that others have filled: their rows are replaced like the sink's own, with crashes
+    and by any number of workers; others are made.
+    """
+    rng = Random(seed)
+    events = of_users(60)
+    for event in events:
+        event["n"] = rng.randrange(12)
+    filled = {user: draw_filled(rng, user) for user in ("u1", "u3")}
+    many = ManyTables([events], tmp_path, mode="upsert", existing="adopt")
+    many.catalog.create_namespace("t")
+    for user, rows in filled.items():
+        made = many.catalog.create_table(f"t.of_{user}", EVENT_SCHEMA)
+        for part in (rows[::2], rows[1::2]):
+            made.append(pa.Table.from_pylist(part, EVENT_SCHEMA))
+    for step in (rng.randrange(1, 10), rng.randrange(8, 40), rng.randrange(8, 60)):
+        with suppress(Crash):
+            many.run_drawn(rng, hook=CrashAt(step), every_s=0.01, batch_rows=rng.choice([1, 3]))
+    many.run_drawn(rng)
+    for user, table in many.tables().items():
+        left = {row["n"]: row for row in filled.get(user, ())}
+        left |= {event["n"]: event for event in events if event["user"] == user}
+        found = duckdb_reader.read_iceberg(table.metadata_location).select(EVENT_SCHEMA.names)
+        assert counted(found.to_pylist()) == counted(list(left.values())), user
+
+
+def draw_filled(rng: Random, user: str) -> list[Event]:
+    """Rows that others have written, of numbers of which some come and others do not."""
+    numbers = rng.sample(range(20), rng.randint(2, 12))
+    return [
+        {**event, "user": user, "n": n, "id": -1 - n}
+        for n, event in zip(numbers, events_at(*range(len(numbers))), strict=True)
+    ]
+
+
+def test_filled_table_is_refused_alone(tmp_path: Path, duckdb_reader: DuckdbReader) -> None:
+    """Without `existing`, it holds up itself; what cannot be taken over as well."""
+    many = ManyTables([of_users(20)], tmp_path, mode="upsert")
+    many.catalog.create_namespace("t")
+    rows = draw_filled(Random(1), "u1")
+    made = many.catalog.create_table("t.of_u1", EVENT_SCHEMA)
+    made.append(pa.Table.from_pylist(rows, EVENT_SCHEMA))
+    with pytest.raises(CommitError, match="has rows that this sink did not write"):
+        many.run()
+    many.check_rows(duckdb_reader, ["u0", "u2", "u3", "u4"])
+    made.append(pa.Table.from_pylist([{**rows[0], "n": None}], EVENT_SCHEMA))
+    adopting = ManyTables([of_users(20)], tmp_path, mode="upsert", existing="adopt")
+    adopting.store = many.store
+    with pytest.raises(CommitError, match=r"1 rows of .* have no value in n"):
+        adopting.run()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -143,8 +143,6 @@ Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json) {
   FZ_TRY(Read(json, "order_by", &options.order_by));
   FZ_TRY(Read(json, "deleted", &options.deleted));
   FZ_TRY(Read(json, "seed", &options.seed));
-  FZ_TRY(Read(json, "workers", &options.workers));
-  if (options.workers < 1) return Bad("workers", "must be positive");
   if (!options.deleted.empty() && options.schema->GetFieldIndex(options.deleted) < 0) {
     return Bad("deleted", "the table has no column \"" + options.deleted + "\"");
   }

@@ -48,7 +48,6 @@ struct WriterOptions {
   std::string order_by;            // column by which rows of a key are older and newer; none: as they come
   std::string deleted;             // column that marks rows that are gone; none: they are deleted
   std::string seed;                // file with the rows that the table has (upsert_sink.h); none: it is empty
-  int64_t workers = 1;             // of the pipeline, who share the keys of `seed`
   int64_t attempt = 0;
   std::string
       scope;  // 8 hex digits that begin the uuids in file names: whose files these are; empty = random
@@ -62,7 +61,7 @@ struct WriterOptions {
 
 // Reads the options of a sink node:
 // {"location","schema","table_uuid","spec_id","partition":[{"source","name","transform","param"}],"key","order_by","deleted",
-//  "seed","workers","left_out","attempt","scope","s3","compression","compression_level","target_file_bytes",
+//  "seed","left_out","attempt","scope","s3","compression","compression_level","target_file_bytes",
 //  "row_group_bytes","delta_encoding","metrics"}.
 //  kConfig error naming the key.
 Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json);

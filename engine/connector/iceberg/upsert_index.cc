@@ -35,7 +35,8 @@ UpsertIndex::UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* p
 
 Result<std::unique_ptr<UpsertIndex>> UpsertIndex::Make(arrow::MemoryPool* pool, bool ordered) {
   const auto bytes = static_cast<int32_t>(sizeof(Entry) + (ordered ? sizeof(int64_t) : 0));
-  const StateTableOptions options{.payload_bytes = bytes, .track_changes = true, .tombstones = true};
+  const StateTableOptions options{
+      .payload_bytes = bytes, .track_changes = true, .tombstones = true, .compact = true};
   FZ_ASSIGN(auto table, StateTable::Make(options, pool));
   return std::unique_ptr<UpsertIndex>(new UpsertIndex(std::move(table), pool, ordered));
 }
@@ -83,12 +84,11 @@ Result<std::vector<UpsertIndex::Change>> UpsertIndex::fold(const EncodedKeys& ke
   for (size_t i = 0; i < count; ++i) {
     Entry* entry = EntryOf(entries_[i]);
     if (ordered_) {
-      int64_t* order = OrderOf(entries_[i]);
-      if (inserted_[i] == 0 && orders[i] < *order) {
+      if (inserted_[i] == 0 && orders[i] < OrderOf(entries_[i])) {
         ++older_;
         continue;
       }
-      *order = orders[i];
+      SetOrder(entries_[i], orders[i]);
     }
     if (inserted_[i] != 0 || entry->file != kInBatch) {
       Change change;
@@ -189,7 +189,7 @@ Status UpsertIndex::save_keys(std::span<const StateTable::Change> rows) {
     FZ_TRY(hashes.Append(table_->hash(row.payload)));
     FZ_TRY(keys.Append(table_->key(row.payload)));
     if (ordered_) {
-      FZ_TRY(row.erased ? orders.AppendNull() : orders.Append(*OrderOf(row.payload)));
+      FZ_TRY(row.erased ? orders.AppendNull() : orders.Append(OrderOf(row.payload)));
     }
     if (row.erased || EntryOf(row.payload)->file == kNoRow) {
       FZ_TRY(files.AppendNull());
@@ -274,7 +274,7 @@ Status UpsertIndex::restore_keys(const arrow::RecordBatch& rows, const std::vect
     Entry* entry = EntryOf(entries[n]);
     if (inserted[n] == 0) leave(*entry);
     if (ordered_) {
-      *OrderOf(entries[n]) = static_cast<const arrow::Int64Array&>(*rows.column(kOrder)).Value(which[n]);
+      SetOrder(entries[n], static_cast<const arrow::Int64Array&>(*rows.column(kOrder)).Value(which[n]));
     }
     *entry = {kNoRow, 0};
     if (files.IsNull(which[n])) continue;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,6 +32,8 @@ namespace frazil::iceberg {
 // With `ordered` each key has an order as well, that of its newest change: older changes are left out. A key
 // whose row is gone stays then, for what it knows. A checkpoint has a column more, order: with it and without
 // a file the row is gone, without it too the key is.
+//
+// A key of an integer takes 30 to 32 bytes in all, with its order 38 to 40.
 //
 // One thread, but for bytes().
 class UpsertIndex {
@@ -91,8 +94,15 @@ class UpsertIndex {
   UpsertIndex(std::unique_ptr<StateTable> table, arrow::MemoryPool* pool, bool ordered);
 
   static Entry* EntryOf(std::byte* payload) { return reinterpret_cast<Entry*>(payload); }
-  // What the table has of a key after its entry, in an index that is ordered.
-  static int64_t* OrderOf(std::byte* payload) { return reinterpret_cast<int64_t*>(payload + sizeof(Entry)); }
+  // What the table has of a key after its entry, in an index that is ordered. It is aligned to 4 bytes.
+  static int64_t OrderOf(const std::byte* payload) {
+    int64_t order;
+    std::memcpy(&order, payload + sizeof(Entry), sizeof order);
+    return order;
+  }
+  static void SetOrder(std::byte* payload, int64_t order) {
+    std::memcpy(payload + sizeof(Entry), &order, sizeof order);
+  }
   void leave(const Entry& entry) {
     if (entry.file != kNoRow) --files_[entry.file].keys;
   }

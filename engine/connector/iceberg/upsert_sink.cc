@@ -199,7 +199,7 @@ class UpsertSink : public TableSink {
     const auto read = [&]() -> Status {
       FZ_ASSIGN(const auto file, arrow::io::ReadableFile::Open(options.seed, context_.pool));
       FZ_ASSIGN(const auto reader, arrow::ipc::RecordBatchStreamReader::Open(file));
-      const auto [first, last] = GroupsOf(context_.worker, static_cast<int>(options.workers));
+      const auto [first, last] = GroupsOf(context_.worker, context_.workers);
       std::shared_ptr<arrow::RecordBatch> rows;
       int64_t keys = 0;
       while (true) {

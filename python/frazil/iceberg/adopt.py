@@ -36,8 +36,17 @@ _FIELDS = [
 ]
 
 
+# Data files of a table in one attempt; their ids of all attempts are different.
+FILES_MAX = 1 << 32
+
+
 def write_seed(
-    table: Table, branch: str, key: Sequence[str], order_by: str | None, path: str
+    table: Table,
+    branch: str,
+    key: Sequence[str],
+    order_by: str | None,
+    path: str,
+    attempt: int,
 ) -> int:
     """Write where the rows of a table are.
 
@@ -53,6 +62,9 @@ def write_seed(
         The column by which rows of a key are older and newer.
     path
         Of the local file.
+    attempt
+        Of the pipeline. Ids of files are below zero, where the engine gives none: a checkpoint may
+        have rows that an earlier attempt took over, of files that were numbered otherwise.
 
     Returns
     -------
@@ -84,10 +96,11 @@ def write_seed(
                 continue
             keys = encode_keys(rows.select(list(key)))
             made = {"key": keys.column("key"), "hash": keys.column("hash"), "row": live}
-            made["file"] = pa.repeat(pa.scalar(number, pa.int64()), len(live))
+            file_id = -1 - (attempt * FILES_MAX + number)
+            made["file"] = pa.repeat(pa.scalar(file_id, pa.int64()), len(live))
             if order_by:
                 made["order"] = _orders(rows.column(order_by).combine_chunks())
-            writer.write_batch(_batch(_file(table, file, number), schema, 1))
+            writer.write_batch(_batch(_file(table, file, file_id), schema, 1))
             writer.write_batch(_batch(made, schema, len(live)))
             count += len(live)
     return count
@@ -157,7 +170,7 @@ def _orders(column: pa.Array) -> pa.Int64Array:
     return column.cast(pa.int64())
 
 
-def _file(table: Table, file: DataFile, number: int) -> dict[str, pa.Array]:
+def _file(table: Table, file: DataFile, file_id: int) -> dict[str, pa.Array]:
     """What a data file is."""
     spec = table.metadata.specs()[file.spec_id]
     types = [f.field_type for f in spec.partition_type(schema_of(spec, table.metadata)).fields]
@@ -166,7 +179,7 @@ def _file(table: Table, file: DataFile, number: int) -> dict[str, pa.Array]:
         for kind, value in zip(types, file.partition._data, strict=True)
     ]
     return {
-        "file": pa.array([number], pa.int64()),
+        "file": pa.array([file_id], pa.int64()),
         "path": pa.array([file.file_path]),
         "spec_id": pa.array([file.spec_id], pa.int32()),
         "partition": pa.array([json.dumps(values)]),

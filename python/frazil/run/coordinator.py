@@ -240,7 +240,7 @@ class Coordinator:
         options = settings.job_options(
             self._log.attempt, first_epoch=self._log.next_slot + news, bounded=self._bounded
         )
-        plan = self._runnable.with_sink_options(self._log, self._settings.workers)
+        plan = self._runnable.with_sink_options(self._log)
         self._job = EngineJob(plan, options, self._runnable.functions)
         self._schemas = Schemas(
             self._runnable.registries,
@@ -400,7 +400,7 @@ class Coordinator:
             now = self._clock.now()
             self._lookups.look(self._job, now)
             if not self._finishing:
-                self._routes.look(self._job, now)
+                self._routes.look(self._job, now, cutting=self._cutting)
             if self._cutting:
                 continue
             self._rest(now)

@@ -210,11 +210,19 @@ class IcebergTarget:
         known = any(file.operator == sink for file in log.newest.manifest.state_files)
         if not self._adopts or known or log.landed(sink) is not None or log.pending(sink):
             return ""
+        if self._scratch is not None:  # a worker may be about to read it
+            return f"{self._scratch.name}/rows.arrow"
         options = self._spec.options
-        self._scratch = TemporaryDirectory(prefix="frazil-")
-        path = f"{self._scratch.name}/rows.arrow"
+        scratch = TemporaryDirectory(prefix="frazil-")
+        path = f"{scratch.name}/rows.arrow"
         table = self._catalog.load_table(split_name(options["table"]))
-        count = write_seed(table, options["branch"], self._key, options.get("order_by"), path)
+        order_by = options.get("order_by")
+        try:
+            count = write_seed(table, options["branch"], self._key, order_by, path, log.attempt)
+        except BaseException:
+            scratch.cleanup()
+            raise
+        self._scratch = scratch
         log_.info("adopted", sink=self.name, rows=count)
         return path
 

@@ -134,8 +134,11 @@ class Routes:
             if type_ not in types:
                 types.append(type_)
 
-    def look(self, job: EngineJob, now: float) -> None:
+    def look(self, job: EngineJob, now: float, *, cutting: bool) -> None:
         """Tell the engine which tables are open by now, and try those again that are due.
+
+        One that has rows to be taken over is opened between barriers: then all workers' parts of
+        these are in the checkpoint that has the first token of it.
 
         Raises
         ------
@@ -152,7 +155,10 @@ class Routes:
                 continue
             error = opening.future.exception()
             if error is None:
-                job.open_table(sink, key, json.dumps(opening.future.result()))
+                options = opening.future.result()
+                if cutting and options.get("seed"):
+                    continue
+                job.open_table(sink, key, json.dumps(options))
                 self.told = True
                 opening.future = None
                 if opening.asked == opening.wanted:

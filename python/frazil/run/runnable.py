@@ -137,10 +137,10 @@ class Runnable:
             found.setdefault(at["id"], []).append(node["id"])
         return found
 
-    def with_sink_options(self, log: CheckpointLog, workers: int) -> dict[str, Any]:
+    def with_sink_options(self, log: CheckpointLog) -> dict[str, Any]:
         """The plan with the options that targets know."""
         options = {
-            node["id"]: {**node["options"], **target.options(log), "workers": workers}
+            node["id"]: {**node["options"], **target.options(log)}
             for node in self.plan["nodes"]
             if (target := self.targets.get(node["id"])) is not None
         }
