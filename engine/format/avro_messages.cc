@@ -78,18 +78,4 @@ Result<AvroMessages::Shape> AvroMessages::MakeShape(int32_t id, const Registered
   return shape;
 }
 
-RejectedRow RejectedMessage(const RawBatch& raw, int64_t i, const JsonFailure& failure) {
-  RejectedRow row;
-  row.place = raw.place;
-  row.position = raw.position.empty() ? i : raw.position[static_cast<size_t>(i)];
-  row.column = failure.column;
-  row.reason =
-      failure.path.empty() ? failure.reason : "at " + failure.column + failure.path + ": " + failure.reason;
-  if (raw.length[static_cast<size_t>(i)] == RawBatch::kNullRow) return row;
-  const std::string_view bytes = raw.row(i);
-  row.raw.assign(bytes.substr(0, static_cast<size_t>(limits::kRejectedRawBytes)));
-  row.raw_bytes = static_cast<int64_t>(bytes.size());
-  return row;
-}
-
 }  // namespace frazil

@@ -5,12 +5,13 @@
 #include <string>
 
 #include "format/avro_rows.h"
+#include "format/message_reader.h"
 #include "format/schema_board.h"
 
 namespace frazil {
 
-// Avro messages with the ids of their schemas, read into columns. Not thread-safe.
-class AvroMessages {
+// Avro messages with the ids of their schemas.
+class AvroMessages : public MessageReader {
  public:
   static Result<std::unique_ptr<AvroMessages>> Make(std::shared_ptr<arrow::Schema> schema,
                                                     std::string registry, SchemaDesk desk,
@@ -19,17 +20,12 @@ class AvroMessages {
   AvroMessages(std::unique_ptr<AvroRows> rows, std::string registry, SchemaDesk desk)
       : registry_(registry), schemas_(std::move(registry), std::move(desk)), rows_(std::move(rows)) {}
 
-  // See Decoder.
-  Result<bool> ready(const RawBatch& raw) { return schemas_.Gather(raw); }
-  std::string condition() const { return schemas_.waits(); }
-
-  // Begins a batch that is ready.
-  Status Begin(int64_t rows);
-  // Reads one of its messages as a row; a false says why there is none. An error means that nothing can be
-  // read any more.
-  Result<bool> Read(std::string_view message, JsonFailure& failure);
-  // Gives the rows.
-  Result<std::shared_ptr<arrow::RecordBatch>> Finish() { return rows_->Finish(); }
+  Result<bool> ready(const RawBatch& raw) override { return schemas_.Gather(raw); }
+  bool may_wait() const override { return true; }
+  std::string condition() const override { return schemas_.waits(); }
+  Status Begin(int64_t rows) override;
+  Result<bool> Read(std::string_view message, JsonFailure& failure) override;
+  Result<std::shared_ptr<arrow::RecordBatch>> Finish() override { return rows_->Finish(); }
 
  private:
   // What an id comes to.
@@ -46,8 +42,5 @@ class AvroMessages {
   std::map<int32_t, Shape> shapes_;
   std::pair<const int32_t, Shape>* last_ = nullptr;
 };
-
-// A message as it is told of when it could not be read.
-RejectedRow RejectedMessage(const RawBatch& raw, int64_t row, const JsonFailure& failure);
 
 }  // namespace frazil

@@ -10,6 +10,7 @@
 
 #include "format/avro_schema.h"
 #include "format/avro_step.h"
+#include "format/row_builders.h"
 
 namespace frazil {
 
@@ -36,25 +37,19 @@ class AvroRows {
                                                 arrow::MemoryPool* pool);
 
   // Not for use; see Make.
-  AvroRows(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool)
-      : schema_(std::move(schema)), pool_(pool) {}
+  explicit AvroRows(std::unique_ptr<RowBuilders> columns) : columns_(std::move(columns)) {}
 
   // Resolves a schema. Null if it does not go with the columns: then `failure` says which and why.
   Result<std::unique_ptr<AvroProgram>> Resolve(AvroSchema schema, JsonFailure& failure);
 
-  Status Reserve(int64_t rows);
+  Status Reserve(int64_t rows) { return columns_->Reserve(rows); }
   // Reads the bytes of a message as one row. After a false the row is not there, and `failure` says why.
   bool Append(const AvroProgram& program, std::string_view bytes, JsonFailure& failure);
   // Gives the rows so far, and begins anew.
-  Result<std::shared_ptr<arrow::RecordBatch>> Finish();
+  Result<std::shared_ptr<arrow::RecordBatch>> Finish() { return columns_->Finish(); }
 
  private:
-  std::shared_ptr<arrow::Schema> schema_;
-  arrow::MemoryPool* pool_;
-  std::vector<std::unique_ptr<arrow::ArrayBuilder>> builders_;
-  std::vector<AvroColumn> columns_;
-  int64_t length_ = 0;        // with the bad ones
-  std::vector<int64_t> bad_;  // rows that are whole but mean nothing
+  std::unique_ptr<RowBuilders> columns_;
 };
 
 }  // namespace frazil

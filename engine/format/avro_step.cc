@@ -6,16 +6,14 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "format/json.h"
 #include "format/json_column.h"
-#include "format/json_object.h"
+#include "format/quoted_text.h"
 
 namespace frazil {
 namespace {
 
 using Kind = AvroType::Kind;
 
-constexpr size_t kShownBytes = 60;              // of a text in an error
 constexpr const char* kAliases = "fz:aliases";  // field metadata: a JSON list of older names
 
 class NullStep : public AvroStep {
@@ -121,13 +119,6 @@ class StructStep : public AvroStep {
   std::unique_ptr<AvroStep> fields_;
 };
 
-std::string Bracketed(const std::string& text) {
-  std::string made(1, '[');
-  made += text;
-  made += ']';
-  return made;
-}
-
 template <typename Builder>
 class ListStep : public AvroStep {
  public:
@@ -176,7 +167,7 @@ class MapStep : public AvroStep {
         keys_.push_back(key);
         if (value_->Take(in, failure)) [[likely]]
           continue;
-        failure.Within(Bracketed(QuotedAvro(key)));
+        failure.Within(Bracketed(QuotedText(key)));
         return false;
       }
       if (bytes >= 0 && in.place() - begin != bytes) return failure.Because("a block whose length is wrong");
@@ -189,7 +180,7 @@ class MapStep : public AvroStep {
     if (keys_.size() < 2) return true;
     std::sort(keys_.begin(), keys_.end());
     const auto twice = std::adjacent_find(keys_.begin(), keys_.end());
-    return twice == keys_.end() || failure.Because("key " + QuotedAvro(*twice) + " is there twice");
+    return twice == keys_.end() || failure.Because("key " + QuotedText(*twice) + " is there twice");
   }
 
   arrow::MapBuilder* builder_;
@@ -224,22 +215,12 @@ std::string UnionText(const AvroSchema& schema, const AvroType& type) {
 }
 
 Result<std::unique_ptr<AvroStep>> MakeMissing(const AvroMaking& making, const AvroColumn& column) {
-  const std::string text = JsonMetadata(*column.field, "fz:default");
-  if (text.empty()) {
-    if (column.field->nullable()) return std::make_unique<NullStep>(column);
-    return Error(ErrorKind::kDecode,
-                 "the message's schema has no such field, and the column is not nullable\n  "
-                 "declare it as T | None, or with fz.field(default=)");
-  }
-  RawBatch row;
-  row.data = arrow::Buffer::FromString("{}" + std::string(kRawPadding, ' '));
-  row.offset = {0};
-  row.length = {2};
-  FZ_ASSIGN(auto decoder, MakeJsonDecoder(arrow::schema({column.field}), JsonOptions(), making.pool));
-  FZ_ASSIGN(const Decoded decoded, decoder->decode(row));
-  if (decoded.rows->num_rows() != 1)
-    return Error(ErrorKind::kConfig, "the default " + text + " cannot be read");
-  return std::make_unique<DefaultStep>(column.builder, decoded.rows->column(0));
+  FZ_ASSIGN(auto value, DefaultOf(*column.field, making.pool));
+  if (value != nullptr) return std::make_unique<DefaultStep>(column.builder, std::move(value));
+  if (column.field->nullable()) return std::make_unique<NullStep>(column);
+  return Error(ErrorKind::kDecode,
+               "the message's schema has no such field, and the column is not nullable\n  "
+               "declare it as T | None, or with fz.field(default=)");
 }
 
 Status Blame(const AvroMaking& making, const std::string& name, const Status& status) {
@@ -346,23 +327,10 @@ Result<std::unique_ptr<AvroStep>> MakeValue(const AvroMaking& making, const Avro
 
 }  // namespace
 
-std::string QuotedAvro(std::string_view text) {
-  std::string made(1, '"');
-  made += text.substr(0, kShownBytes);
-  made += '"';
-  return made;
-}
-
 Status AvroClash(const AvroType& type, const arrow::Field& field, const std::string& advice) {
   return Error(ErrorKind::kDecode, "the message's schema says " + AvroTypeText(type) +
                                        ", and the column is declared " + field.type()->ToString() +
                                        (advice.empty() ? "" : "\n  " + advice));
-}
-
-Result<std::vector<std::string>> AvroPath(const arrow::Field& field) {
-  const std::string source = JsonMetadata(field, "fz:source");
-  if (source.empty()) return std::vector<std::string>{field.name()};
-  return ParseJsonSource(source);
 }
 
 Result<std::unique_ptr<AvroStep>> MakeAvroStep(const AvroMaking& making, int32_t number,
@@ -381,7 +349,7 @@ Result<std::unique_ptr<AvroStep>> MakeAvroNestedStep(const AvroMaking& making, c
     if (type.kind != Kind::kRecord) return AvroClash(type, *column.field, "");
     std::vector<AvroWanted> wanted;
     for (const AvroColumn& each : column.inside) {
-      FZ_ASSIGN(auto path, AvroPath(*each.field));
+      FZ_ASSIGN(auto path, SourcePath(*each.field));
       wanted.push_back({&each, std::move(path), false});
     }
     const auto number = static_cast<int32_t>(&type - making.schema.types.data());
@@ -448,25 +416,6 @@ Result<std::unique_ptr<AvroStep>> MakeAvroRecordStep(const AvroMaking& making, i
   std::vector<RecordStep::Reading> missing;
   FZ_TRY(MakeMissings(making, lacking, &missing));
   return std::make_unique<RecordStep>(std::move(parts), std::move(missing));
-}
-
-Status SettleAvro(const AvroColumn& column, int64_t length) {
-  switch (column.builder->type()->id()) {
-    case arrow::Type::STRUCT:
-      for (const AvroColumn& each : column.inside) FZ_TRY(SettleAvro(each, column.builder->length()));
-      break;
-    case arrow::Type::LIST:
-    case arrow::Type::LARGE_LIST:
-      FZ_TRY(SettleAvro(column.inside[0], column.inside[0].builder->length()));
-      break;
-    case arrow::Type::MAP:
-      FZ_TRY(SettleAvro(column.inside[1], column.inside[0].builder->length()));
-      break;
-    default:
-      break;
-  }
-  while (column.builder->length() < length) FZ_TRY(column.builder->AppendEmptyValue());
-  return Status::OK();
 }
 
 }  // namespace frazil

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <arrow/array/builder_base.h>
 #include <arrow/memory_pool.h>
 #include <arrow/type.h>
 
@@ -10,18 +9,14 @@
 
 #include "format/avro_cursor.h"
 #include "format/avro_schema.h"
+#include "format/row_builders.h"
 
 namespace frazil {
 
-// A column, or a part of a nested one, that values are put into.
-struct AvroColumn {
-  std::shared_ptr<arrow::Field> field;
-  arrow::ArrayBuilder* builder = nullptr;
-  std::vector<AvroColumn> inside;  // fields of a struct, item of a list, key and value of a map
-};
+using AvroColumn = BuiltColumn;
 
 // Goes over one value of a message. Made for a type of the writer's schema and what becomes of its values.
-// After a false the columns it was to fill may have a part of a value, see SettleAvro.
+// After a false the columns it was to fill may have a part of a value, see RowBuilders::GiveUp.
 class AvroStep {
  public:
   virtual ~AvroStep() = default;
@@ -83,16 +78,7 @@ struct AvroWanted {
 Result<std::unique_ptr<AvroStep>> MakeAvroRecordStep(const AvroMaking& making, int32_t record,
                                                      const std::vector<AvroWanted>& wanted);
 
-// The names on the way to a field's value: its fz:source, or its own name.
-Result<std::vector<std::string>> AvroPath(const arrow::Field& field);
-
-// A text of a message in an error, cut.
-std::string QuotedAvro(std::string_view text);
-
 // The error of two types that do not go together.
 Status AvroClash(const AvroType& type, const arrow::Field& field, const std::string& advice);
-
-// Makes a column whole after a step that failed in the midst of it, and `length` long.
-Status SettleAvro(const AvroColumn& column, int64_t length);
 
 }  // namespace frazil

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "format/avro_messages.h"
 #include "format/json.h"
+#include "format/message_reader.h"
 #include "format/schema_board.h"
 
 namespace frazil {

@@ -4,6 +4,7 @@
 #include "format/debezium.h"
 #include "format/debezium_avro.h"
 #include "format/json.h"
+#include "format/protobuf.h"
 #include "format/registered_json.h"
 
 namespace frazil {
@@ -27,6 +28,9 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
     return MakeDebeziumAvroDecoder(schema, std::move(options), registry, std::move(desk), pool);
   }
   if (kind == "json-schema") return MakeRegisteredJsonDecoder(schema, pool);
+  if (kind == "protobuf" && format.contains("message"))
+    return MakeProtobufDecoder(schema, format.at("message").get<std::string>(), pool);
+  if (kind == "protobuf") return MakeRegisteredProtobufDecoder(schema, registry, std::move(desk), pool);
   if (kind == "avro") return MakeAvroDecoder(schema, registry, std::move(desk), pool);
   return Error(ErrorKind::kConfig, "no format \"" + kind + "\"");
 }

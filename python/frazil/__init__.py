@@ -62,6 +62,7 @@ from frazil.keyed_out import Out
 from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
 from frazil.pattern import PatternStep, Without, step, without
 from frazil.pipeline import Pipeline
+from frazil.protobuf import Protobuf
 from frazil.python_sink import (
     Commit,
     PythonSink,
@@ -164,6 +165,7 @@ __all__ = [
     "PlanError",
     "PollingSource",
     "Position",
+    "Protobuf",
     "PythonSink",
     "Replayed",
     "Route",

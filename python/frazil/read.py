@@ -24,7 +24,8 @@ from frazil.duration import Duration, duration_ms
 from frazil.errors import ConfigError, PlanError, on_user_line
 from frazil.memory_rows import encoded_rows, memory_table
 from frazil.node import Json, OnBadRow, Port, SourceNode
-from frazil.registry_format import REGISTERED, message_schema, registry_of
+from frazil.protobuf import Protobuf
+from frazil.registry_format import PLAIN, message_schema, registry_of
 from frazil.schema import SchemaLike, checked, has_rest, resolve
 from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
 from frazil.stream import Stream
@@ -71,9 +72,10 @@ def read_kafka(
     *topics: str,
     servers: str | Sequence[str],
     schema: SchemaLike | None = None,
-    format: Literal["json", "avro", "json-schema", "debezium-json", "debezium-avro"]
+    format: Literal["json", "avro", "json-schema", "protobuf", "debezium-json", "debezium-avro"]
     | DebeziumJson
-    | DebeziumAvro = "json",
+    | DebeziumAvro
+    | Protobuf = "json",
     registry: str | SchemaRegistry | None = None,
     key: Sequence[str] | None = None,
     start: Start = "earliest",
@@ -103,11 +105,12 @@ def read_kafka(
         default is the newest schema that it has of the topic, asked for now.
     format
         How it is written: "json", one object; "avro", a record; "json-schema", an object behind
-        the id of its schema; or "debezium-json" or "debezium-avro" (or `DebeziumJson`,
-        `DebeziumAvro`), change events of Debezium, which make a stream of changes.
+        the id of its schema; "protobuf" or `Protobuf`, a message; or "debezium-json" or
+        "debezium-avro" (or `DebeziumJson`, `DebeziumAvro`), change events of Debezium: a stream of
+        changes.
     registry
-        Where the schemas of "avro" and "json-schema" are: a URL, or `SchemaRegistry`. With one,
-        "debezium-json" is JSON behind the id of its JSON Schema.
+        Where the schemas of "avro", "json-schema" and "protobuf" are: a URL, or `SchemaRegistry`.
+        With one, "debezium-json" is JSON behind the id of its JSON Schema.
     key
         Columns of the table's key, for change events.
     start
@@ -160,10 +163,8 @@ def read_kafka(
     if len(set(topics)) != len(topics) or len(topics) > TOPICS_MAX:
         raise PlanError(f"read_kafka: {len(topics)} topics", f"up to {TOPICS_MAX}, each once")
     debezium = debezium_format(format)
-    if debezium is None:
-        _one_of("format", format, ("json", *REGISTERED[:2], "debezium-json", "debezium-avro"))
-    kind = str(format) if debezium is None else debezium._to_json(())["kind"]
-    schemas = registry_of(registry, kind, "read_kafka")
+    written = _written(format, debezium)
+    schemas = registry_of(registry, written, "read_kafka")
     _one_of("isolation", isolation, ("read_committed", "read_uncommitted"))
     _one_of("tombstones", tombstones, (None, "reject", "skip"))
     _one_of("on_truncated", on_truncated, ("fail", "earliest", "latest"))
@@ -192,11 +193,13 @@ def read_kafka(
     return _source(
         connector="kafka",
         name=name or "kafka:" + ",".join(topics),
-        schema=message_schema(schema, schemas, topics, kind, unwrapped=unwrapped),
+        schema=format._columns(schema)
+        if isinstance(format, Protobuf)
+        else message_schema(schema, schemas, topics, written["kind"], unwrapped=unwrapped),
         metadata=metadata,
         allowed=("key", "topic", "partition", "offset", "timestamp", "headers"),
         options=options,
-        format={"kind": kind},
+        format=written,
         debezium=debezium,
         key=key,
         registry=schemas,
@@ -457,7 +460,7 @@ def _source(
             'a key goes with format="debezium-json" or "debezium-avro"',
         )
     written = "none" if format is None and debezium is None else str((format or {}).get("kind"))
-    if written in ("none", "avro", "debezium-avro"):
+    if written in ("none", "avro", "debezium-avro", "protobuf"):
         for field in filter(has_rest, schema):
             raise PlanError(
                 f"{name}: column {field.name!r} is the rest of an object of JSON, and this is none",
@@ -496,6 +499,16 @@ def _source(
     if debezium is not None and debezium.keep:
         return Stream(fill_unsent(node, debezium))
     return Stream(Port(node))
+
+
+def _written(format: object, debezium: Debezium | None) -> Json:
+    """How messages are written, as far as their reader goes by it."""
+    if isinstance(format, Protobuf):
+        return format._to_json()
+    if debezium is None:
+        _one_of("format", format, ("json", *PLAIN, "debezium-json", "debezium-avro"))
+        return {"kind": str(format)}
+    return {"kind": debezium._to_json(())["kind"]}
 
 
 def _one_of(option: str, value: object, allowed: Sequence[object]) -> None:

@@ -8,22 +8,28 @@ from typing import TYPE_CHECKING
 from frazil.avro_schema import AvroColumns
 from frazil.errors import ConfigError, PlanError, SchemaError
 from frazil.json_schema import JsonSchemaColumns
+from frazil.proto_compile import ProtoFile, compile_texts, require_protobuf
+from frazil.proto_schema import ProtoColumns
 from frazil.schema import SchemaLike, checked, resolve
 from frazil.schema_registry import SchemaRegistry
 from frazil.secret import resolve_secrets
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from frazil.node import Json
     from frazil.registry_client import RegistryClient
 
-REGISTERED = ("avro", "json-schema", "debezium-avro")
+PLAIN = ("avro", "json-schema", "protobuf")
 """Formats of messages that name their schema by its id."""
+REGISTERED = (*PLAIN, "debezium-avro")
+"""These, and those of change events."""
 MAY_BE_REGISTERED = ("debezium-json",)
 """Formats of messages that do so where a registry is given."""
+_KINDS = {"json-schema": "JSON", "debezium-json": "JSON", "protobuf": "PROTOBUF"}
 
 
 def registry_of(
-    registry: str | SchemaRegistry | None, kind: str, reader: str
+    registry: str | SchemaRegistry | None, format: Json, reader: str
 ) -> SchemaRegistry | None:
     """Check that a registry is given where a format has its schemas there, and nowhere else.
 
@@ -32,10 +38,14 @@ def registry_of(
     ConfigError
         If not.
     """
-    if kind not in REGISTERED and (registry is None or kind not in MAY_BE_REGISTERED):
+    kind = str(format["kind"])
+    if kind == "protobuf":
+        require_protobuf(compiler="message" not in format)
+    known = kind in REGISTERED or (registry is not None and kind in MAY_BE_REGISTERED)
+    if not known or "message" in format:
         if registry is not None:
             raise ConfigError(
-                f"{reader}: registry= is given, and {kind} has no schemas there",
+                f"{reader}: registry= is given, and this {kind} has no schemas there",
                 "formats with a registry: "
                 + ", ".join(map(repr, (*REGISTERED, *MAY_BE_REGISTERED))),
             )
@@ -104,7 +114,7 @@ def _columns(client: RegistryClient, topic: str, kind: str, unwrapped: bool) -> 
             "declare schema=, if the producer names its subjects otherwise or writes later",
         ) from None
     what = f"schema {id_} of {subject}"
-    wanted = "JSON" if kind in ("json-schema", "debezium-json") else "AVRO"
+    wanted = _KINDS.get(kind, "AVRO")
     if schema.kind != wanted:
         raise SchemaError(f"{what} is {schema.kind}", "read it with the format of that name")
     side = "after" if kind.startswith("debezium-") and not unwrapped else None
@@ -112,4 +122,13 @@ def _columns(client: RegistryClient, topic: str, kind: str, unwrapped: bool) -> 
         connect = kind == "debezium-json"
         columns = JsonSchemaColumns(schema.texts, schema.names, what, connect=connect)
         return checked(columns.schema(side))
+    if wanted == "PROTOBUF":
+        return checked(_proto_columns(compile_texts(schema.texts, schema.names, what)))
     return checked(AvroColumns(schema.texts, what).schema(side))
+
+
+def _proto_columns(file: ProtoFile) -> pa.Schema:
+    """Those of the first message, which serializers write if they are not told otherwise."""
+    for message in file.main.message_types_by_name.values():
+        return ProtoColumns(file).schema(message)
+    raise SchemaError(f"{file.what} has no message", "declare schema=")

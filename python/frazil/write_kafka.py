@@ -109,7 +109,7 @@ class KafkaWriters:
         _one_of("on_lost_proof", on_lost_proof, ("fail", "resend", "skip"))
         what = f"write_kafka of {topic}"
         names = _key_of(self._port, key, what)
-        schemas = registry_of(registry, "json" if avro is None else "avro", what)
+        schemas = registry_of(registry, {"kind": "json" if avro is None else "avro"}, what)
         server_list = servers if isinstance(servers, str) else ",".join(servers)
         if not server_list:
             raise PlanError(f"{what} needs servers", 'write servers="host:9092"')

@@ -31,6 +31,7 @@ MODULES = [
     "partition",
     "pattern",
     "pipeline",
+    "protobuf",
     "python_sink",
     "python_source",
     "read",

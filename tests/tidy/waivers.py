@@ -47,6 +47,7 @@ SLEEPS: dict[str, str] = {
 _PLAN = "reads the plan, which this version's Python wrote; plan_fuzz.cc goes through it"
 _JSON = "a part of the JSON decoder, which json_fuzz.cc goes through"
 _AVRO = "a part of the Avro decoder, which avro_fuzz.cc goes through"
+_PROTO = "a part of the Protobuf decoder, which protobuf_fuzz.cc goes through"
 _BINDINGS = "arguments from this version's Python"
 
 # Files that parse bytes from outside and have no fuzzer beside them: reason.
@@ -66,6 +67,8 @@ PARSERS: dict[str, str] = {
     "engine/format/json_cursor.cc": _JSON,
     "engine/format/json_index.cc": _JSON,
     "engine/format/json_keys.cc": _JSON,
+    "engine/format/proto_text.cc": _PROTO,
+    "engine/format/quoted_text.cc": "cuts a text for an error; avro_fuzz.cc goes through it",
     "engine/python/aggregate.cc": _BINDINGS,
     "engine/python/connector.cc": "answers of this version's Python",
     "engine/python/decode.cc": _BINDINGS,

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from frazil.errors import ConfigError, EngineError, FrazilError
+from frazil.errors import ConfigError, EngineError, FrazilError, SchemaError
 
 if TYPE_CHECKING:
-    from frazil.registry_client import RegistryClient
+    from frazil.registry_client import Registered, RegistryClient
     from frazil.run.engine_job import EngineJob
 
 RETRY_MIN_S = 0.25
@@ -145,7 +145,7 @@ class _Fetcher:
                 wait_s = min(2 * wait_s, RETRY_MAX_S)
             else:
                 self._tell("")
-                self._give(id, kind=found.kind, texts=found.texts)
+                self._give(id, **_answer(id, found))
                 return
 
     def _give(self, id: int, **answer: Any) -> None:
@@ -163,6 +163,22 @@ class _Fetcher:
         with self._lock:
             if not self._closed.is_set():
                 self._job.note_registry(self._name, trouble)
+
+
+def _answer(id: int, found: Registered) -> dict[str, Any]:
+    """A schema as the engine takes it: of Protobuf, compiled; or why there is none."""
+    if found.kind != "PROTOBUF":
+        return {"kind": found.kind, "texts": found.texts}
+    from frazil.proto_compile import compile_texts
+    from frazil.proto_schema import file_text
+
+    try:
+        return {
+            "kind": found.kind,
+            "texts": (file_text(compile_texts(found.texts, found.names, "its text")),),
+        }
+    except SchemaError as error:
+        return {"missing": error.args[0]}
 
 
 def registries(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
