@@ -95,9 +95,14 @@ def to_files(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
 
 
 def to_kafka(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
-    """Into a topic, both named by the file "topic" of the folder."""
-    servers, topic = (folder / "topic").read_text().split()
-    sink = ids(rate).write_kafka(topic, servers=servers, key="id")
+    """Into a topic that the file "topic" of the folder names; in Avro, if it names a registry."""
+    servers, topic, *registry = (folder / "topic").read_text().split()
+    if registry:
+        sink = ids(rate).write_kafka(
+            topic, servers=servers, key="id", format="avro", registry=registry[0]
+        )
+    else:
+        sink = ids(rate).write_kafka(topic, servers=servers, key="id")
     return _pipeline("topic", folder, sink)
 
 

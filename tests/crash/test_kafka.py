@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import fastavro
 import pytest
 
 from tests.crash.pipelines import ROWS
@@ -15,6 +17,7 @@ from tests.crash.pipelines import ROWS
 if TYPE_CHECKING:
     from tests.crash.scene import Scene
     from tests.services.kafka import Kafka
+    from tests.services.schema_registry import SchemaRegistry
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -55,6 +58,30 @@ def test_killed_at(point: str, scene: Scene, kafka: Kafka, topic: str) -> None:
     check(scene, kafka, topic)
     scene.finish("to_kafka")
     assert list((scene.folder / "checkpoints" / "topic" / "staged").iterdir()) == []
+
+
+def test_killed_while_it_sends_avro(
+    scene: Scene, kafka: Kafka, schema_registry: SchemaRegistry
+) -> None:
+    """Each row once, and all with the one id that the first process had registered."""
+    topic = kafka.create_topic(partitions=2)
+    place = f"{kafka.bootstrap} {topic} {schema_registry.url}"
+    (scene.folder / "topic").write_text(place)
+    for point in ("before_put", "after_commit"):
+        scene.kill(point, "to_kafka", workers=2, takeover=True)
+    scene.finish("to_kafka", workers=2)
+    ids, schemas = Counter[int](), Counter[bytes]()
+    fields = [{"name": "id", "type": "long"}, {"name": "country", "type": "string"}]
+    schema = fastavro.parse_schema({"type": "record", "name": "R", "fields": fields})
+    for message in kafka.read(topic):
+        value = message.value()
+        assert value is not None
+        schemas[bytes(value[:5])] += 1
+        row: Any = fastavro.schemaless_reader(io.BytesIO(value[5:]), schema, None)
+        ids[row["id"]] += 1
+    assert ids == Counter(range(ROWS)), (ids.total(), ids.most_common(5))
+    assert len(schemas) == 1
+    scene.check_log("to_kafka")
 
 
 def test_killed_at_any_time(scene: Scene, kafka: Kafka, topic: str) -> None:
