@@ -285,6 +285,7 @@ class DebeziumDecoder : public Decoder {
       return reader->messages[decoded.kept.empty() ? row : static_cast<size_t>(decoded.kept[row])];
     };
     FZ_ASSIGN(DebeziumRows made, MakeDebeziumRows(*decoded.rows, schema_, options_, pool_));
+    if (made.stop >= 0) return StoppedAt(*raw_, message(made.stop));
     for (const auto& bad : made.bad) Reject(message(bad.event), bad.column, bad.reason);
     out_->dropped += static_cast<int64_t>(made.dropped.size());
     for (const int32_t event : made.events) of->push_back(message(event));

@@ -58,6 +58,7 @@ class DebeziumAvroDecoder : public Decoder {
     }
     FZ_ASSIGN(const auto events, messages_->Finish());
     FZ_ASSIGN(DebeziumRows made, MakeDebeziumRows(*events, schema_, options_, pool_));
+    if (made.stop >= 0) return StoppedAt(raw, messages[static_cast<size_t>(made.stop)]);
     for (const auto& bad : made.bad) {
       JsonFailure failure;
       failure.column = bad.column;

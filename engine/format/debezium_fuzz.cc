@@ -35,7 +35,7 @@ std::unique_ptr<frazil::Decoder> Decoder(uint8_t how) {
   options.unwrapped = (how & 1) != 0;
   options.full_before = (how & 2) != 0;
   options.decimals = static_cast<frazil::DebeziumDecimals>((how >> 2) & 3);
-  options.skip_truncates = (how & 16) != 0;
+  options.truncates = (how & 16) != 0 ? Truncates::kApply : Truncates::kReject;
   options.unavailable = "__debezium_unavailable_value";
   auto schema = Schema();
   if (options.unwrapped) schema = schema->RemoveField(schema->GetFieldIndex("_lsn")).ValueOrDie();

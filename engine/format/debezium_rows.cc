@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/batch.h"
+#include "base/truncate.h"
 #include "format/json_column.h"
 
 namespace frazil {
@@ -43,8 +44,10 @@ class Maker {
     }
     op_ = Text(kOpField);
     deleted_ = Text(kDeletedField);
-    after_ = SideOf(kAfterField);
-    if (!options_.unwrapped) before_ = SideOf(kBeforeField);
+    FZ_ASSIGN(after_, SideOf(kAfterField));
+    if (!options_.unwrapped) {
+      FZ_ASSIGN(before_, SideOf(kBeforeField));
+    }
     for (const auto& name : options_.key) {
       for (size_t i = 0; i < table_.size(); ++i) {
         if (table_[i]->name() == name) key_.push_back(i);
@@ -65,7 +68,7 @@ class Maker {
     return texts == nullptr || texts->IsNull(event) ? std::string_view() : texts->GetView(event);
   }
 
-  Side SideOf(const char* name) const {
+  Result<Side> SideOf(const char* name) const {
     Side side;
     const std::shared_ptr<arrow::Array> whole = options_.unwrapped ? nullptr : events_.GetColumnByName(name);
     for (size_t i = 0; i < table_.size(); ++i) {
@@ -74,6 +77,11 @@ class Maker {
                               : static_cast<const arrow::StructArray&>(*whole).field(static_cast<int>(i));
       side.given.push_back(arrow::MakeArray(Retyped(*column->data(), table_[i]->type())));
       side.columns.push_back(table_[i]->nullable() ? side.given.back() : Filled(*side.given.back()));
+      if (options_.truncates != Truncates::kApply || whole == nullptr || !table_[i]->nullable()) continue;
+      // A truncate has no row: what is in its place must not be taken for values.
+      FZ_ASSIGN(const auto nulled,
+                static_cast<const arrow::StructArray&>(*whole).GetFlattenedField(static_cast<int>(i), pool_));
+      side.columns.back() = arrow::MakeArray(Retyped(*nulled->data(), table_[i]->type()));
     }
     side.whole = whole;
     return side;
@@ -92,7 +100,7 @@ class Maker {
   }
   void Drop(int64_t event) { out_.dropped.push_back(event); }
   void Put(int64_t event, RowKind kind) {
-    const bool before = kind == RowKind::kUpdateBefore || kind == RowKind::kDelete;
+    const bool before = kind == RowKind::kUpdateBefore || kind == RowKind::kDelete || kind == kTruncateKind;
     const bool first = options_.unwrapped || before;
     kinds_.push_back(static_cast<uint8_t>(kind));
     out_.events.push_back(static_cast<int32_t>(event));
@@ -161,10 +169,17 @@ class Maker {
   }
 
   void Truncate(int64_t event) {
-    if (options_.skip_truncates) return Drop(event);
-    Bad(event,
-        "the table was truncated, which no row of a stream can say\n  have the connector leave it out "
-        "(skipped.operations=t), or read with DebeziumJson(truncates=\"skip\"): rows stay then");
+    switch (options_.truncates) {
+      case Truncates::kStop:
+        if (out_.stop < 0) out_.stop = event;
+        return Drop(event);
+      case Truncates::kApply:
+        return Put(event, kTruncateKind);
+      case Truncates::kReject:
+        return Bad(event, kTruncated);
+      case Truncates::kSkip:
+        return Drop(event);
+    }
   }
 
   // An unwrapped event: the columns themselves, with __op and __deleted beside them.
@@ -262,6 +277,11 @@ class Maker {
 };
 
 }  // namespace
+
+Status StoppedAt(const RawBatch& raw, int64_t message) {
+  const int64_t at = raw.position.empty() ? message : raw.position[static_cast<size_t>(message)];
+  return Error(ErrorKind::kDecode, "decoding " + raw.place + "@" + std::to_string(at) + ": " + kTruncated);
+}
 
 Result<DebeziumRows> MakeDebeziumRows(const arrow::RecordBatch& events,
                                       const std::shared_ptr<arrow::Schema>& schema,

@@ -62,7 +62,7 @@ Lines Shown(const arrow::RecordBatch& rows) {
   Lines shown;
   const auto& kinds = static_cast<const arrow::UInt8Array&>(*rows.columns().back());
   for (int64_t i = 0; i < rows.num_rows(); ++i) {
-    std::string line(1, "+<>-"[kinds.Value(i)]);
+    std::string line(1, "+<>-t"[kinds.Value(i)]);
     for (int k = 0; k + 1 < rows.num_columns(); ++k) {
       line += (k == 0 ? "" : " ") + rows.column(k)->GetScalar(i).ValueOrDie()->ToString();
     }
@@ -146,7 +146,6 @@ void ExpectWhy(const std::string& row, const std::string& part, const DebeziumOp
 }
 
 TEST(Debezium, ABadMessageCostsOnlyItself) {
-  ExpectWhy(R"({"op":"t","before":null,"after":null})", "truncates=\"skip\"");
   ExpectWhy(R"({"op":"x"})", "op \"x\" is none that is known");
   ExpectWhy(R"({"id":1,"name":"a"})", "unwrapped=True");
   ExpectWhy(R"({"op":"c","after":null})", "op \"c\" without a row after it");
@@ -162,10 +161,27 @@ TEST(Debezium, ABadMessageCostsOnlyItself) {
   ExpectWhy("7", "expected object, got 7");
 }
 
-TEST(Debezium, TruncatesAreLeftOutIfAskedFor) {
+TEST(Debezium, ATruncateEndsTheRunUnlessItIsSaidWhatToDo) {
+  const std::string truncate = R"({"op":"t","before":null,"after":null})";
+  arrow::FieldVector fields = Users();
+  fields.push_back(Kind());
   DebeziumOptions options = Options();
-  options.skip_truncates = true;
-  EXPECT_EQ(Decode(Users(), {R"({"op":"t","before":null,"after":null})"}, options).dropped, 1);
+  const auto decoder =
+      MakeDebeziumDecoder(arrow::schema(fields), options, arrow::default_memory_pool()).ValueOrDie();
+  const Status status = decoder->decode(Rows({kEvents[0], truncate, kEvents[0]})).status();
+  EXPECT_EQ(KindOf(status), ErrorKind::kDecode);
+  EXPECT_EQ(MessageOf(status).rfind("decoding users-0@101: the table was truncated", 0), 0u)
+      << MessageOf(status);
+  options.truncates = Truncates::kReject;
+  ExpectWhy(truncate, "the table was truncated", options);
+  options.truncates = Truncates::kSkip;
+  EXPECT_EQ(Decode(Users(), {truncate}, options).dropped, 1);
+  options.truncates = Truncates::kApply;
+  for (const bool nullable : {true, false}) {
+    const Decoded decoded = Decode(Users(nullable), {kEvents[0], truncate, kEvents[0]}, options);
+    EXPECT_EQ(Shown(*decoded.rows), (Lines{"+1 a", nullable ? "t0 null" : "t0 ", "+1 a"}));
+    EXPECT_TRUE(decoded.kept.empty());
+  }
 }
 
 TEST(Debezium, WithTheWholeRowBeforeEveryUpdateIsAPair) {

@@ -197,8 +197,8 @@ Result<DebeziumOptions> ParseDebeziumOptions(const Json& format) {
   options.full_before = before == 1;
   FZ_ASSIGN(const size_t decimals, Choice(format, "decimals", {"", "precise", "string", "double"}));
   options.decimals = static_cast<DebeziumDecimals>(decimals);
-  FZ_ASSIGN(const size_t truncates, Choice(format, "truncates", {"reject", "skip"}));
-  options.skip_truncates = truncates == 1;
+  FZ_ASSIGN(const size_t truncates, Choice(format, "truncates", {"stop", "apply", "reject", "skip"}));
+  options.truncates = static_cast<Truncates>(truncates);
   options.unavailable = TextOf(format, "unavailable");
   options.unavailable_uuid = TextOf(format, "unavailable_uuid");
   if (const auto keep = format.find("keep"); keep != format.end()) {

@@ -14,6 +14,14 @@ namespace frazil {
 // What Debezium's decimal.handling.mode is where messages have no schema.
 enum class DebeziumDecimals { kUnknown, kPrecise, kString, kDouble };
 
+// What an event comes to that says that the table was truncated.
+enum class Truncates {
+  kStop,    // an error: nothing can be read behind it
+  kApply,   // a row of kTruncateKind
+  kReject,  // a row that is rejected
+  kSkip,    // nothing
+};
+
 // How change events of Debezium are read where neither schema nor message says it. Python's DebeziumJson
 // makes it; JSON keys have these names.
 struct DebeziumOptions {
@@ -21,7 +29,7 @@ struct DebeziumOptions {
   bool unwrapped = false;        // rows as ExtractNewRecordState makes them: columns, __op, __deleted
   bool full_before = false;  // "before": "full": updates and deletes have the whole row before, else "key"
   DebeziumDecimals decimals = DebeziumDecimals::kUnknown;  // "decimals": null, "precise", "string", "double"
-  bool skip_truncates = false;                             // "truncates": "skip", else "reject"
+  Truncates truncates = Truncates::kStop;                  // "truncates": "stop", "apply", "reject", "skip"
   std::string unavailable;        // what stands for an unchanged TOAST value; empty = nothing does
   std::string unavailable_uuid;   // the same in lists of uuids
   std::vector<std::string> keep;  // columns in which it is left for UnsentValues to replace

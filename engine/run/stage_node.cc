@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/truncate.h"
 #include "connector/iceberg/transforms.h"
 #include "state/key.h"
 
@@ -206,7 +207,12 @@ Status StageNode::scatter(const Batch& batch) {
   }
   FZ_ASSIGN(const std::vector<uint64_t> hashes, this->hashes(batch));
   std::vector<std::vector<int32_t>> rows(workers);
+  const uint8_t* const kinds = KindsWithTruncates(batch);
   for (size_t i = 0; i < hashes.size(); ++i) {
+    if (kinds != nullptr && kinds[i] == static_cast<uint8_t>(kTruncateKind)) {
+      for (auto& each : rows) each.push_back(static_cast<int32_t>(i));
+      continue;
+    }
     const int to = WorkerOf(GroupOf(hashes[i]), static_cast<int>(workers));
     rows[static_cast<size_t>(to)].push_back(static_cast<int32_t>(i));
   }

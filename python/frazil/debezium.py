@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import pyarrow as pa
 from frazil.errors import ConfigError, PlanError, TypeMismatch
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = "__debezium_unavailable_value"
 """What Debezium writes for a value that the database did not send, unless it is told otherwise."""
+
+Truncates = Literal["stop", "apply", "reject", "skip"]
 
 DebeziumMetadata = Literal[
     "op",
@@ -71,8 +73,9 @@ class DebeziumJson:
         What `decimal.handling.mode` is, for messages without a schema: "precise" (base64; its scale
         is that of the column), "string" or "double".
     truncates
-        What to do when the table was truncated: "reject" sets the event aside as a bad row, "skip"
-        leaves it out, and the rows stay.
+        What to do when the table was truncated: "stop" ends the run; "apply" takes all rows away
+        that were there before, in an Iceberg table by key with `order_by`; "reject" sets the event
+        aside as a bad row, "skip" leaves it out, and with both the rows stay.
     unavailable
         What stands for a value that did not change and was not sent:
         `unavailable.value.placeholder` of the connector.
@@ -100,7 +103,7 @@ class DebeziumJson:
     unwrapped: bool = False
     before: Literal["key", "full"] = "key"
     decimals: Literal["precise", "string", "double"] | None = None
-    truncates: Literal["reject", "skip"] = "reject"
+    truncates: Truncates = "stop"
     unavailable: str = PLACEHOLDER
     keep: Sequence[str] = ()
 
@@ -116,7 +119,7 @@ class DebeziumJson:
             ("unwrapped", (False, True)),
             ("before", ("key", "full")),
             ("decimals", (None, "precise", "string", "double")),
-            ("truncates", ("reject", "skip")),
+            ("truncates", get_args(Truncates)),
         ):
             if getattr(self, name) not in allowed:
                 raise ConfigError(
@@ -129,6 +132,12 @@ class DebeziumJson:
             raise ConfigError(
                 'unwrapped events have no row before an update, and before="full" asks for it',
                 "leave before= away, or read the events as Debezium writes them",
+            )
+        if self.unwrapped and self.truncates == "apply":
+            raise ConfigError(
+                'truncates="apply" of unwrapped events, which do not say where in the database\'s '
+                "log they stand",
+                "read the events as Debezium writes them",
             )
         self._check_keep()
 
@@ -195,7 +204,7 @@ class DebeziumAvro:
 
     unwrapped: bool = False
     before: Literal["key", "full"] = "key"
-    truncates: Literal["reject", "skip"] = "reject"
+    truncates: Truncates = "stop"
     unavailable: str = PLACEHOLDER
     keep: Sequence[str] = ()
 

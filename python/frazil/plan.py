@@ -43,6 +43,7 @@ from frazil.node import (
 )
 from frazil.plan_state import compared_with_broker, state_of
 from frazil.schema import has_rest
+from frazil.truncates import check_truncates
 from frazil.unsent_values import LOG_POSITION
 from frazil.user_aggregate import UserAggregate
 
@@ -94,6 +95,7 @@ def compile_plan(pipeline: str, sinks: Sequence[SinkNode]) -> Plan:
     PlanError
         If names are not unique, or `on_bad_row` contradicts the use of `Stream.rejected`.
     """
+    check_truncates(sinks)
     return _Compiler(sinks).compile(pipeline)
 
 

@@ -132,7 +132,15 @@ class Mirror:
     """The way from the table to its mirror. `close()` ends what it has started."""
 
     def __init__(
-        self, system: Any, kafka: Kafka, connect: Connect, folder: Path, **options: str
+        self,
+        system: Any,
+        kafka: Kafka,
+        connect: Connect,
+        folder: Path,
+        *,
+        catalog: Mapping[str, str] | None = None,
+        truncates: str = "stop",
+        **options: str,
     ) -> None:
         self.system = system
         self._kafka, self._connect, self._folder = kafka, connect, folder
@@ -148,8 +156,17 @@ class Mirror:
         kafka.create_topic(f"__debezium-heartbeat.{config['topic.prefix']}")
         kafka.create_topic(f"{config['topic.prefix']}.transaction")
         connect.connect(self._connector, config)
+        self._catalog = dict(catalog or {}) or {
+            "type": "sql",
+            "uri": f"sqlite:///{folder}/catalog.db",
+            "warehouse": f"file://{folder}/warehouse",
+        }
+        self._table = f"crm.{system.name}_{system.table}"
         self._environment = {
             **os.environ,
+            "CDC_CATALOG": json.dumps(self._catalog),
+            "CDC_TABLE": self._table,
+            "CDC_TRUNCATES": truncates,
             "CDC_SYSTEM": system.name,
             "CDC_TOPIC": self.topic,
             "CDC_SERVERS": kafka.bootstrap,
@@ -167,8 +184,8 @@ class Mirror:
         if self._connect.running:
             self._connect.remove(self._connector)
 
-    def clients(self, count: int, chance: random.Random) -> list[Client]:
-        """Clients that change the table."""
+    def clients(self, count: int, chance: random.Random, *, truncates: float = 0) -> list[Client]:
+        """Clients that change the table; such a share of their statements truncates it."""
         system = self.system
         return [
             Client(
@@ -178,6 +195,7 @@ class Mirror:
                 system.insert,
                 system.conflict,
                 chance.getrandbits(32),
+                truncates,
             )
             for _ in range(count)
         ]
@@ -259,22 +277,21 @@ class Mirror:
         values = [message.value() or b"" for message in self._kafka.read(self.topic)]
         return sum(b"__debezium_unavailable_value" in bytes(value) for value in values)
 
+    def truncates(self) -> int:
+        """How many messages say that the table was truncated."""
+        return sum(message.key() is None for message in self._kafka.read(self.topic))
+
     def check(self, duckdb: DuckdbReader, java: JavaReader | None = None) -> int:
         """The mirror has just the rows of the table; return how many."""
         session = self.system.session()
         rows = source_rows(session, self.system.table, self.system.schema)
         session.close()
-        catalog = load_catalog(
-            "default",
-            type="sql",
-            uri=f"sqlite:///{self._folder}/catalog.db",
-            warehouse=f"file://{self._folder}/warehouse",
-        )
-        location = catalog.load_table("crm.items").metadata_location
-        same_rows(arrow_rows(duckdb.read_iceberg(location)), rows)
+        catalog = load_catalog("default", **self._catalog)
+        location = catalog.load_table(self._table).metadata_location
+        names = self.system.schema.names
+        same_rows(arrow_rows(duckdb.read_iceberg(location).select(names)), rows)
         if java is not None:
             # Where there are deletes, its rows have where they stand in their file too.
-            names = self.system.schema.names
             same_rows([{n: row[n] for n in names} for row in java.read(location)], rows)
         return len(rows)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def of_postgres(
 
     with ExitStack() as made:
 
-        def make(table: str, **options: str) -> Mirror:
+        def make(table: str, **options: Any) -> Mirror:
             folder = tmp_path / "postgres"
             folder.mkdir()
             mirror = Mirror(PostgresSystem(postgres, table), kafka, connect, folder, **options)
@@ -53,7 +54,7 @@ def of_mariadb(
 
     with ExitStack() as made:
 
-        def make(table: str, **options: str) -> Mirror:
+        def make(table: str, **options: Any) -> Mirror:
             folder = tmp_path / "mariadb"
             folder.mkdir()
             mirror = Mirror(MariadbSystem(mariadb, table), kafka, connect, folder, **options)
@@ -138,6 +139,38 @@ def test_killed(
         assert each.check(duckdb_reader) > 30
 
 
+def test_truncates_applied(
+    of_postgres: MakeMirror,
+    of_mariadb: MakeMirror,
+    duckdb_reader: DuckdbReader,
+    java_reader: JavaReader,
+) -> None:
+    """A truncate has no key and may be in any partition: where it stands in the log counts."""
+    from tests.cdc.workload import Clients
+
+    chance = chance_of_now()
+    options = {"truncates": "apply", "skipped.operations": "none"}
+    mirrors = [make("emptied", **options) for make in (of_postgres, of_mariadb)]
+    clients = [c for each in mirrors for c in each.clients(3, chance, truncates=0.02)]
+    processes = [each.start() for each in mirrors]
+    with Clients(clients):
+        for each, process in zip(mirrors, processes, strict=True):
+            each.await_slots(3, process)
+        for number, each in enumerate(mirrors):
+            processes[number].kill()
+            processes[number].wait()
+            processes[number] = each.start()
+        for each, process in zip(mirrors, processes, strict=True):
+            each.await_slots(3, process)
+    for each, process in zip(mirrors, processes, strict=True):
+        each.mark_end()
+        process.terminate()
+        assert process.wait(60) == 0
+        each.finish()
+        assert each.check(duckdb_reader, java_reader) >= 16
+        assert each.truncates() > 0
+
+
 def test_truncated(of_postgres: MakeMirror) -> None:
     """A connector that is told to send it: the run ends with an error that says what to do."""
     mirror = of_postgres("truncated", **{"skipped.operations": "none"})
@@ -147,7 +180,9 @@ def test_truncated(of_postgres: MakeMirror) -> None:
     session.commit()
     session.close()
     mirror.mark_end()
-    assert "the table was truncated" in mirror.fail()
+    text = mirror.fail()
+    assert re.search(rf"decoding {re.escape(mirror.topic)}-\d@\d+: the table was truncated", text)
+    assert 'truncates="apply"' in text
 
 
 def test_key_with_large_value(of_postgres: MakeMirror) -> None:
@@ -162,3 +197,25 @@ def test_key_with_large_value(of_postgres: MakeMirror) -> None:
     text = mirror.fail()
     assert 'id=2: column "note" was not sent' in text
     assert "REPLICA IDENTITY FULL" in text
+
+
+def test_key_with_large_value_sent_whole(
+    of_postgres: MakeMirror, duckdb_reader: DuckdbReader
+) -> None:
+    """With what that error advises, rows keep their large values under their new keys."""
+    mirror = of_postgres("sent_whole")
+    session = mirror.system.session()
+    session.execute("alter table sent_whole replica identity full")
+    session.commit()
+    insert = "insert into sent_whole (id, name, note) values (%s, 'a', repeat(%s, 9000))"
+    for key in range(20):
+        session.execute(insert, [key, chr(ord("a") + key)])
+    session.commit()
+    session.execute("update sent_whole set id = id + 100")
+    session.execute("update sent_whole set name = 'b' where id < 110")
+    session.execute("update sent_whole set id = id + 100 where id < 105")
+    session.commit()
+    session.close()
+    mirror.mark_end()
+    mirror.finish()
+    assert mirror.check(duckdb_reader) == 36

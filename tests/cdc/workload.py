@@ -31,6 +31,7 @@ class Client:
         insert: str,
         conflict: tuple[type[Exception], ...],
         seed: int,
+        truncates: float = 0,
     ) -> None:
         self._open = open_session
         self._table = table
@@ -38,6 +39,7 @@ class Client:
         self._columns = list(columns)
         self._conflict = conflict
         self._chance = random.Random(seed)
+        self._truncates = truncates
         self.committed = 0
         self.undone = 0
 
@@ -72,7 +74,9 @@ class Client:
         chance = self._chance
         key = chance.randrange(KEYS)
         kind = chance.random()
-        if kind < 0.35:
+        if chance.random() < self._truncates:
+            cursor.execute(f"truncate table {self._table}")
+        elif kind < 0.35:
             put(cursor, self._insert, self._columns, key, chance)
         elif kind < 0.80:
             some = chance.sample(self._columns[1:], chance.randint(1, 3))

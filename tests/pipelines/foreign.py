@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from frazil import _engine
+from frazil.iceberg.deletion_vectors import rows_of
 from frazil.iceberg.manifests import (
     ManifestWriter,
     data_file,
@@ -20,10 +21,11 @@ from frazil.iceberg.manifests import (
     referenced,
 )
 from frazil.iceberg.positional_deletes import PATH_ID, ROW_ID
+from frazil.iceberg.row_delta import write_vectors
 from frazil.iceberg.schema import to_arrow
 from frazil.iceberg.staging import set_branch, with_totals, write_snapshot
 from frazil.iceberg.table import writer_options
-from frazil.iceberg.token import PendingToken, contents_of
+from frazil.iceberg.token import FileDeletes, PendingToken, contents_of
 from pyiceberg.manifest import (
     DataFile,
     DataFileContent,
@@ -119,12 +121,25 @@ def delete_rows(table: Table, rows: Sequence[tuple[str, int]]) -> None:
         file_size_in_bytes=len(data),
     )
     file.spec_id = table.spec().spec_id
+    _commit_deletes(table, file, len(rows))
+
+
+def delete_by_vector(table: Table, path: str, rows: Sequence[int]) -> None:
+    """Delete rows of a data file that has no deletion vector, by one."""
+    numbers, none = pa.array(rows, pa.int64()), pa.array([b""] * len(rows), pa.binary())
+    deletes = {path: FileDeletes(path, table.spec().spec_id, Record(), numbers, none)}
+    vectors = {path: rows_of(numbers)}
+    [file] = write_vectors(table, deletes, vectors, "others", [], lambda *_: None)
+    _commit_deletes(table, file, len(rows))
+
+
+def _commit_deletes(table: Table, file: DataFile, count: int) -> None:
     snapshot_id = table.metadata.new_snapshot_id()
     head = table.current_snapshot()
     assert head is not None
     made = [_manifest(table, [file], ManifestContent.DELETES, snapshot_id)]
     made += read_manifests(table.io.new_input(head.manifest_list))
-    added = {"added-delete-files": "1", "added-position-deletes": str(len(rows))}
+    added = {"added-delete-files": "1", "added-position-deletes": str(count)}
     summary = with_totals(Summary(Operation.DELETE, **added), head)
     _commit(table, snapshot_id, made, summary)
 

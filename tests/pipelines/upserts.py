@@ -158,6 +158,7 @@ class Mirrors(Processes):
                 else:
                     deletes.append(file)
         for file in deletes:
+            assert file.content == DataFileContent.POSITION_DELETES  # never by values
             ends = [bounds[PATH_ID].decode() for bounds in (file.lower_bounds, file.upper_bounds)]
             paths = ends[:1]
             if self.version == 2:

@@ -128,7 +128,7 @@ def test_each_event_comes_to_its_rows(topic: str) -> None:
     events = [event for event in EVENTS if event["topic"] == topic]
     registry = Registry()
     messages = [message_of(event, registry) for event in events]
-    format = fz.DebeziumAvro(unwrapped=prefix.partition(".")[0] == "pgu")
+    format = fz.DebeziumAvro(unwrapped=prefix.partition(".")[0] == "pgu", truncates="reject")
     rows, kept, bad = decoded(format, schema, key, messages, registry)
 
     found: list[Any] = [[] for _ in events]
@@ -187,7 +187,8 @@ def test_bad_events_say_what_is_wrong() -> None:
         {"op": "c", "after": {"id": 7, "note": "whole"}},
     ]
     messages = [registry.message(envelope, value) for value in values]
-    rows, kept, bad = decoded(fz.DebeziumAvro(), schema, ["id"], messages, registry)
+    format = fz.DebeziumAvro(truncates="reject")
+    rows, kept, bad = decoded(format, schema, ["id"], messages, registry)
     assert kept == [5]
     assert rows["id"].to_pylist() == [7]
     assert [(number, column) for number, column, _ in bad] == [

@@ -103,10 +103,10 @@ REQUIRED = {
 }
 PLAIN_UNIT = {"pgn": "ms", "pgu": "us"}  # of times that have no schema: the connectors' settings
 FORMATS = {
-    "pgn": fz.DebeziumJson(decimals="string"),
-    "pgs": fz.DebeziumJson(),
+    "pgn": fz.DebeziumJson(decimals="string", truncates="reject"),
+    "pgs": fz.DebeziumJson(truncates="reject"),
     "pgu": fz.DebeziumJson(unwrapped=True, decimals="precise"),
-    "my": fz.DebeziumJson(),
+    "my": fz.DebeziumJson(truncates="reject"),
 }
 
 

@@ -31,7 +31,10 @@ def decoded(
     format: fz.DebeziumJson | None = None,
     kind: str = "JSON",
 ) -> tuple[pa.RecordBatch, list[int], list[tuple[int, str, str]]]:
-    described = {**(format or fz.DebeziumJson())._to_json(key), "registry": REGISTRY}
+    described = {
+        **(format or fz.DebeziumJson(truncates="reject"))._to_json(key),
+        "registry": REGISTRY,
+    }
     batch, kept, bad = _engine.decode(
         json.dumps(described), pa.schema([*schema, KIND]), messages, kind, registry.texts
     )
@@ -47,7 +50,7 @@ def test_each_event_comes_to_its_rows(topic: str) -> None:
     events = [event for event in EVENTS if event["topic"] == topic]
     registry = JsonRegistry()
     messages = [message_of(event, registry) for event in events]
-    format = fz.DebeziumJson(unwrapped=prefix.partition(".")[0] == "pgu")
+    format = fz.DebeziumJson(unwrapped=prefix.partition(".")[0] == "pgu", truncates="reject")
     rows, kept, bad = decoded(schema, messages, registry, key=key, format=format)
     found: list[Any] = [[] for _ in events]
     kinds = rows[KIND.name].to_pylist()

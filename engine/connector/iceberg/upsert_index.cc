@@ -2,6 +2,7 @@
 
 #include <arrow/api.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -84,7 +85,13 @@ Result<std::vector<UpsertIndex::Change>> UpsertIndex::fold(const EncodedKeys& ke
   for (size_t i = 0; i < count; ++i) {
     Entry* entry = EntryOf(entries_[i]);
     if (ordered_) {
-      if (inserted_[i] == 0 && orders[i] < OrderOf(entries_[i])) {
+      const bool below = floor_ != kNoFloor && orders[i] <= floor_;
+      if (below || (inserted_[i] == 0 && orders[i] < OrderOf(entries_[i]))) {
+        // A key that is new only now is remembered as one without a row.
+        if (inserted_[i] != 0) {
+          *entry = {kNoRow, 0};
+          SetOrder(entries_[i], orders[i]);
+        }
         ++older_;
         continue;
       }
@@ -119,6 +126,27 @@ Status UpsertIndex::remove(const Change& change) {
   return Status::OK();
 }
 
+Status UpsertIndex::truncate(int64_t order, const std::function<Status(RowPlace, std::string_view)>& took) {
+  FZ_CHECK(ordered_);
+  FZ_TRY(end_restore());
+  if (floor_ != kNoFloor && order <= floor_) return Status::OK();
+  floor_ = order;
+  floor_saved_ = false;
+  StateTable::Scan scan;
+  while (!scan.done) {
+    table_->scan(&scan, kScanRows, &entries_);
+    for (std::byte* const payload : entries_) {
+      if (OrderOf(payload) > order) continue;
+      const Entry entry = *EntryOf(payload);
+      if (entry.file != kNoRow) FZ_TRY(took({entry.file, entry.row}, table_->key(payload)));
+      leave(entry);
+      FZ_TRY(table_->erase(payload));
+    }
+  }
+  count_bytes();
+  return Status::OK();
+}
+
 void UpsertIndex::count_bytes() {
   int64_t bytes = table_->bytes();
   for (const File& file : files_) {
@@ -133,6 +161,7 @@ Status UpsertIndex::freeze(bool full) {
   FZ_TRY(end_restore());
   FZ_ASSIGN(auto files, save_files(full));
   if (files->num_rows() > 0) saved_.push_back(std::move(files));
+  FZ_TRY(save_floor(full));
   if (full || table_->changes() > 0) {
     FZ_TRY(
         table_->freeze(full, [this](std::span<const StateTable::Change> rows) { return save_keys(rows); }));
@@ -168,6 +197,17 @@ Result<std::shared_ptr<arrow::RecordBatch>> UpsertIndex::save_files(bool full) {
   FZ_TRY(specs.Finish(&columns[kSpec]));
   FZ_TRY(partitions.Finish(&columns[kPartition]));
   return arrow::RecordBatch::Make(saved_schema_, count, std::move(columns));
+}
+
+Status UpsertIndex::save_floor(bool full) {
+  if (floor_ == kNoFloor || (floor_saved_ && !full)) return Status::OK();
+  floor_saved_ = true;
+  FZ_ASSIGN(auto columns, nulls(1));
+  arrow::Int64Builder floor(pool_);
+  FZ_TRY(floor.Append(floor_));
+  FZ_TRY(floor.Finish(&columns[kOrder]));
+  saved_.push_back(arrow::RecordBatch::Make(saved_schema_, 1, std::move(columns)));
+  return Status::OK();
 }
 
 Result<arrow::ArrayVector> UpsertIndex::nulls(int64_t count) const {
@@ -218,10 +258,12 @@ Status UpsertIndex::restore(const std::shared_ptr<arrow::RecordBatch>& rows) {
   }
   std::vector<int64_t> files, keys, gone;
   for (int64_t i = 0; i < rows->num_rows(); ++i) {
-    if (rows->column(kKey)->IsNull(i)) {
+    const bool has_order = ordered_ && !rows->column(kOrder)->IsNull(i);
+    if (rows->column(kKey)->IsNull(i) && has_order) {
+      floor_ = std::max(floor_, static_cast<const arrow::Int64Array&>(*rows->column(kOrder)).Value(i));
+    } else if (rows->column(kKey)->IsNull(i)) {
       files.push_back(i);
     } else {
-      const bool has_order = ordered_ && !rows->column(kOrder)->IsNull(i);
       (rows->column(kFile)->IsNull(i) && !has_order ? gone : keys).push_back(i);
     }
   }

@@ -5,6 +5,8 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,7 +33,9 @@ namespace frazil::iceberg {
 //
 // With `ordered` each key has an order as well, that of its newest change: older changes are left out. A key
 // whose row is gone stays then, for what it knows. A checkpoint has a column more, order: with it and without
-// a file the row is gone, without it too the key is.
+// a file the row is gone, without it too the key is. A truncate leaves the floor behind: older changes of all
+// keys are left out, and their keys are forgotten. It is a row with an order and neither key nor file, for
+// every worker.
 //
 // A key of an integer takes 30 to 32 bytes in all, with its order 38 to 40.
 //
@@ -60,6 +64,9 @@ class UpsertIndex {
   // put() or by remove(), before anything else is asked.
   Result<std::vector<Change>> fold(const EncodedKeys& keys, const std::vector<bool>* gone,
                                    const int64_t* orders = nullptr);
+  // Keys whose newest change is not newer than `order` are gone, and changes of it that come later count for
+  // nothing. `took` is given each row that was there. Only of an index that is ordered.
+  Status truncate(int64_t order, const std::function<Status(RowPlace, std::string_view)>& took);
   // Rows that were older, since the last call.
   int64_t take_older() { return std::exchange(older_, 0); }
   std::string_view key(const Change& change) const { return table_->key(change.entry); }
@@ -88,6 +95,8 @@ class UpsertIndex {
     int64_t keys = 0;    // whose rows are in it
     bool saved = false;  // a checkpoint of this process has it
   };
+  static constexpr int64_t kNoFloor = std::numeric_limits<int64_t>::min();
+  static constexpr int64_t kScanRows = 4096;  // rows of the table looked at in one step of a truncate
   // Files of an entry: fold() has made a change of it; no row is there, only an order.
   static constexpr uint32_t kInBatch = UINT32_MAX, kNoRow = UINT32_MAX - 1;
 
@@ -112,6 +121,7 @@ class UpsertIndex {
   Result<arrow::ArrayVector> nulls(int64_t count) const;
   Status save_keys(std::span<const StateTable::Change> rows);
   Result<std::shared_ptr<arrow::RecordBatch>> save_files(bool full);
+  Status save_floor(bool full);
   Status restore_files(const arrow::RecordBatch& rows, const std::vector<int64_t>& which);
   Status restore_keys(const arrow::RecordBatch& rows, const std::vector<int64_t>& which);
   Status restore_gone(const arrow::RecordBatch& rows, const std::vector<int64_t>& which);
@@ -122,6 +132,8 @@ class UpsertIndex {
   const std::shared_ptr<arrow::Schema> saved_schema_;
   std::unique_ptr<StateTable> table_;
   int64_t older_ = 0;
+  int64_t floor_ = kNoFloor;  // changes up to it count for nothing
+  bool floor_saved_ = true;   // a checkpoint of this process has it
   std::vector<File> files_;
   std::vector<uint32_t> free_;                      // numbers of no file
   std::unordered_map<int64_t, uint32_t> restored_;  // numbers of files by their ids, while it is restored

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/truncate.h"
 #include "connector/iceberg/conform.h"
 #include "connector/iceberg/data_writer.h"
 #include "connector/iceberg/file_entry.h"
@@ -103,27 +104,10 @@ class UpsertSink : public TableSink {
 
   Status write(const Batch& batch) override {
     if (batch.rows() == 0) return Status::OK();
-    FZ_TRY(encode_keys(batch));
-    const auto gone = GoneOf(batch);
-    // Where rows that go stay, each row comes: that it is gone is a value in it.
-    const auto* taken = gone && deleted_.empty() ? &*gone : nullptr;
-    std::shared_ptr<arrow::Int64Array> orders;
-    if (!order_by_.empty()) {
-      FZ_ASSIGN(orders, OrdersOf(batch, order_by_, context_.pool));
-    }
-    FZ_ASSIGN(auto changes, index_->fold(keys_, taken, orders == nullptr ? nullptr : orders->raw_values()));
-    std::vector<UpsertIndex::Change> stay;
-    for (const auto& change : changes) {
-      const bool goes = gone && (*gone)[static_cast<size_t>(change.last)];
-      if (change.known) FZ_TRY(deletes_.add(change.old, index_->key(change)));
-      if (goes && !change.known && (taken == nullptr || !change.came)) ++unknown_;
-      if (taken == nullptr || !goes) {
-        stay.push_back(change);
-      } else {
-        FZ_TRY(index_->remove(change));
-      }
-    }
-    return put(batch, gone ? &*gone : nullptr, std::move(stay));
+    const uint8_t* const kinds = KindsWithTruncates(batch);
+    if (kinds == nullptr) return write_rows(batch);
+    FZ_ASSIGN(const Batch rest, truncate(batch, kinds));
+    return rest.rows() == 0 ? Status::OK() : write_rows(rest);
   }
 
   arrow::Future<Token> prepare(Epoch epoch) override {
@@ -148,6 +132,55 @@ class UpsertSink : public TableSink {
   int64_t state_bytes() const override { return index_->bytes(); }
 
  private:
+  // Takes away what the truncates of a batch take away, and gives its other rows. These go by their order: it
+  // does not matter that some of them stand before.
+  Result<Batch> truncate(const Batch& batch, const uint8_t* kinds) {
+    if (order_by_.empty() || !deleted_.empty()) {
+      return Error(ErrorKind::kInternal, "a truncate for a sink that cannot follow it");
+    }
+    FZ_ASSIGN(const auto orders, OrdersOf(batch, order_by_, context_.pool));
+    arrow::BooleanBuilder builder(context_.pool);
+    FZ_TRY(builder.Reserve(batch.rows()));
+    for (int64_t i = 0; i < batch.rows(); ++i) {
+      const bool is_row = kinds[i] != static_cast<uint8_t>(kTruncateKind);
+      builder.UnsafeAppend(is_row);
+      if (is_row) continue;
+      FZ_TRY(index_->truncate(orders->Value(i), [this](RowPlace place, std::string_view key) {
+        return deletes_.add(place, key);
+      }));
+    }
+    std::shared_ptr<arrow::BooleanArray> mask;
+    FZ_TRY(builder.Finish(&mask));
+    arrow::compute::ExecContext context(context_.pool);
+    FZ_ASSIGN(const auto kept, arrow::compute::Filter(arrow::Datum(batch.columns), arrow::Datum(mask),
+                                                      arrow::compute::FilterOptions::Defaults(), &context));
+    return Batch{kept.record_batch(), batch.origin, nullptr};
+  }
+
+  Status write_rows(const Batch& batch) {
+    FZ_TRY(encode_keys(batch));
+    const auto gone = GoneOf(batch);
+    // Where rows that go stay, each row comes: that it is gone is a value in it.
+    const auto* taken = gone && deleted_.empty() ? &*gone : nullptr;
+    std::shared_ptr<arrow::Int64Array> orders;
+    if (!order_by_.empty()) {
+      FZ_ASSIGN(orders, OrdersOf(batch, order_by_, context_.pool));
+    }
+    FZ_ASSIGN(auto changes, index_->fold(keys_, taken, orders == nullptr ? nullptr : orders->raw_values()));
+    std::vector<UpsertIndex::Change> stay;
+    for (const auto& change : changes) {
+      const bool goes = gone && (*gone)[static_cast<size_t>(change.last)];
+      if (change.known) FZ_TRY(deletes_.add(change.old, index_->key(change)));
+      if (goes && !change.known && (taken == nullptr || !change.came)) ++unknown_;
+      if (taken == nullptr || !goes) {
+        stay.push_back(change);
+      } else {
+        FZ_TRY(index_->remove(change));
+      }
+    }
+    return put(batch, gone ? &*gone : nullptr, std::move(stay));
+  }
+
   // Which rows take their key away; of rows without kinds none does.
   static std::optional<std::vector<bool>> GoneOf(const Batch& batch) {
     const auto column = batch.columns->GetColumnByName(std::string(kKindColumn));

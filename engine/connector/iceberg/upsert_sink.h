@@ -16,8 +16,9 @@ namespace frazil::iceberg {
 // in the same is deleted in that epoch's token.
 //
 // With options.order_by a row that is older than the newest one of its key does nothing, whether that row is
-// there or gone. With options.deleted rows that go stay: the row that says so takes the place of the one with
-// its key, with true in that column.
+// there or gone. A truncate (truncate.h) takes away all rows that are not newer than it, and older ones that
+// come later do nothing; it needs options.order_by, and no options.deleted. With options.deleted rows that go
+// stay: the row that says so takes the place of the one with its key, with true in that column.
 //
 // The token is {"v":2,"table","files","deletes","unknown","older"}: new data files as in an append; what it
 // takes away, see logical_deletes.h, there also for rows of its own files; how many deletes named a key that

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/truncate.h"
 #include "connector/iceberg/sink.h"
 #include "state/key.h"
 #include "state/key_codec.h"
@@ -58,13 +59,13 @@ nlohmann::json Options(const std::string& folder, bool partitioned) {
   return options;
 }
 
-Batch BatchOf(const std::vector<Change>& changes, bool kinds) {
+Batch BatchOf(const std::vector<Change>& changes, bool kinds, bool values = false) {
   arrow::Int64Builder id, value, part;
   arrow::UInt8Builder kind;
   for (const Change& change : changes) {
     EXPECT_TRUE(id.Append(change.row.id).ok());
     // Of a row that goes only the key need be known.
-    const bool gone = change.kind == RowKind::kDelete;
+    const bool gone = change.kind == RowKind::kDelete && !values;
     EXPECT_TRUE((gone ? value.AppendNull() : value.Append(change.row.value)).ok());
     EXPECT_TRUE(part.Append(change.row.part).ok());
     EXPECT_TRUE(kind.Append(static_cast<uint8_t>(change.kind)).ok());
@@ -220,15 +221,20 @@ class UpsertSinkTest : public ::testing::TestWithParam<int> {
     }
   }
 
-  void write(const std::vector<Change>& changes, bool kinds) {
+  // A truncate is given to every worker.
+  void write(const std::vector<Change>& changes, bool kinds, bool values = false) {
     std::vector<std::vector<Change>> parts(sinks_.size());
     for (const Change& change : changes) {
+      if (change.kind == kTruncateKind) {
+        for (auto& part : parts) part.push_back(change);
+        continue;
+      }
       parts[static_cast<size_t>(WorkerOfId(change.row.id, static_cast<int>(sinks_.size())))].push_back(
           change);
     }
     for (size_t i = 0; i < parts.size(); ++i) {
       if (parts[i].empty()) continue;
-      const auto status = sinks_[i]->write(BatchOf(parts[i], kinds));
+      const auto status = sinks_[i]->write(BatchOf(parts[i], kinds, values));
       ASSERT_TRUE(status.ok()) << status;
     }
   }
@@ -325,6 +331,58 @@ TEST_P(UpsertSinkTest, TableIsWhatTheChangesSay) {
   EXPECT_LE(table.unknown, unknown);  // those since the last token are not told yet
   EXPECT_GT(table.files, 0);
   EXPECT_TRUE(ids >= 20 || table.deletes > 0);
+  sinks_.clear();
+}
+
+// Changes and truncates in any order, some of them twice: what counts is where they stand in the log. After
+// each epoch the table has the newest row of each key that is behind all truncates that came.
+TEST_P(UpsertSinkTest, TruncatesGoByOrder) {
+  options_ = Options(folder_.string(), GetParam() % 2 == 1);
+  options_["order_by"] = "value";
+  std::vector<Change> log;
+  for (int64_t place = 1; place <= 400; ++place) {
+    const bool truncate = draw(40) == 0;
+    const auto kind = truncate ? kTruncateKind : static_cast<RowKind>(draw(4));
+    const auto id = truncate ? 0 : static_cast<int64_t>(draw(30));
+    log.push_back({kind, {id, place, static_cast<int64_t>(draw(3))}});
+    if (draw(10) == 0) log.push_back(log[draw(log.size())]);
+  }
+  for (size_t i = 0; i < log.size(); ++i) std::swap(log[i], log[std::min(log.size() - 1, i + draw(60))]);
+  Table table;
+  std::map<int64_t, Change> newest;
+  int64_t floor = 0;
+  const size_t counts[] = {1, 2, 4};
+  start(static_cast<int>(counts[draw(3)]));
+  for (size_t at = 0; at < log.size();) {
+    const size_t end = std::min(log.size(), at + 1 + draw(40));
+    const std::vector<Change> some(log.begin() + static_cast<int64_t>(at),
+                                   log.begin() + static_cast<int64_t>(end));
+    at = end;
+    for (const Change& change : some) {
+      if (change.kind == kTruncateKind) {
+        floor = std::max(floor, change.row.value);
+        continue;
+      }
+      const auto [found, is_new] = newest.try_emplace(change.row.id, change);
+      if (!is_new && found->second.row.value < change.row.value) found->second = change;
+    }
+    write(some, /*kinds=*/true, /*values=*/true);
+    save_some(/*all=*/false);
+    if (draw(3) > 0 && at < log.size()) continue;
+    cut();
+    commit(&table);
+    std::vector<Row> expected;
+    for (const auto& [id, change] : newest) {
+      const bool gone = change.kind == RowKind::kDelete || change.kind == RowKind::kUpdateBefore;
+      if (!gone && change.row.value > floor) expected.push_back(change.row);
+    }
+    ASSERT_EQ(table.rows(), expected) << "before change " << at;
+    if (draw(4) == 0) {
+      end_saving();
+      start(static_cast<int>(counts[draw(3)]));
+    }
+  }
+  EXPECT_GT(floor, 0);
   sinks_.clear();
 }
 

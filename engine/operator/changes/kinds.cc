@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "base/truncate.h"
 #include "operator/filter.h"
 
 namespace frazil {
@@ -13,6 +14,7 @@ constexpr auto kInsert = static_cast<uint8_t>(RowKind::kInsert);
 constexpr auto kBefore = static_cast<uint8_t>(RowKind::kUpdateBefore);
 constexpr auto kAfter = static_cast<uint8_t>(RowKind::kUpdateAfter);
 constexpr auto kDelete = static_cast<uint8_t>(RowKind::kDelete);
+constexpr auto kTruncate = static_cast<uint8_t>(kTruncateKind);
 
 // What is kept of changes, and as what.
 struct Kept {
@@ -31,7 +33,7 @@ Kept Judge(const arrow::UInt8Array& kinds, const arrow::BooleanArray& mask) {
   };
   for (size_t i = 0; i < count; ++i) {
     const bool selected = mask.Value(static_cast<int64_t>(i));
-    kept.rows[i] = selected;
+    kept.rows[i] = selected || kept.kinds[i] == kTruncate;
     if (kept.kinds[i] == kAfter && !selected) become(i, kDelete);
     if (kept.kinds[i] != kBefore || i + 1 == count || kept.kinds[i + 1] != kAfter) continue;
     const bool next = mask.Value(static_cast<int64_t>(i) + 1);
@@ -49,7 +51,9 @@ Kept JudgeAlone(const arrow::UInt8Array& kinds, const arrow::BooleanArray& mask)
   Kept kept{std::vector<uint8_t>(kinds.raw_values(), kinds.raw_values() + count),
             std::vector<bool>(count, true)};
   for (size_t i = 0; i < count; ++i) {
-    if (mask.Value(static_cast<int64_t>(i)) || kept.kinds[i] == kDelete) continue;
+    if (mask.Value(static_cast<int64_t>(i)) || kept.kinds[i] == kDelete || kept.kinds[i] == kTruncate) {
+      continue;
+    }
     kept.kinds[i] = kDelete;
     kept.changed = true;
   }
@@ -64,12 +68,13 @@ std::shared_ptr<arrow::Field> KindField() {
 
 bool HasKinds(const arrow::Schema& schema) { return schema.GetFieldIndex(std::string(kKindColumn)) >= 0; }
 
-Result<std::shared_ptr<arrow::UInt8Array>> KindsOf(const Batch& batch) {
+Result<std::shared_ptr<arrow::UInt8Array>> KindsOf(const Batch& batch, bool truncates) {
   const auto column = batch.columns->GetColumnByName(std::string(kKindColumn));
   if (column == nullptr) return nullptr;
   auto kinds = std::static_pointer_cast<arrow::UInt8Array>(column);
+  const uint8_t last = truncates ? kTruncate : kDelete;
   for (int64_t i = 0; i < kinds->length(); ++i) {
-    if (kinds->IsValid(i) && kinds->Value(i) <= kDelete) continue;
+    if (kinds->IsValid(i) && kinds->Value(i) <= last) continue;
     return Error(ErrorKind::kInternal, "a row of the kind " + std::to_string(kinds->Value(i)));
   }
   return kinds;
@@ -88,7 +93,7 @@ Result<Batch> WithKinds(const Batch& batch, const std::vector<uint8_t>& kinds, a
 
 Result<Batch> KeepChanges(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
                           arrow::MemoryPool* pool, bool whole) {
-  FZ_ASSIGN(const auto kinds, KindsOf(batch));
+  FZ_ASSIGN(const auto kinds, KindsOf(batch, /*truncates=*/true));
   if (kinds == nullptr) return KeepRows(batch, mask, pool);
   const Kept kept = whole ? Judge(*kinds, *mask) : JudgeAlone(*kinds, *mask);
   arrow::BooleanBuilder builder(pool);

@@ -19,8 +19,9 @@ namespace frazil {
 // The column: uint8, not null.
 std::shared_ptr<arrow::Field> KindField();
 bool HasKinds(const arrow::Schema& schema);
-// The kinds of a batch's rows; null if its rows are all new ones. Errors (kInternal): a kind that is none.
-Result<std::shared_ptr<arrow::UInt8Array>> KindsOf(const Batch& batch);
+// The kinds of a batch's rows; null if its rows are all new ones. Errors (kInternal): a kind that is none;
+// one that is kTruncateKind (truncate.h), unless the caller knows those.
+Result<std::shared_ptr<arrow::UInt8Array>> KindsOf(const Batch& batch, bool truncates = false);
 // The batch with other kinds.
 Result<Batch> WithKinds(const Batch& batch, const std::vector<uint8_t>& kinds, arrow::MemoryPool* pool);
 
@@ -28,7 +29,7 @@ Result<Batch> WithKinds(const Batch& batch, const std::vector<uint8_t>& kinds, a
 // changes an update of which only the row before is selected becomes a delete, and one of which only the row
 // after is, an insert; an update_after that stands alone and is not selected becomes a delete. In a stream
 // that is not `whole` (updates without the row before, deletes of which only the key is known, rows that come
-// again) each row that is not selected is, or becomes, a delete.
+// again) each row that is not selected is, or becomes, a delete. A truncate is always kept.
 Result<Batch> KeepChanges(const Batch& batch, const std::shared_ptr<arrow::BooleanArray>& mask,
                           arrow::MemoryPool* pool, bool whole = true);
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/truncate.h"
 #include "operator/changes/as_log.h"
 
 namespace frazil {
@@ -34,7 +35,7 @@ Batch BatchOf(const Rows& rows) {
 Rows RowsOf(const Batch& batch) {
   Rows rows;
   const auto& values = static_cast<const arrow::Int64Array&>(*batch.columns->column(0));
-  const auto kinds = KindsOf(batch).ValueOrDie();
+  const auto kinds = KindsOf(batch, /*truncates=*/true).ValueOrDie();
   for (int64_t i = 0; i < batch.rows(); ++i) rows.emplace_back(kinds->Value(i), values.Value(i));
   return rows;
 }
@@ -66,6 +67,19 @@ TEST(Kinds, WhereOnlyTheKeyIsKnownWhatIsNotSelectedIsADelete) {
   ASSERT_TRUE(kept.ok());
   EXPECT_EQ(RowsOf(*kept),
             (Rows{{kInsert, 1}, {kDelete, 2}, {kAfter, 3}, {kDelete, 4}, {kDelete, 5}, {kDelete, 6}}));
+}
+
+TEST(Kinds, ATruncateIsKept) {
+  constexpr auto kTruncate = static_cast<uint8_t>(kTruncateKind);
+  const Rows changes = {{kInsert, 1}, {kTruncate, 0}, {kInsert, 2}};
+  EXPECT_EQ(Keep(changes, {false, false, true}), (Rows{{kTruncate, 0}, {kInsert, 2}}));
+  arrow::BooleanBuilder builder;
+  ASSERT_TRUE(builder.AppendValues(std::vector<bool>{false, false, true}).ok());
+  std::shared_ptr<arrow::BooleanArray> mask;
+  ASSERT_TRUE(builder.Finish(&mask).ok());
+  const auto kept = KeepChanges(BatchOf(changes), mask, arrow::default_memory_pool(), /*whole=*/false);
+  ASSERT_TRUE(kept.ok());
+  EXPECT_EQ(RowsOf(*kept), (Rows{{kDelete, 1}, {kTruncate, 0}, {kInsert, 2}}));
 }
 
 TEST(Kinds, AnUpdateWithoutTheRowBeforeTakesItAwayIfItIsNotSelected) {
@@ -114,7 +128,9 @@ TEST(Kinds, FilteringChangesIsFilteringRows) {
 }
 
 TEST(Kinds, AnUnknownKindIsADefect) {
+  EXPECT_EQ(KindOf(KindsOf(BatchOf({{5, 1}}), /*truncates=*/true).status()), ErrorKind::kInternal);
   EXPECT_EQ(KindOf(KindsOf(BatchOf({{4, 1}})).status()), ErrorKind::kInternal);
+  EXPECT_TRUE(KindsOf(BatchOf({{4, 1}}), /*truncates=*/true).ok());
 }
 
 class Keeps : public Output {

@@ -69,7 +69,7 @@ Result<std::unique_ptr<UnsentValues>> UnsentValues::Make(const nlohmann::json& s
 Result<Progress> UnsentValues::process(Batch batch, Output& out) {
   if (batch.rows() == 0) return Progress::kDone;
   FZ_TRY(keys_.encode(batch, &encoded_));
-  FZ_ASSIGN(const auto kinds, KindsOf(batch));
+  FZ_ASSIGN(const auto kinds, KindsOf(batch, /*truncates=*/true));
   kinds_.assign(kinds->raw_values(), kinds->raw_values() + kinds->length());
   batch_ = std::move(batch);
   for (Column& column : columns_) column.given = batch_.columns->column(column.place);

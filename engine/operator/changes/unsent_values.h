@@ -31,7 +31,8 @@ Result<std::shared_ptr<arrow::Schema>> SentSchema(const arrow::Schema& input);
 // Of each key the values of these columns are kept, until it is deleted; of a deleted key, where in the log
 // that was. An event before that place, which a connector that was restarted writes again, has nothing to
 // take its values from: it is a delete, as the one that is to come once more. Any other event whose values
-// are not known is an error.
+// are not known is an error. A truncate (truncate.h) passes by, and what is kept stays: the next event of a
+// key that was there is an insert, which has all values, or one of before that comes again.
 class UnsentValues : public Operator {
  public:
   // Reads {"keys": [...], "columns": [...], "stand_ins": [...]}: columns of text or bytes, and the texts that
