@@ -40,6 +40,16 @@ Result<std::shared_ptr<arrow::Array>> WithNulls(const std::vector<int64_t>& plac
   return builder.Finish();
 }
 
+// Of all lists.
+int64_t ElementsOf(const arrow::Array& lists) {
+  if (lists.type_id() == arrow::Type::LIST) {
+    const auto& typed = static_cast<const arrow::ListArray&>(lists);
+    return typed.value_offset(typed.length()) - typed.value_offset(0);
+  }
+  const auto& typed = static_cast<const arrow::LargeListArray&>(lists);
+  return typed.value_offset(typed.length()) - typed.value_offset(0);
+}
+
 }  // namespace
 
 UnnestSpec ParseUnnest(const nlohmann::json& node) {
@@ -69,7 +79,12 @@ Result<std::unique_ptr<Unnest>> Unnest::Make(const nlohmann::json& node, const a
 Result<Progress> Unnest::process(Batch batch, Output& out) {
   if (batch.rows() == 0) return Progress::kDone;
   emission_ = Emission{std::move(batch), 0, 0, 0};
-  emission_.row_bytes = BatchBytes(emission_.batch) / emission_.batch.rows() + 1;
+  // A row of the output has the other columns of its row, and one element.
+  FZ_ASSIGN(const auto lists, emission_.batch.columns->SelectColumns({place_}));
+  const int64_t rows = emission_.batch.rows();
+  const int64_t list_bytes = BatchBytes(Batch{lists, {}, nullptr});
+  const int64_t elements = std::max<int64_t>(ElementsOf(*lists->column(0)), 1);
+  emission_.row_bytes = (BatchBytes(emission_.batch) - list_bytes) / rows + list_bytes / elements + 1;
   return resume(out);
 }
 

@@ -267,6 +267,12 @@ class _Compiler:
             how = [function.kind, schema_text(function.returns), function.pure, function.on_error]
             reference += f"#{_digest(how)}"
             same = self.functions.get(reference)
+        if function.reference.startswith("python:"):
+            # Of objects, which keep nothing: equal names are told apart by their order.
+            number = 2
+            while same is not None and same.call is not function.call:
+                reference = f"{function.reference}#{number}"
+                same, number = self.functions.get(reference), number + 1
         if same is not None and same.call is not function.call:
             raise PlanError(
                 f"two functions are called {reference}",

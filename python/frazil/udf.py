@@ -399,7 +399,7 @@ def _arrow_of(parameter: inspect.Parameter, name: str) -> tuple[pa.DataType, boo
 
 def _module_name(function: Any) -> str:
     """Name to import the function's module by; a script is known by its file's name."""
-    module = str(function.__module__)
+    module = str(getattr(function, "__module__", None) or "builtins")
     if module != "__main__":
         return module
     file = getattr(sys.modules.get("__main__"), "__file__", None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from frazil.array_kinds import given_as, taken_back
 from frazil.errors import UdfError
+from frazil.nested_nulls import row_with_null
 from frazil.python_values import python_values
 from frazil.types import field_name, type_name
 
@@ -62,13 +63,26 @@ def run(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
             _values(batch, row),
             "annotate the result with T | None",
         )
+    inside = row_with_null(column)
+    if inside is not None:
+        raise UdfError(
+            f"{_null_inside(function, returned.type)}: {_short(column[inside].as_py())}",
+            _values(batch, inside),
+            "give every value that is not declared as T | None",
+        )
     return pa.RecordBatch.from_arrays([column], schema=function.returns)
+
+
+def _null_inside(function: Function, type_: pa.DataType) -> str:
+    return f"{function.reference} returned None where {type_name(type_)} has none"
 
 
 def _rows(function: Function, batch: pa.RecordBatch) -> pa.Array:
     results: list[Any] = []
     try:
-        for values in zip(*map(python_values, batch.columns), strict=True):
+        dicts = getattr(function.call, "dicts", False)
+        columns = [python_values(column, dicts=dicts) for column in batch.columns]
+        for values in zip(*columns, strict=True):
             if function.on_error == "fail":
                 results.append(function.call(*values))
             else:
@@ -173,6 +187,8 @@ def checked_batch(function: Function, result: Any) -> pa.RecordBatch:
                 f"{function.reference} returned nulls in column {field.name!r}",
                 f"declared is {field_name(field)}",
             )
+        if row_with_null(column) is not None:
+            raise BadValues(f"{_null_inside(function, field.type)}, in column {field.name!r}")
     if result.num_columns > len(function.returns):
         extra = [name for name in result.schema.names if name not in function.returns.names]
         raise UdfError(

@@ -14,9 +14,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 from frazil.array_kinds import taken_back
 from frazil.errors import UdfError
+from frazil.nested_nulls import row_with_null
 from frazil.python_values import python_values
 from frazil.types import type_name
-from frazil.udf_call import BadValues, _fits, _given, _short, checked_batch, checked_column
+from frazil.udf_call import (
+    BadValues,
+    _fits,
+    _given,
+    _null_inside,
+    _short,
+    checked_batch,
+    checked_column,
+)
 
 if TYPE_CHECKING:
     from frazil.node import Function
@@ -68,6 +77,10 @@ def run_apart(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
         declared = f"{function.reference} returned None, and declares {type_name(type_)}"
         for row in (i for i, value in enumerate(column) if not value.is_valid):
             failed.setdefault(row, declared)
+    if row_with_null(column) is not None:
+        for row in range(len(column)):
+            if row_with_null(column.slice(row, 1)) is not None:
+                failed.setdefault(row, _null_inside(function, type_))
     return _packed(pa.RecordBatch.from_arrays([column], schema=function.returns), failed)
 
 

@@ -107,9 +107,20 @@ def test_what_is_no_list_is_refused() -> None:
         changes.unnest("all")
 
 
-def test_event_time_stands_before_it() -> None:
-    with pytest.raises(fz.PlanError, match="event_time behind unnest items"):
-        orders().unnest("items").event_time("at", out_of_order="1s")
+def test_event_time_may_stand_behind_it() -> None:
+    """Of the elements, whose order in their partition is that of the rows and of the lists."""
+    given = [
+        {"id": n, "items": [{"sku": "a", "n": n * 7 % 60 + k} for k in (0, 5)], "at": START}
+        for n in range(40)
+    ]
+    items = orders().unnest("items", into="item").select(seconds=col("item").struct["n"])
+    timed = items.select(at=fz.from_epoch(col("seconds"), unit="s"))
+    windows = timed.event_time("at", out_of_order="20s").group_by().window(fz.tumbling("10s"))
+    counts = windows.agg(rows=fz.count())
+    parts = testing.partitions(given[:20], given[20:])
+    found = testing.check_any_order({"counts": counts, "late": counts.late}, cases=10, orders=parts)
+    assert sum(row["rows"] for row in found["counts"]) + len(found["late"]) == 80
+    assert found["late"]
 
 
 def test_large_lists() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -211,11 +212,11 @@ class Objects:
 
     def __call__(self, item: Any) -> dict[str, Any]:
         """Give an object as columns."""
-        made = {ITEM: self.codec.encode(item)}
+        made: dict[str, Any] = {ITEM: self.codec.encode(item)}
         if self.key is not None:
             made[KEY] = self.key(item)
         if self.time is not None:
-            made[TIME] = self.time(item)
+            made[TIME] = _checked_time(self.time(item), self.time)
         return made
 
 
@@ -236,8 +237,20 @@ class OnlyKey:
 End = Columns | Objects | OnlyKey
 
 
+def _checked_time(time: Any, function: Any) -> datetime:
+    if not isinstance(time, datetime) or time.tzinfo is None:
+        raise TypeMismatch(
+            f"{function_name(function)} returned {_short(time)} as event time",
+            "give a datetime with a zone: datetime.fromtimestamp(seconds, UTC)",
+        )
+    return time
+
+
 class Chain:
     """Takes the values of a row, and gives what becomes of it: a list of dicts."""
+
+    dicts = True
+    """Maps of columns are dicts in the values it is called with."""
 
     def __init__(self, head: Head, steps: tuple[Step, ...], end: End) -> None:
         if len(steps) > STEPS_MAX:
@@ -311,8 +324,51 @@ def chain_function(chain: Chain, returns: pa.Field, pure: bool) -> Function:
     return Function(chain.reference, chain, "row", schema, pure, "fail", chain.source_hash)
 
 
+class Held:
+    """A callable object that has no hash of its own: told apart by which object it is."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.__module__ = type(function).__module__
+        self.__qualname__ = type(function).__qualname__
+
+    def __call__(self, *given: Any) -> Any:
+        """Call it."""
+        return self.function(*given)
+
+
+def checked_function(what: str, function: Any, *, generates: bool = False) -> Callable[..., Any]:
+    """A function that a step may call, with a hash.
+
+    Raises
+    ------
+    TypeMismatch
+        It is none, or calling it does nothing by itself.
+    """
+    if not callable(function):
+        raise TypeMismatch(f"{what} got {function!r}", "give a function of one object")
+    called = function if inspect.isroutine(function) else type(function).__call__
+    called = getattr(function, "func", called)  # of a partial
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise TypeMismatch(
+            f"{what} got {function_name(function)}, which is a coroutine",
+            "give a plain function; @fz.async_udf is for coroutines",
+        )
+    if inspect.isgeneratorfunction(called) and not generates:
+        raise TypeMismatch(
+            f"{what} got {function_name(function)}, which yields", "flat_map takes what yields"
+        )
+    try:
+        hash(function)
+    except TypeError:
+        return Held(function)
+    checked: Callable[..., Any] = function
+    return checked
+
+
 def function_name(function: Any) -> str:
     """A function as people and plans know it: "orders.parse"."""
+    function = getattr(function, "func", function)  # of a partial
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{_module_name(named).rpartition('.')[2]}.{named.__qualname__}"
 

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from frazil.errors import DataError, PlanError
+from frazil.udf import _module_name
 
 OBJECT_BYTES_MAX = 16 << 20
 """Bytes of one object, as it is moved or kept."""
@@ -76,6 +77,10 @@ class ObjectCodec:
         # Classes of their own have what they need without a Python call for each object.
         self._pickler = type("_KnownPickler", (_Pickler,), {"known": known})
         by_name = {(cls.__module__, cls.__qualname__): cls for cls in known}
+        # A program that is run as a script is __main__, and else goes by the name of its file.
+        for cls in classes:
+            for module in ("__main__", _module_name(cls)):
+                by_name.setdefault((module, cls.__qualname__), cls)
         self._unpickler = type("_KnownUnpickler", (_Unpickler,), {"by_name": by_name})
 
     def __eq__(self, other: object) -> bool:

@@ -18,6 +18,7 @@ from frazil.rows.chain import (
     Objects,
     OneObject,
     chain_of,
+    checked_function,
     function_name,
 )
 from frazil.rows.row_stream import RowStream
@@ -25,6 +26,7 @@ from frazil.schema import SchemaLike, resolve
 
 if TYPE_CHECKING:
     from frazil.duration import Duration, Size
+    from frazil.rows.chain import Head, Step
     from frazil.rows.codec import ObjectCodec
     from frazil.rows.stateful import Stateful
     from frazil.stream import Stream
@@ -43,6 +45,7 @@ class KeyedRowStream(RowStream):
     def __init__(self, stream: Stream, codec: ObjectCodec, *, by: str, **how: Any) -> None:
         super().__init__(stream, codec, **how)
         self._by = by
+        self._late_of: tuple[Stream, Head, tuple[Step, ...]] | None = None
 
     @on_user_line
     def stateful_map(self, function: Stateful) -> KeyedRowStream:
@@ -105,10 +108,44 @@ class KeyedRowStream(RowStream):
         """
         return self._stateful(function, several=True)
 
+    @property
+    @on_user_line
+    def late(self) -> RowStream:
+        """The objects that came too late for what `stateful_map` keeps, as they were before it.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import UTC, datetime
+        >>> def user(row: dict) -> str:
+        ...     return row["user"]
+        >>> class Row(fz.Schema):
+        ...     user: str
+        ...     at: datetime
+        >>> rows = [{"user": "ada", "at": datetime(2026, 1, 1, tzinfo=UTC)}]
+        >>> timed = fz.read_memory(rows, schema=Row).event_time("at", out_of_order="10s").rows()
+        >>> timed.key_by(user).stateful_map(lambda seen, row: (1, row)).late
+        RowStream <- memory
+        """
+        if self._late_of is None:
+            raise PlanError(
+                f"{self!r} has no late objects of its own",
+                "stateful_map and window have, if there is event time: take .late of these",
+            )
+        made, head, steps = self._late_of
+        return RowStream(made.late, self._codec, head=head, steps=steps, pure=self._pure)
+
     def _stateful(self, function: Stateful, *, several: bool) -> KeyedRowStream:
         from frazil.rows.stateful import keep_by_key
 
+        function = checked_function("stateful_map", function)
         times = [name for name in self._carried if name != KEY]
+        for name in times:
+            if self._stream._port.schema.field(name).nullable:
+                raise PlanError(
+                    f"stateful_map of {self!r}: event time {name!r} may be null",
+                    "declare it as datetime, not as datetime | None",
+                )
         made = keep_by_key(
             self._stream,
             chain_of(self._head, self._steps, Objects(self._codec)),
@@ -118,7 +155,9 @@ class KeyedRowStream(RowStream):
             time=times[0] if times else None,
             pure=self._pure,
         )
-        return self._on(made)
+        kept = self._on(made)
+        kept._late_of = (made, self._head, self._steps) if times else None
+        return kept
 
     @on_user_line
     def window(
@@ -275,7 +314,7 @@ class WindowedRows:
         frazil.errors.PlanError: windows of KeyedRowStream by user <- memory need event time
           call event_time on the stream before rows(), or on the objects before key_by
         """
-        return self._folded(Fold(first, function))
+        return self._folded(Fold(first, checked_function("fold", function)))
 
     @on_user_line
     def reduce(self, function: Callable[[Any, Any], Any]) -> KeyedRowStream:
@@ -305,7 +344,7 @@ class WindowedRows:
         >>> fz.testing.run_to_end(most.map(lambda found: found.value).columns({"n": int}))
         [{'n': 4}]
         """
-        return self._folded(Reduce(function))
+        return self._folded(Reduce(checked_function("reduce", function)))
 
     @on_user_line
     def collect(self) -> KeyedRowStream:

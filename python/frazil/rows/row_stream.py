@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from frazil.changes import refuse_changes
-from frazil.errors import PlanError, TypeMismatch, on_user_line
+from frazil.errors import PlanError, on_user_line
 from frazil.event_time import EventTime, NoEventTime, event_time_of
 from frazil.expr import col
 from frazil.node import Port, UdfNode
@@ -29,6 +30,7 @@ from frazil.rows.chain import (
     WindowResult,
     chain_function,
     chain_of,
+    checked_function,
     function_name,
 )
 from frazil.rows.codec import ObjectCodec
@@ -280,7 +282,7 @@ class RowStream:
         """
         if self._carried:
             raise PlanError("the objects have event time already", "call it once")
-        end = Objects(self._codec, time=function)
+        end = Objects(self._codec, time=checked_function("event_time", function))
         made = self._unnested(end, [pa.field(TIME, _UTC, False)])
         return self._on(made.event_time(TIME, out_of_order=out_of_order), carried=(TIME,))
 
@@ -309,7 +311,7 @@ class RowStream:
         """
         from frazil.rows.keyed import KeyedRowStream
 
-        key = Key(function, _key_type(function))
+        key = Key(checked_function("key_by", function), _key_type(function))
         carried = tuple(name for name in self._carried if name != KEY)
         field = pa.field(KEY, key.type, False)
         head: Head = OneObject(self._codec)
@@ -356,8 +358,7 @@ class RowStream:
     # How it is done: a Python function gives a list of structs for each row; they are unnested.
 
     def _with(self, kind: Kind, function: Callable[..., Any], negated: bool = False) -> typing.Self:
-        if not callable(function):
-            raise TypeMismatch(f"{kind} got {function!r}", "give a function of one object")
+        function = checked_function(kind, function, generates=kind == "flat_map")
         made = self._copy()
         made._steps = (*self._steps, Step(kind, function, negated))
         return made
@@ -419,10 +420,10 @@ def make_rows(stream: Stream, classes: Sequence[type], pure: bool) -> RowStream:
 
 
 def _key_type(function: Callable[[Any], Any]) -> pa.DataType:
-    if not callable(function):
-        raise TypeMismatch(f"key_by got {function!r}", "give a function of one object")
+    function = getattr(function, "func", function)  # of a partial
+    annotated = function if inspect.isroutine(function) else type(function).__call__
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(annotated)
     except (NameError, TypeError, AttributeError):
         hints = {}
     if hints.get("return") in (None, Any):

@@ -97,8 +97,6 @@ def keep_by_key(
     time
         Column of the event time; None: objects are taken as they arrive.
     """
-    if not callable(function):
-        raise TypeMismatch(f"{function!r} is no function", "give a function of what is kept")
     named = function if hasattr(function, "__qualname__") else type(function)
     # A plan knows steps by the names of their classes.
     cls = type(

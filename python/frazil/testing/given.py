@@ -134,9 +134,11 @@ def given_source(
     Json
         For the plan: a source that reads memory.
     """
-    parts = given.parts if isinstance(given, Partitions) else (given,)
+    listed = given.parts if isinstance(given, Partitions) else (given,)
+    parts = tuple(part if isinstance(part, pa.Table) else list(part) for part in listed)
     name = str(node.name)
-    if _are_messages(parts, name):
+    empty = node.key is not None and not any(len(part) for part in parts)
+    if empty or _are_messages(parts, name):
         tables = [_messages(node, part, number) for number, part in enumerate(parts)]
         options = {"messages": True, "metadata": spec["options"].get("metadata", [])}
         new = {**spec, "connector": "memory", "options": options}

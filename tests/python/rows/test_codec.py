@@ -7,6 +7,7 @@ import datetime
 import enum
 import os
 import pickle
+import sys
 import zoneinfo
 from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
@@ -150,6 +151,18 @@ def test_large_objects_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ObjectCodec().encode(["x" * 1_000])
     with pytest.raises(DataError, match="one object has up to 1000"):
         ObjectCodec().encode("x" * 1_000)
+
+
+def test_a_script_and_its_module_are_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run as a script has kept, one of the module can read, and the other way round."""
+    kept = {}
+    monkeypatch.setattr(sys.modules["__main__"], "Account", Account, raising=False)
+    for module in ("__main__", Account.__module__):
+        monkeypatch.setattr(Account, "__module__", module)
+        kept[module] = ObjectCodec([Account]).encode(Account("ada", [1]))
+    monkeypatch.setattr(Account, "__module__", "tests.python.rows.test_codec")
+    for data in kept.values():
+        assert ObjectCodec([Account]).decode(data) == Account("ada", [1])
 
 
 def test_classes_are_classes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -158,6 +159,88 @@ def test_explain_says_that_it_is_python() -> None:
 def test_what_changes_has_no_rows() -> None:
     with pytest.raises(fz.FrazilError, match="rows"):
         texts().group_by("id").agg(n=fz.count()).rows()
+
+
+class Add:
+    """Equal to others, and without a hash."""
+
+    def __init__(self, by: int) -> None:
+        self.by = by
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"id": row["id"] + self.by}
+
+    def method(self, row: dict[str, Any]) -> dict[str, Any]:
+        return self(row)
+
+
+def added(row: dict[str, Any], by: int) -> dict[str, Any]:
+    return {"id": row["id"] + by}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda by: lambda row: {"id": row["id"] + by},
+        lambda by: Add(by),
+        lambda by: Add(by).method,
+        lambda by: functools.partial(added, by=by),
+    ],
+    ids=["lambda", "callable", "method", "partial"],
+)
+def test_functions_of_one_name_are_told_apart(make: Any) -> None:
+    read = texts().rows()
+    both = {str(by): read.map(make(by)).columns({"id": int}) for by in (1, 2)}
+    found = testing.run_to_end(both, texts=[{"id": 5, "text": ""}])
+    assert found == {"1": [{"id": 6}], "2": [{"id": 7}]}
+
+
+def test_functions_of_c_are_functions() -> None:
+    words = texts().rows().map(lambda row: row["text"]).flat_map(str.split).map(str.upper)
+    stream = words.map(lambda word: {"word": word}).columns({"word": str})
+    assert testing.run_to_end(stream, texts=[{"id": 1, "text": "a b"}]) == [
+        {"word": "A"},
+        {"word": "B"},
+    ]
+
+
+async def later(row: dict[str, Any]) -> bool:
+    return False
+
+
+def yields(row: dict[str, Any]) -> Iterator[bool]:
+    yield False
+
+
+def test_what_a_call_does_not_run_is_refused() -> None:
+    for make in (texts().rows().filter, texts().rows().map, texts().rows().flat_map):
+        with pytest.raises(fz.TypeMismatch, match="which is a coroutine"):
+            make(later)
+    for make in (texts().rows().filter, texts().rows().inspect, texts().rows().key_by):
+        with pytest.raises(fz.TypeMismatch, match="which yields"):
+            make(yields)
+
+
+def test_what_is_missing_in_an_object_is_said() -> None:
+    stream = texts().rows().map(lambda row: {}).columns({"id": int})
+    with pytest.raises(fz.UdfError, match=r"returned None where .* has none"):
+        testing.run_to_end(stream, texts=TEXTS[:1])
+
+
+@pytest.mark.parametrize("time", [5, datetime(2026, 1, 1)])
+def test_times_are_of_a_zone(time: Any) -> None:
+    timed = texts().rows().event_time(lambda row: time, out_of_order="1s")
+    with pytest.raises(fz.UdfError, match="as event time"):
+        testing.run_to_end(timed.columns({"id": int}), texts=TEXTS[:1])
+
+
+def test_maps_are_dicts() -> None:
+    read = fz.read_memory([{"m": {"a": 1}}], schema={"m": dict[str, int]})
+    stream = read.rows().map(lambda row: {"a": row["m"]["a"]}).columns({"a": int})
+    assert testing.run_to_end(stream) == [{"a": 1}]
 
 
 def test_functions_are_functions() -> None:

@@ -134,3 +134,31 @@ def test_a_list_is_wanted_of_a_flat_map() -> None:
     keyed = rows().rows().key_by(user).stateful_flat_map(lambda seen, row: (seen, 3))
     with pytest.raises(fz.UdfError, match="stateful_flat_map takes a list"):
         testing.run_to_end(keyed.columns({"n": int | None}), e=events(1))
+
+
+def test_late_objects_are_a_stream() -> None:
+    schema = {"user": str, "n": int, "at": datetime}
+    read = fz.read_kafka("e", servers="k:1", schema=schema).event_time("at", out_of_order="1s")
+    kept = read.rows().map(lambda row: row).key_by(user).stateful_map(lambda seen, row: (1, row))
+    given = [
+        {"user": "a", "n": n, "at": START + timedelta(seconds=s)}
+        for n, s in enumerate([100, 0, 200])
+    ]
+    found = testing.run_to_end(
+        {
+            "kept": kept.columns({"n": int}),
+            "late": kept.late.map(lambda row: {"n": row["n"]}).columns({"n": int}),
+        },
+        e=given,
+    )
+    testing.assert_rows(found["kept"], [{"n": 0}, {"n": 2}])
+    assert found["late"] == [{"n": 1}]
+    with pytest.raises(fz.PlanError, match="no late objects of its own"):
+        _ = read.rows().key_by(user).late
+
+
+def test_event_time_may_not_be_null() -> None:
+    schema = {"user": str, "at": datetime | None}
+    read = fz.read_kafka("e", servers="k:1", schema=schema).event_time("at", out_of_order="1s")
+    with pytest.raises(fz.PlanError, match="event time 'at' may be null"):
+        read.rows().key_by(user).stateful_map(lambda seen, row: (1, row))
