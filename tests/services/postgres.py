@@ -4,6 +4,8 @@ import glob
 import os
 import pwd
 import shutil
+import tempfile
+import weakref
 from pathlib import Path
 
 import psycopg
@@ -55,11 +57,10 @@ class Postgres:
         if os.getuid() == 0:
             user = pwd.getpwnam(_USER)
             self._as = ["setpriv", f"--reuid={_USER}", f"--regid={user.pw_gid}", "--clear-groups"]
-            self._data.mkdir()
+            # Not below pytest's folders: each of its processes closes these to all but root anew.
+            self._data = Path(tempfile.mkdtemp(prefix="frazil-postgres-"))
+            weakref.finalize(self, shutil.rmtree, self._data, ignore_errors=True)
             os.chown(self._data, user.pw_uid, user.pw_gid)
-            for folder in (run_dir, *run_dir.parents):  # pytest makes its own for root only
-                if folder.stat().st_uid == 0 and not folder.stat().st_mode & 0o001:
-                    folder.chmod(folder.stat().st_mode | 0o011)
         server = [*self._as, postgres_tool("postgres"), "-D", str(self._data)]
         self._process = Process("postgres", server, run_dir=run_dir)
         self.conninfo = f"host=127.0.0.1 port={self._port} user={_USER} dbname=postgres"

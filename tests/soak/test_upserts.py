@@ -21,7 +21,7 @@ ROW_GROUP = 500_000
 TIMEOUT_S = 4 * 3600
 RESIDENT_MB_MAX = 2048
 # The commit in which the first process is killed: its epoch is in the log, with its state.
-KILLED_AT = 3 if KEYS > 10_000_000 else 1
+KILLED_AT = 1
 
 PROGRAM = """
 import os
