@@ -11,7 +11,7 @@
 #include "format/avro.h"
 #include "format/avro_encode.h"
 #include "format/avro_schema.h"
-#include "format/debezium_avro.h"
+#include "format/debezium_messages.h"
 
 namespace {
 

@@ -203,7 +203,9 @@ class DebeziumDecoder : public Decoder {
     }
     const bool connect = schema.kind == "KCONNECT";
     if (schema.kind != "JSON" && !connect) {
-      const char* advice = schema.kind == "AVRO" ? "\n  read with format=\"debezium-avro\"" : "";
+      const char* advice = schema.kind == "AVRO"       ? "\n  read with format=\"debezium-avro\""
+                           : schema.kind == "PROTOBUF" ? "\n  read with format=\"debezium-protobuf\""
+                                                       : "";
       return Shape{nullptr, "", name + " is " + schema.kind + ", not JSON" + advice};
     }
     const std::string text = schema.texts.empty() ? "" : schema.texts.back();

@@ -61,6 +61,33 @@ class DecimalMessage : public ProtoStep {
   DecimalSink<T> sink_;
 };
 
+// io.debezium.data.VariableScaleDecimal: a scale and two's complement, in either order.
+template <typename T>
+class DecimalOfAnyScale : public ProtoStep {
+ public:
+  DecimalOfAnyScale(arrow::ArrayBuilder* builder, bool scale_first)
+      : sink_(builder), scale_first_(scale_first) {}
+  bool Take(const ProtoPiece* pieces, size_t count, JsonFailure& failure) override {
+    const ProtoPiece none = ProtoPiece::Bytes(ProtoWire::kBytes, "");
+    __int128 scale = 0;
+    ProtoPiece values[2];
+    ProtoPiece& digits = values[scale_first_ ? 1 : 0];
+    digits = none;
+    const bool taken =
+        scale_first_
+            ? TakeProtoFields(pieces, count, {ProtoWire::kVarint, ProtoWire::kBytes}, values, failure)
+            : TakeProtoFields(pieces, count, {ProtoWire::kBytes, ProtoWire::kVarint}, values, failure);
+    if (!taken || !TakeProtoWhole(Type::kInt32, values[scale_first_ ? 0 : 1], &scale, failure)) return false;
+    if (scale < -kDecimalScaleMax || scale > kDecimalScaleMax)
+      return failure.Because("scale " + ProtoWholeText(scale));
+    return sink_.PutBytes(digits.bytes(), static_cast<int32_t>(scale), failure);
+  }
+
+ private:
+  DecimalSink<T> sink_;
+  bool scale_first_;
+};
+
 template <typename T>
 class DecimalNumber : public ProtoStep {
  public:
@@ -97,6 +124,17 @@ Result<std::unique_ptr<ProtoStep>> MakeStep(const ProtoMaking& making, const Pro
     const std::string& name = making.schema.message(field.of).name;
     if (name == "confluent.type.Decimal") return std::make_unique<DecimalBytes<T>>(column.builder);
     if (name == "google.type.Decimal") return std::make_unique<DecimalMessage<T>>(column.builder);
+    if (name.ends_with(".VariableScaleDecimal")) {
+      const auto& fields = making.schema.message(field.of).fields;
+      const auto is = [&](size_t at, const char* wanted, Type type) {
+        return fields[at].name == wanted && fields[at].type == type &&
+               fields[at].number == static_cast<int32_t>(at) + 1;
+      };
+      if (fields.size() == 2 && is(0, "scale", Type::kInt32) && is(1, "value", Type::kBytes))
+        return std::make_unique<DecimalOfAnyScale<T>>(column.builder, true);
+      if (fields.size() == 2 && is(0, "value", Type::kBytes) && is(1, "scale", Type::kInt32))
+        return std::make_unique<DecimalOfAnyScale<T>>(column.builder, false);
+    }
     return ProtoClash(making, field, column, "");
   }
   if (field.type == Type::kString) return std::make_unique<DecimalText<T>>(column.builder);

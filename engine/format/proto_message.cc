@@ -72,6 +72,7 @@ struct Reading {
   std::string name;  // for failures; empty if the step says it
   bool root = false;
   bool has_default = false;  // gaps before the field's own default
+  bool no_zero = false;      // and before a zero without presence
   std::vector<Gap> gaps;     // where the message has no value
 };
 
@@ -179,6 +180,7 @@ class MessageStep : public ProtoStep {
       case Label::kRequired:
         return failure.Because("a required field that the message does not have");
       case Label::kImplicit:
+        if (reading.no_zero) return PutAll(reading.gaps, failure);
         break;
       default:
         if (!slot.field->has_default || reading.has_default) return PutAll(reading.gaps, failure);
@@ -248,6 +250,7 @@ Result<Reading> MakeReading(const ProtoMaking& making, const ProtoField& field, 
   gap.name.clear();  // it is the reading's
   gap.root = false;
   reading.has_default = gap.absence.has_default();
+  reading.no_zero = !JsonMetadata(*wanted.column->field, kZeroIsNullMetadata).empty();
   reading.gaps.push_back(std::move(gap));
   return reading;
 }

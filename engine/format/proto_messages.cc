@@ -27,7 +27,7 @@ bool TakeMessagePlace(std::string_view* body, std::string* place, JsonFailure& f
   place->clear();
   if (!TakeSigned(body, &count) || count < 0 || count > kNesting)
     return failure.Because("behind the id of its schema does not stand which message of it this is");
-  if (count == 0) *place = "0";
+  if (count == 0) place->assign(1, '0');
   for (; count > 0; --count) {
     int64_t number = 0;
     if (!TakeSigned(body, &number) || number < 0 || number > INT32_MAX)

@@ -22,9 +22,9 @@ struct ProtoProgram {
 };
 
 // Columns that Protobuf messages are read into, those of several types one after the other. Field metadata is
-// that of json.h: fz:source, fz:default, fz:time_unit; fz:unavailable of debezium_column.h; and
-// fz:proto_number, message and number of a field that is looked for if its name is not there. Not
-// thread-safe.
+// that of json.h: fz:source, fz:default, fz:time_unit; fz:unavailable and fz:kept of debezium_column.h;
+// fz:zero_is_null of proto_step.h; and fz:proto_number, message and number of a field that is looked for if
+// its name is not there. Not thread-safe.
 //
 // A field that a message has not: repeated ones and maps are empty, those without presence zero, empty or the
 // first of their enum. Others get fz:default, else their own default, else null; if the column is not

@@ -196,14 +196,6 @@ class MapStep : public ProtoStep {
   std::vector<uint32_t> order_;
 };
 
-bool IsWrapper(const ProtoSchema& schema, const ProtoField& field) {
-  if (field.type != Type::kMessage) return false;
-  const ProtoMessage& message = schema.message(field.of);
-  return message.name.starts_with("google.protobuf.") && message.name.ends_with("Value") &&
-         message.fields.size() == 1 && message.fields[0].number == 1 &&
-         message.fields[0].label == Label::kImplicit;
-}
-
 Result<std::unique_ptr<ProtoStep>> MakeList(const ProtoMaking& making, const ProtoField& field,
                                             const BuiltColumn& column) {
   const auto id = column.builder->type()->id();
@@ -251,6 +243,15 @@ Status ProtoClash(const ProtoMaking& making, const ProtoField& field, const Buil
                                        (advice.empty() ? "" : "\n  " + advice));
 }
 
+const ProtoField* ProtoWrapped(const ProtoSchema& schema, const ProtoField& field) {
+  if (field.type != Type::kMessage) return nullptr;
+  const ProtoMessage& message = schema.message(field.of);
+  const bool wrapper = message.name.starts_with("google.protobuf.") && message.name.ends_with("Value") &&
+                       message.fields.size() == 1 && message.fields[0].number == 1 &&
+                       message.fields[0].label == Label::kImplicit;
+  return wrapper ? &message.fields[0] : nullptr;
+}
+
 ProtoPiece ProtoZero(const ProtoField& field) {
   const ProtoWire wire = ProtoWireOf(field.type);
   if (wire == ProtoWire::kBytes || wire == ProtoWire::kGroup)
@@ -268,18 +269,23 @@ Result<std::unique_ptr<ProtoStep>> MakeProtoStep(const ProtoMaking& making, cons
                                                  const BuiltColumn& column) {
   if (column.field->type()->id() == arrow::Type::NA && column.field->nullable())
     return std::make_unique<NullStep>(column.builder);
-  if (field.label == Label::kRepeated) return MakeList(making, field, column);
-  if (field.label == Label::kMap) return MakeMap(making, field, column);
-  return MakeProtoValueStep(making, field, column);
+  std::unique_ptr<ProtoStep> made;
+  if (field.label == Label::kRepeated) {
+    FZ_ASSIGN(made, MakeList(making, field, column));
+  } else if (field.label == Label::kMap) {
+    FZ_ASSIGN(made, MakeMap(making, field, column));
+  } else {
+    FZ_ASSIGN(made, MakeProtoValueStep(making, field, column));
+  }
+  return MakeProtoAvailableStep(making, field, column, std::move(made));
 }
 
 Result<std::unique_ptr<ProtoStep>> MakeProtoValueStep(const ProtoMaking& making, const ProtoField& field,
                                                       const BuiltColumn& column) {
   if (column.field->type()->id() == arrow::Type::STRUCT) return MakeStruct(making, field, column);
-  if (IsWrapper(making.schema, field)) {
-    const ProtoField& value = making.schema.message(field.of).fields[0];
-    FZ_ASSIGN(auto step, MakeProtoValueStep(making, value, column));
-    return std::make_unique<WrapperStep>(value, std::move(step));
+  if (const ProtoField* const value = ProtoWrapped(making.schema, field); value != nullptr) {
+    FZ_ASSIGN(auto step, MakeProtoValueStep(making, *value, column));
+    return std::make_unique<WrapperStep>(*value, std::move(step));
   }
   FZ_ASSIGN(auto made, MakeProtoNumberStep(making, field, column));
   if (made == nullptr) {

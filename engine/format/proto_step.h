@@ -10,6 +10,9 @@
 
 namespace frazil {
 
+// Field metadata: the column is null, and not zero or empty, where a message lacks a field without presence.
+constexpr const char* kZeroIsNullMetadata = "fz:zero_is_null";
+
 // Puts a field of a message into a column. Made for the field of the writer's schema and the column. After a
 // false the column may have a part of a value, see RowBuilders::GiveUp.
 class ProtoStep {
@@ -45,6 +48,12 @@ Result<std::unique_ptr<ProtoStep>> MakeProtoTimeStep(const ProtoMaking& making, 
 Result<std::unique_ptr<ProtoStep>> MakeProtoDecimalStep(const ProtoMaking& making, const ProtoField& field,
                                                         const BuiltColumn& column);
 
+// The step of a column in which a text may stand for a value that was not sent (fz:unavailable): it is
+// rejected, unless the column is kept. `values` for any other column.
+Result<std::unique_ptr<ProtoStep>> MakeProtoAvailableStep(const ProtoMaking& making, const ProtoField& field,
+                                                          const BuiltColumn& column,
+                                                          std::unique_ptr<ProtoStep> values);
+
 // A column and the names on the way to its field in a message.
 struct ProtoWanted {
   const BuiltColumn* column = nullptr;
@@ -59,6 +68,9 @@ Result<std::unique_ptr<ProtoStep>> MakeProtoMessageStep(const ProtoMaking& makin
 // The error of two types that do not go together.
 Status ProtoClash(const ProtoMaking& making, const ProtoField& field, const BuiltColumn& column,
                   const std::string& advice);
+
+// The value inside a wrapper (google.protobuf.Int64Value); nullptr of any other field.
+const ProtoField* ProtoWrapped(const ProtoSchema& schema, const ProtoField& field);
 
 // The value of a field where a message has none: its default, the first of its enum, zero or empty. It is a
 // view of the field.

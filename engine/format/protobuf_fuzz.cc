@@ -58,12 +58,13 @@ void Require(bool condition) {
 
 std::shared_ptr<arrow::Schema> Columns() {
   const auto source = [](const char* keys) { return arrow::key_value_metadata({"fz:source"}, {keys}); };
+  const auto unsent = arrow::key_value_metadata({"fz:unavailable"}, {"__"});
   const auto item = arrow::struct_({field("a", arrow::int64(), false), field("n", arrow::list(arrow::utf8())),
                                     field("self", arrow::struct_({field("a", arrow::int32())}))});
   return arrow::schema({
       field("i", arrow::int32()),
       field("d", arrow::float64()),
-      field("s", arrow::utf8()),
+      field("s", arrow::utf8(), true, unsent),
       field("b", arrow::large_binary()),
       field("e", arrow::utf8()),
       field("l", arrow::list(item)),
@@ -75,7 +76,7 @@ std::shared_ptr<arrow::Schema> Columns() {
       field("day", arrow::date32()),
       field("at", arrow::time64(arrow::TimeUnit::NANO)),
       field("g", item),
-      field("n", arrow::list(arrow::int32())),
+      field("n", arrow::list(arrow::int32()), true, unsent),
       field("f", arrow::large_list(arrow::float32())),
       field("u", arrow::int64(), true),
       field("deep", arrow::utf8(), true, source(R"(["r","self","s"])")),

@@ -2,7 +2,7 @@
 
 #include "format/avro.h"
 #include "format/debezium.h"
-#include "format/debezium_avro.h"
+#include "format/debezium_messages.h"
 #include "format/json.h"
 #include "format/protobuf.h"
 #include "format/registered_json.h"
@@ -18,12 +18,15 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
     return MakeJsonDecoder(schema, options, pool);
   }
   const std::string registry = format.value("registry", "");
-  if (kind == "debezium-json" || kind == "debezium-avro") {
+  if (kind == "debezium-json" || kind == "debezium-avro" || kind == "debezium-protobuf") {
     nlohmann::json rest = format;
     rest.erase("registry");
     FZ_ASSIGN(DebeziumOptions options, ParseDebeziumOptions(rest));
     if (kind == "debezium-json") {
       return MakeDebeziumDecoder(schema, std::move(options), pool, registry, std::move(desk));
+    }
+    if (kind == "debezium-protobuf") {
+      return MakeDebeziumProtobufDecoder(schema, std::move(options), registry, std::move(desk), pool);
     }
     return MakeDebeziumAvroDecoder(schema, std::move(options), registry, std::move(desk), pool);
   }

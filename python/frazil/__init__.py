@@ -7,7 +7,7 @@ from frazil import _engine, testing
 from frazil.async_udf import async_udf
 from frazil.avro_format import Avro
 from frazil.concat import concat
-from frazil.debezium import DebeziumAvro, DebeziumJson
+from frazil.debezium import DebeziumAvro, DebeziumJson, DebeziumProtobuf
 from frazil.drift import Drift
 from frazil.errors import (
     AuthError,
@@ -131,6 +131,7 @@ __all__ = [
     "DataError",
     "DebeziumAvro",
     "DebeziumJson",
+    "DebeziumProtobuf",
     "Decimal",
     "DecodeError",
     "Drift",

@@ -226,7 +226,60 @@ class DebeziumAvro:
         return {**self._options()._to_json(key), "kind": "debezium-avro"}
 
 
-Debezium: TypeAlias = DebeziumJson | DebeziumAvro
+@dataclass(frozen=True, kw_only=True)
+class DebeziumProtobuf:
+    """Change events of Debezium in Protobuf, for the `format` of `read_kafka`.
+
+    Each message names its schema by the id it has in the registry. Needs
+    ``pip install 'frazil[protobuf]'``.
+
+    Parameters
+    ----------
+    unwrapped, before, truncates, unavailable, keep
+        As of `DebeziumJson`.
+
+    Examples
+    --------
+    >>> import frazil as fz
+    >>> users = fz.read_kafka(
+    ...     "crm.public.users",
+    ...     servers="localhost:9092",
+    ...     format=fz.DebeziumProtobuf(before="full"),
+    ...     registry="http://localhost:8081",
+    ...     schema={"id": int, "email": str},
+    ...     key=["id"],
+    ... )
+    >>> users
+    Stream(changes by id) <- kafka:crm.public.users
+      id: int64 not null
+      email: string not null
+    """
+
+    unwrapped: bool = False
+    before: Literal["key", "full"] = "key"
+    truncates: Truncates = "stop"
+    unavailable: str = PLACEHOLDER
+    keep: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Check the options; raises as `DebeziumJson`."""
+        self._options()
+
+    def _options(self) -> DebeziumJson:
+        return DebeziumJson(
+            unwrapped=self.unwrapped,
+            before=self.before,
+            truncates=self.truncates,
+            unavailable=self.unavailable,
+            keep=self.keep,
+        )
+
+    def _to_json(self, key: Sequence[str]) -> Json:
+        """What the engine has to know."""
+        return {**self._options()._to_json(key), "kind": "debezium-protobuf"}
+
+
+Debezium: TypeAlias = DebeziumJson | DebeziumAvro | DebeziumProtobuf
 
 
 def debezium_format(format: object) -> Debezium | None:
@@ -235,7 +288,9 @@ def debezium_format(format: object) -> Debezium | None:
         return DebeziumJson()
     if format == "debezium-avro":
         return DebeziumAvro()
-    return format if isinstance(format, DebeziumJson | DebeziumAvro) else None
+    if format == "debezium-protobuf":
+        return DebeziumProtobuf()
+    return format if isinstance(format, Debezium) else None
 
 
 def checked_key(key: object, schema: pa.Schema, what: str) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from frazil import _engine
 from frazil.client_options import client_options_json
 from frazil.debezium import (
     Debezium,
-    DebeziumAvro,
     DebeziumJson,
     DebeziumMetadata,
     checked_key,
@@ -25,7 +24,7 @@ from frazil.errors import ConfigError, PlanError, on_user_line
 from frazil.memory_rows import encoded_rows, memory_table
 from frazil.node import Json, OnBadRow, Port, SourceNode
 from frazil.protobuf import Protobuf
-from frazil.registry_format import PLAIN, message_schema, registry_of
+from frazil.registry_format import MAY_BE_REGISTERED, REGISTERED, message_schema, registry_of
 from frazil.schema import SchemaLike, checked, has_rest, resolve
 from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
 from frazil.stream import Stream
@@ -36,6 +35,15 @@ if TYPE_CHECKING:
     from frazil.secret import Secret
 
 KafkaMetadata = Literal["key", "topic", "partition", "offset", "timestamp", "headers"]
+KafkaFormat = Literal[
+    "json",
+    "avro",
+    "json-schema",
+    "protobuf",
+    "debezium-json",
+    "debezium-avro",
+    "debezium-protobuf",
+]
 FileMetadata = Literal["path", "offset"]
 Start = Literal["earliest", "latest", "group"] | datetime | Mapping[str, Mapping[int, int]]
 
@@ -72,10 +80,7 @@ def read_kafka(
     *topics: str,
     servers: str | Sequence[str],
     schema: SchemaLike | None = None,
-    format: Literal["json", "avro", "json-schema", "protobuf", "debezium-json", "debezium-avro"]
-    | DebeziumJson
-    | DebeziumAvro
-    | Protobuf = "json",
+    format: KafkaFormat | Debezium | Protobuf = "json",
     registry: str | SchemaRegistry | None = None,
     key: Sequence[str] | None = None,
     start: Start = "earliest",
@@ -105,9 +110,9 @@ def read_kafka(
         default is the newest schema that it has of the topic, asked for now.
     format
         How it is written: "json", one object; "avro", a record; "json-schema", an object behind
-        the id of its schema; "protobuf" or `Protobuf`, a message; or "debezium-json" or
-        "debezium-avro" (or `DebeziumJson`, `DebeziumAvro`), change events of Debezium: a stream of
-        changes.
+        the id of its schema; "protobuf" or `Protobuf`, a message; or "debezium-json",
+        "debezium-avro" or "debezium-protobuf" (or `DebeziumJson`, `DebeziumAvro`,
+        `DebeziumProtobuf`), change events of Debezium: a stream of changes.
     registry
         Where the schemas of "avro", "json-schema" and "protobuf" are: a URL, or `SchemaRegistry`.
         With one, "debezium-json" is JSON behind the id of its JSON Schema.
@@ -284,7 +289,7 @@ def read_files(
             f"read_files got {len(listed)} paths", f"1 to {PATHS_MAX} paths, folders or patterns"
         )
     debezium = debezium_format(format)
-    if debezium is None or isinstance(debezium, DebeziumAvro):
+    if debezium is None or not isinstance(debezium, DebeziumJson):
         _one_of("format", format, ("json", "parquet", "debezium-json"))
     written = "parquet" if format == "parquet" else "json"
     _one_of("compression", compression, ("auto", "none", "gzip", "zstd"))
@@ -457,10 +462,10 @@ def _source(
     if debezium is None and key is not None:
         raise PlanError(
             f"{name}: key={key!r}, and its rows are no changes",
-            'a key goes with format="debezium-json" or "debezium-avro"',
+            'a key goes with format="debezium-json" or another of Debezium\'s',
         )
     written = "none" if format is None and debezium is None else str((format or {}).get("kind"))
-    if written in ("none", "avro", "debezium-avro", "protobuf"):
+    if written in ("none", "avro", "debezium-avro", "protobuf", "debezium-protobuf"):
         for field in filter(has_rest, schema):
             raise PlanError(
                 f"{name}: column {field.name!r} is the rest of an object of JSON, and this is none",
@@ -506,7 +511,7 @@ def _written(format: object, debezium: Debezium | None) -> Json:
     if isinstance(format, Protobuf):
         return format._to_json()
     if debezium is None:
-        _one_of("format", format, ("json", *PLAIN, "debezium-json", "debezium-avro"))
+        _one_of("format", format, ("json", *REGISTERED, *MAY_BE_REGISTERED))
         return {"kind": str(format)}
     return {"kind": debezium._to_json(())["kind"]}
 

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
 
 PLAIN = ("avro", "json-schema", "protobuf")
 """Formats of messages that name their schema by its id."""
-REGISTERED = (*PLAIN, "debezium-avro")
+REGISTERED = (*PLAIN, "debezium-avro", "debezium-protobuf")
 """These, and those of change events."""
 MAY_BE_REGISTERED = ("debezium-json",)
 """Formats of messages that do so where a registry is given."""
-_KINDS = {"json-schema": "JSON", "debezium-json": "JSON", "protobuf": "PROTOBUF"}
+_KINDS = {
+    "json-schema": "JSON",
+    "debezium-json": "JSON",
+    "protobuf": "PROTOBUF",
+    "debezium-protobuf": "PROTOBUF",
+}
 
 
 def registry_of(
@@ -39,7 +44,7 @@ def registry_of(
         If not.
     """
     kind = str(format["kind"])
-    if kind == "protobuf":
+    if _KINDS.get(kind) == "PROTOBUF":
         require_protobuf(compiler="message" not in format)
     known = kind in REGISTERED or (registry is not None and kind in MAY_BE_REGISTERED)
     if not known or "message" in format:
@@ -123,12 +128,21 @@ def _columns(client: RegistryClient, topic: str, kind: str, unwrapped: bool) -> 
         columns = JsonSchemaColumns(schema.texts, schema.names, what, connect=connect)
         return checked(columns.schema(side))
     if wanted == "PROTOBUF":
-        return checked(_proto_columns(compile_texts(schema.texts, schema.names, what)))
+        return checked(_proto_columns(compile_texts(schema.texts, schema.names, what), side))
     return checked(AvroColumns(schema.texts, what).schema(side))
 
 
-def _proto_columns(file: ProtoFile) -> pa.Schema:
-    """Those of the first message, which serializers write if they are not told otherwise."""
+def _proto_columns(file: ProtoFile, side: str | None) -> pa.Schema:
+    """Those of the first message, which serializers write if they are not told otherwise; or of
+    the message that is one of its fields."""
     for message in file.main.message_types_by_name.values():
-        return ProtoColumns(file).schema(message)
+        if side is None:
+            return ProtoColumns(file).schema(message)
+        field = message.fields_by_name.get(side)
+        if field is None or field.message_type is None or field.is_repeated:
+            raise SchemaError(
+                f"{file.what} is no change event: {message.full_name} has no message {side!r}",
+                "declare schema=, or read it as what it is",
+            )
+        return ProtoColumns(file).schema(field.message_type)
     raise SchemaError(f"{file.what} has no message", "declare schema=")

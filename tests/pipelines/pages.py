@@ -12,6 +12,8 @@ import frazil as fz
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
     from tests.python.connect_avro import Registry
 
 Event = dict[str, Any]
@@ -58,6 +60,46 @@ def avro_line(registry: Registry, event: Event) -> bytes:
     """An event in Avro, of `AVRO_IDS`, whose bytes are a line."""
     source = {"lsn": event["source"]["lsn"] + 1_000}
     line = registry.message(ENVELOPE, {**event, "source": source})
+    assert not set(b"\r\n") & set(line)
+    return line
+
+
+PROTO = """
+syntax = "proto3";
+package crm.pages;
+message Envelope {
+  optional Value before = 2;
+  optional Value after = 3;
+  Source source = 4;
+  string op = 5;
+  message Value {
+    int64 id = 2;
+    optional string title = 3;
+    optional string body = 4;
+    optional bytes raw = 5;
+  }
+  message Source { optional int64 lsn = 2; }
+}
+"""
+PROTO_ID = 100
+"""Of the schema."""
+PROTO_IDS = range(1 << 50, (1 << 50) + 8)
+"""Keys with which messages have no bytes or sizes that are ends of lines."""
+
+
+def proto_line(envelope: type[Message], event: Event) -> bytes:
+    """An event in Protobuf, of `PROTO_IDS`, whose bytes are a line."""
+    made: Any = envelope(op=event["op"])
+    for side in ("before", "after"):
+        for name, value in (event[side] or {}).items():
+            if value is not None:
+                setattr(
+                    getattr(made, side),
+                    name,
+                    base64.b64decode(value) if name == "raw" else value,
+                )
+    made.source.lsn = event["source"]["lsn"] + 1_000
+    line = b"\0" + PROTO_ID.to_bytes(4, "big") + b"\0" + bytes(made.SerializeToString())
     assert not set(b"\r\n") & set(line)
     return line
 

@@ -16,9 +16,20 @@ from frazil.checkpoint.memory_store import MemoryStore
 from pyiceberg.catalog import load_catalog
 
 from tests.pipelines.harness import Crash, CrashAt
-from tests.pipelines.pages import AVRO_IDS, Event, avro_line, page_events, pages
+from tests.pipelines.pages import (
+    AVRO_IDS,
+    PROTO,
+    PROTO_ID,
+    PROTO_IDS,
+    Event,
+    avro_line,
+    page_events,
+    pages,
+    proto_line,
+)
 from tests.pipelines.upserts import Mirrors
 from tests.python.connect_avro import Registry
+from tests.python.proto_files import Proto
 from tests.python.test_registry_client import Server
 
 if TYPE_CHECKING:
@@ -61,18 +72,30 @@ def deal(
 class PageMirror(Mirrors):
     """A table by key of change events in files.
 
-    With a server they are in Avro, and it is their registry.
+    In Avro or Protobuf the server is their registry.
     """
 
-    def __init__(self, folder: Path, rng: Random, count: int, server: Server | None = None) -> None:
-        self.server, registry = server, Registry()
-        line = json_line if server is None else partial(avro_line, registry)
-        ids = range(8) if server is None else AVRO_IDS
+    def __init__(
+        self,
+        folder: Path,
+        rng: Random,
+        count: int,
+        kind: str = "debezium-json",
+        server: Server | None = None,
+    ) -> None:
+        self.kind, self.server, registry = kind, server, Registry()
+        line, ids = json_line, range(8)
+        if kind == "debezium-avro":
+            line, ids = partial(avro_line, registry), AVRO_IDS
+        if kind == "debezium-protobuf":
+            line, ids = partial(proto_line, Proto(PROTO, "Envelope").type()), PROTO_IDS
         events, self.rows_left = page_events(rng, count, ids)
         deal(events, folder / "in", rng, line)
         if server is not None:
             for id_, texts in registry.texts.items():
                 server.answers[f"/schemas/ids/{id_}"] = [(200, {"schema": texts[-1]})]
+            proto = {"schema": PROTO, "schemaType": "PROTOBUF"}
+            server.answers.setdefault(f"/schemas/ids/{PROTO_ID}", [(200, proto)])
         self.properties = {
             "type": "sql",
             "uri": f"sqlite:///{folder / 'catalog.db'}",
@@ -87,13 +110,13 @@ class PageMirror(Mirrors):
         self.store = MemoryStore()
 
     def give(self, runnable: Runnable, batch_rows: int, partitions: int | None = None) -> None:
-        """Say what the lines of the files are, if they are in Avro: a reader of files does not."""
+        """Say what the lines of the files are, if they are no JSON: a reader of files does not."""
         if self.server is None:
             return
         url = self.server.url
         for node in runnable.plan["nodes"]:
             if node["kind"] == "source":
-                node["format"] = {**node["format"], "kind": "debezium-avro", "registry": url}
+                node["format"] = {**node["format"], "kind": self.kind, "registry": url}
         assert isinstance(runnable.registries, dict)
         runnable.registries[url] = {"url": url, "timeout_ms": 5_000}
 
@@ -114,14 +137,15 @@ def server() -> Iterator[Server]:
     made.close()
 
 
-@pytest.mark.parametrize("avro", [False, True])
+@pytest.mark.parametrize("kind", ["debezium-json", "debezium-avro", "debezium-protobuf"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_any_order_and_crashes(
-    seed: int, avro: bool, server: Server, tmp_path: Path, duckdb_reader: DuckdbReader
+    seed: int, kind: str, server: Server, tmp_path: Path, duckdb_reader: DuckdbReader
 ) -> None:
     """Processes end at drawn steps, each with its own number of workers; then one lives."""
     rng = Random(seed)
-    mirror = PageMirror(tmp_path, rng, 250, server if avro else None)
+    known = None if kind == "debezium-json" else server
+    mirror = PageMirror(tmp_path, rng, 250, kind, known)
     crashes = 0
     for step in (6, *rng.sample(range(3, 60), 4)):
         try:

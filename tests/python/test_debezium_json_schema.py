@@ -144,8 +144,10 @@ def test_messages_that_cannot_be_read() -> None:
     assert [number for number, _, _ in bad] == [1, 4, 5, 6]
     assert "begins with a zero and the four bytes" in bad[0][2]
     assert "the table was truncated" in bad[2][2]
-    rows, _, bad = decoded(schema, [good], registry, key=["id"], kind="AVRO")
-    assert bad[0][2].endswith('is AVRO, not JSON\n  read with format="debezium-avro"')
+    for kind in ("AVRO", "PROTOBUF"):
+        rows, _, bad = decoded(schema, [good], registry, key=["id"], kind=kind)
+        advice = f'is {kind}, not JSON\n  read with format="debezium-{kind.lower()}"'
+        assert bad[0][2].endswith(advice)
 
 
 def test_the_schema_as_apicurio_registers_it() -> None:
