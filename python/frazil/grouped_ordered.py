@@ -223,7 +223,7 @@ class OrderedGroups:
         ----------
         function
             A class derived from `KeyedFunction`, or an object of it, of which each worker has a
-            copy.
+            shallow copy.
         schema
             Columns of the rows it gives: a `Schema` class, a `pyarrow.Schema` or a dict.
         order

@@ -181,7 +181,7 @@ class KeyedFunction:
             The value of the key; a tuple of several.
         rows
             In event-time order, with the columns as attributes. If the function has `on_timer`, or
-            gives event time, those of one time.
+            gives event time, of one time; there may be more of that time in the next call.
         out
             Takes rows and timers.
 
@@ -384,7 +384,38 @@ def _declared(cls: type[KeyedFunction], name: str, annotation: Any) -> DeclaredS
             f"{where} begins as {first!r}, which is no {type_name(type_)}",
             "give a value of its type",
         ) from None
+    other = _other_class(first, type_)
+    if other is not None:
+        raise PlanError(
+            f"{where} begins as {first!r}, of which {other[0].__name__} is not kept",
+            f"give a {other[1].__name__}: what is kept of a key comes back as that",
+        )
     return DeclaredState(name, type_, first)
+
+
+def _other_class(value: Any, type_: pa.DataType) -> tuple[type, type] | None:
+    """A class in a value that is not the one its type is read back as, and that one."""
+    if value is None or not (pa.types.is_nested(type_) or pa.types.is_binary(type_)):
+        return None
+    parts: list[tuple[Any, pa.DataType]] = []
+    if pa.types.is_binary(type_):
+        plain: type = bytes
+    elif pa.types.is_struct(type_):
+        plain = dict
+        if value.__class__ is dict:
+            parts = [(value.get(field.name), field.type) for field in type_]
+    elif pa.types.is_map(type_):
+        plain = dict
+        if value.__class__ is dict:
+            parts = [(each, type_.item_type) for each in value.values()]
+    else:
+        plain = list
+        if value.__class__ is list:
+            parts = [(each, type_.value_type) for each in value]
+    if value.__class__ is not plain:
+        return value.__class__, plain
+    found = (_other_class(*part) for part in parts)
+    return next((each for each in found if each is not None), None)
 
 
 def _empty(type_: pa.DataType, where: str) -> Any:

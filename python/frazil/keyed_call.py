@@ -8,6 +8,8 @@ import traceback
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -29,6 +31,9 @@ log_ = structlog.get_logger("frazil")
 # What a call is, and what is done with the state of a key then: engine/operator/keyed.
 ROWS, TIMERS, END = 0, 1, 2
 KEEP, ASSIGN, FORGET = 0, 1, 2
+
+_NoColumns = namedtuple("_NoColumns", ())
+"""What every row has beside its columns."""
 
 TIMERS_FIRED_MAX = 100_000
 """Timers of one key that are fired by one step of event time."""
@@ -164,8 +169,7 @@ class _Instance:
         self, what: int, asked: _Asked, batch: pa.RecordBatch | None
     ) -> Callable[[int], None]:
         """What is done for each key."""
-        function = self._function
-        assert function is not None
+        function: Any = self._function  # which may give something all the same
         if what == TIMERS:
             until = asked.number("until")
             return lambda _: self._fire(until)
@@ -173,7 +177,7 @@ class _Instance:
 
             def end(key: int) -> None:
                 with self._named("on_end"):
-                    function.on_end(self._keys[key], self._out)
+                    _nothing(function.on_end(self._keys[key], self._out))
 
             return end
         assert batch is not None
@@ -196,7 +200,7 @@ class _Instance:
             self._shown = batch, marks, first, last
             before = len(self._out._rows)
             try:
-                function.on_rows(self._keys[key], rows[first:last], self._out)
+                _nothing(function.on_rows(self._keys[key], rows[first:last], self._out))
             except BaseException as error:
                 raise self._raised("on_rows", error) from error
             self._method = "on_rows"
@@ -209,14 +213,18 @@ class _Instance:
 
     def _rows_of(self, batch: pa.RecordBatch) -> list[Any]:
         if self._row is None:
-            made: Any = namedtuple("Row", batch.schema.names, rename=True)  # type: ignore[misc]
+            names = batch.schema.names
+            made: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
+            for place, name in enumerate(names):  # names that a namedtuple refuses: _offset, class
+                if made._fields[place] != name and not hasattr(_NoColumns, name):
+                    setattr(made, name, property(itemgetter(place)))
             self._row = made._make
         return list(map(self._row, zip(*map(_values, batch.columns), strict=True)))
 
     def _fire(self, until: int) -> None:
         """Fire the timers of the key at hand that are before a time."""
-        function, timers = self._function, self._timers
-        assert function is not None
+        timers = self._timers
+        function: Any = self._function
         assert self._key is not None
         fired = 0
         while timers.times and timers.times[0] < until:
@@ -232,7 +240,8 @@ class _Instance:
                         "a timer that sets the next one has to come to an end: at the end of event "
                         "time all of them are fired",
                     )
-                function.on_timer(self._keys[self._key], EPOCH + at * MICROSECOND, self._out)
+                time = EPOCH + at * MICROSECOND
+                _nothing(function.on_timer(self._keys[self._key], time, self._out))
             self._method = "on_timer"
             self._check_times(before)
         timers.firing = False
@@ -244,8 +253,12 @@ class _Instance:
             return
         for row in self._out._rows[first:]:
             time: Any = row.get(timed)
-            if not hasattr(time, "tzinfo") or time.tzinfo is None:
-                continue  # the schema refuses it
+            if not isinstance(time, datetime) or time.utcoffset() is None:
+                raise self._error(
+                    f"out.emit got {timed}={_short(time)}",
+                    f"{timed!r} is the event time of what it gives: give a datetime with a time "
+                    "zone",
+                )
             if (time - EPOCH) // MICROSECOND < now:
                 raise self._error(
                     f"out.emit got {timed}={time}, which is before the time at hand, "
@@ -269,12 +282,13 @@ class _Instance:
         batch: pa.RecordBatch,
         count: int,
     ) -> pa.RecordBatch:
-        assert self._function is not None
+        function: Any = self._function
         states = GroupStates(self._declared, keys, columns)
         self._key = None
         self._shown = batch, asked.values("marks"), 0, batch.num_rows
         with self._named("on_groups"):
-            self._function.on_groups(batch, asked.required("offsets"), states, self._out)
+            given = function.on_groups(batch, asked.required("offsets"), states, self._out)
+            _nothing(given, "out.batch")
             if self._out._rows:
                 raise UdfError("out.emit in on_groups", "give rows by out.batch(...)")
         firsts = pa.array(states._firsts(), pa.bool_())
@@ -398,6 +412,13 @@ class _Kept:
             states = pa.StructArray.from_arrays(made, fields=_fields(self._declared))
         timers = pa.array(self._timers, pa.list_(pa.field("element", pa.int64())))
         return states, timers, pa.array(self._what, pa.uint8())
+
+
+def _nothing(returned: Any, giver: str = "out.emit") -> None:
+    """What a method returns would be lost, and looks as if it were given."""
+    if returned is not None:
+        said = " ".join(_short(returned).split())
+        raise UdfError(f"returned {said}", f"give rows to {giver}, and return nothing")
 
 
 def _fields(declared: Sequence[DeclaredState]) -> list[pa.Field]:

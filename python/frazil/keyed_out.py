@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping, ValuesView
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,11 +23,26 @@ class Out:
     It is given to every call.
     """
 
-    __slots__ = ("_batches", "_keys", "_names", "_now", "_required", "_rows", "_schema", "_state")
+    __slots__ = (
+        "_batches",
+        "_changeable",
+        "_keys",
+        "_names",
+        "_now",
+        "_required",
+        "_rows",
+        "_schema",
+        "_state",
+    )
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
         self._names = frozenset(schema.names)
+        self._changeable = [
+            field.name
+            for field in schema
+            if pa.types.is_nested(field.type) or pa.types.is_binary(field.type)
+        ]
         self._required = frozenset(field.name for field in schema if not field.nullable)
         self._rows: list[Mapping[str, Any]] = []
         self._keys: list[tuple[int, int]] = []  # (rows before it, key), where the key changes
@@ -35,7 +51,7 @@ class Out:
         self._state: _Timers | None = None
 
     def emit(self, row: Mapping[str, Any] | None = None, /, **columns: Any) -> None:
-        """Give a row.
+        """Give a row, as it is now: lists and dicts may be changed afterwards.
 
         Parameters
         ----------
@@ -55,6 +71,9 @@ class Out:
             columns = {**row, **columns}
         if columns.keys() != self._names:
             self._check_names(columns)
+        for name in self._changeable:
+            if name in columns:
+                columns[name] = _copied(columns[name])
         self._rows.append(columns)
 
     def batch(self, rows: pa.RecordBatch) -> None:
@@ -244,6 +263,22 @@ class _Timers:
         self.times: list[int] = []
         self.changed = False
         self.firing = False
+
+
+_ATOMIC = frozenset((bool, bytes, float, int, str, type(None)))
+
+
+def _copied(value: Any) -> Any:
+    """A value that stays as it is until the rows are taken, behind the last call of a batch."""
+    if value.__class__ in _ATOMIC:
+        return value
+    if value.__class__ is list:
+        return [_copied(each) for each in value]
+    if value.__class__ is dict:
+        return {name: _copied(each) for name, each in value.items()}
+    if isinstance(value, (KeysView, ValuesView)):
+        return list(value)
+    return copy.deepcopy(value)
 
 
 def _together(batches: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -188,6 +189,18 @@ def _checked_class(function: Any) -> type[KeyedFunction]:
         if groups and has(cls, method):
             raise PlanError(
                 f"{cls.__qualname__} has on_groups and {method}", f"{method} goes with on_rows"
+            )
+    for method in ("open", "close", "on_rows", "on_timer", "on_end", "on_groups"):
+        defined = getattr(cls, method)
+        if inspect.isgeneratorfunction(defined) or inspect.isasyncgenfunction(defined):
+            raise PlanError(
+                f"{cls.__qualname__}.{method} is a generator, and what it yields would be lost",
+                f"give rows to {'out.batch' if groups else 'out.emit'}, and yield nothing",
+            )
+        if inspect.iscoroutinefunction(defined):
+            raise PlanError(
+                f"{cls.__qualname__}.{method} is asynchronous, and nothing awaits it",
+                "write def; for what waits put a function of fz.async_udf before it",
             )
     return cls
 

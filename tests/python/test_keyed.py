@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,6 +94,55 @@ class Unannotated(Counts):
     more = fz.State(3)
 
 
+class CounterFirst(Counts):
+    more: fz.State[dict[str, int]] = fz.State(Counter("a"))
+
+
+class DequeFirst(Counts):
+    more: fz.State[list[int]] = fz.State(deque())  # type: ignore[arg-type]
+
+
+class DefaultInside(Counts):
+    more: fz.State[dict[str, dict[str, int]]] = fz.State({"a": defaultdict(int)})
+
+
+class TupleInside(Counts):
+    more: fz.State[list[list[int]]] = fz.State([(1, 2)])  # type: ignore[list-item]
+
+
+class PairsFirst(Counts):
+    more: fz.State[dict[str, int]] = fz.State([])  # type: ignore[arg-type]
+
+
+class BytearrayFirst(Counts):
+    more: fz.State[bytes] = fz.State(bytearray(b"x"))
+
+
+class Yielding(Counts):
+    def on_rows(self, key: str, rows: list[Any], out: fz.Out) -> Any:
+        yield {"user": key, "rows": len(rows)}
+
+
+class YieldingAtTheEnd(Counts):
+    def on_end(self, key: str, out: fz.Out) -> Any:
+        yield {"user": key, "rows": 1}
+
+
+class Waiting(Counts):
+    async def on_timer(self, key: str, time: datetime, out: fz.Out) -> None: ...  # type: ignore[override]
+
+
+class OpeningLater(Counts):
+    async def open(self) -> None: ...  # type: ignore[override]
+
+
+class YieldingGroups(fz.KeyedFunction):
+    async def on_groups(
+        self, batch: pa.RecordBatch, offsets: pa.Int32Array, state: fz.GroupStates, out: fz.Out
+    ) -> Any:
+        yield batch
+
+
 def process(function: Any, **options: Any) -> fz.Stream:
     return EVENTS.group_by("user").process(function, **{"schema": OUT, **options})
 
@@ -113,6 +163,21 @@ def process(function: Any, **options: Any) -> fz.Stream:
         (lambda: process(OtherFirst), TypeMismatch, "begins as 'x', which is no int64"),
         (lambda: process(NoState), TypeMismatch, r"more = 3 is no state.*fz\.State\(3\)"),
         (lambda: process(Unannotated), PlanError, "more is a state without a type"),
+        (
+            lambda: process(CounterFirst),
+            PlanError,
+            r"more begins as Counter\(.*of which Counter is not kept.*give a dict",
+        ),
+        (lambda: process(DequeFirst), PlanError, "of which deque is not kept.*give a list"),
+        (lambda: process(DefaultInside), PlanError, "which defaultdict is not kept.*give a dict"),
+        (lambda: process(TupleInside), PlanError, "of which tuple is not kept.*give a list"),
+        (lambda: process(PairsFirst), PlanError, "of which list is not kept.*give a dict"),
+        (lambda: process(BytearrayFirst), PlanError, "bytearray is not kept.*give a bytes"),
+        (lambda: process(Yielding), PlanError, r"Yielding.on_rows is a generator.*to out\.emit"),
+        (lambda: process(YieldingAtTheEnd), PlanError, "on_end is a generator"),
+        (lambda: process(YieldingGroups), PlanError, r"is a generator.*to out\.batch"),
+        (lambda: process(Waiting), PlanError, "on_timer is asynchronous, and nothing awaits it"),
+        (lambda: process(OpeningLater), PlanError, "open is asynchronous"),
         (lambda: process(Counts, schema={}), SchemaError, "without columns"),
         (lambda: process(Counts, order="some"), PlanError, "order='some'"),
         (
@@ -249,13 +314,14 @@ def failing(call: Call, timer: Call | None = None) -> type[fz.KeyedFunction]:
 
         def on_rows(self, key: str, rows: list[Any], out: fz.Out) -> None:
             if key == "bob":
-                call(self, key, rows, out)
+                return call(self, key, rows, out)  # type: ignore[return-value]
+            return None
 
     if timer is not None:
 
         class Firing(Failing):
             def on_timer(self, key: str, time: datetime, out: fz.Out) -> None:
-                timer(self, time, [], out)
+                return timer(self, time, [], out)  # type: ignore[return-value]
 
         return Firing
     return Failing
@@ -286,6 +352,11 @@ def set_total(value: object) -> Call:
         (lambda self, key, rows, out: out.emit(user=None, rows=1), "out.emit got user=None"),
         (lambda self, key, rows, out: out.batch(rows), "out.batch got a list"),
         (lambda self, key, rows, out: out.timer(AT), "out.timer of a function that has no timers"),
+        (
+            lambda self, key, rows, out: [{"user": key, "rows": 1}],
+            r"on_rows: returned \[{'user': 'bob', 'rows': 1}\].*give rows to out\.emit",
+        ),
+        (lambda self, key, rows, out: (row for row in rows), "returned <generator"),
         (set_total("x"), r"total was set to 'x'.*it is declared as int64"),
         (set_total(None), "total was set to None"),
         (
@@ -333,6 +404,11 @@ def test_errors_say_the_key_and_the_row(call: Call, said: str, tmp_path: Path) -
             lambda self, time, rows, out: 1 / 0,
             "on_timer: raised ZeroDivisionError",
         ),
+        (
+            lambda self, key, rows, out: out.timer(rows[0].at),
+            lambda self, time, rows, out: False,
+            "on_timer: returned False",
+        ),
     ],
 )
 def test_errors_of_timers(call: Call, timer: Call, said: str, tmp_path: Path) -> None:
@@ -352,6 +428,49 @@ def test_event_time_goes_on(tmp_path: Path) -> None:
         run(stream, tmp_path)
 
 
+@pytest.mark.parametrize("end", [datetime(2099, 1, 1), 1_767_225_700_000_000])
+def test_event_time_has_a_zone(end: object, tmp_path: Path) -> None:
+    def naive(self: Any, key: str, rows: list[Any], out: fz.Out) -> None:
+        out.emit(user=key, rows=1, end=end)
+
+    stream = process(failing(naive), schema=TIMED, event_time="end")
+    with pytest.raises(UdfError, match=r"(?s)on_rows: out.emit got end=.*time zone.*user='bob'"):
+        run(stream, tmp_path)
+
+
+class Seen(fz.KeyedFunction):
+    """Gives its state away, and goes on with it."""
+
+    ids: fz.State[list[int]]
+    names: fz.State[dict[str, list[int]]]
+
+    def on_rows(self, key: str, rows: list[Any], out: fz.Out) -> None:
+        for row in rows:
+            self.ids.value.append(row.id)
+            self.names.value.setdefault(key, []).append(row.id)
+            out.emit(ids=self.ids.value, names=self.names.value)
+
+
+def test_rows_are_what_they_were_when_given(tmp_path: Path) -> None:
+    schema = {"ids": list[int], "names": dict[str, list[int]]}
+    found = run(process(Seen, schema=schema), tmp_path)
+    assert sorted(row["ids"] for row in found) == [[0], [0, 2], [1]]
+    assert sorted(row["names"][0][1] for row in found) == [[0], [0, 2], [1]]
+
+
+def test_columns_of_any_name(tmp_path: Path) -> None:
+    class Named(fz.KeyedFunction):
+        def on_rows(self, key: str, rows: list[Any], out: fz.Out) -> None:
+            for row in rows:
+                values = (getattr(row, name) for name in ("_offset", "class", "a b", "_0", "id"))
+                out.emit(user=repr(tuple(values)), rows=len(row))
+
+    names = ["_offset", "_0", "class", "a b", "id"]
+    given = fz.read_memory([dict(zip(names, range(5), strict=True))], name="events")
+    found = run(given.group_by("id").process(Named, schema=OUT), tmp_path)
+    assert found == [{"user": "(0, 2, 3, 1, 4)", "rows": 5}]
+
+
 GroupCall = Callable[[pa.RecordBatch, Any, Any, fz.Out], object]
 
 
@@ -362,7 +481,7 @@ def failing_groups(call: GroupCall) -> type[fz.KeyedFunction]:
         def on_groups(
             self, batch: pa.RecordBatch, offsets: pa.Int32Array, state: fz.GroupStates, out: fz.Out
         ) -> None:
-            call(batch, offsets, state, out)
+            return call(batch, offsets, state, out)  # type: ignore[return-value]
 
     return Failing
 
@@ -393,6 +512,7 @@ def failing_groups(call: GroupCall) -> type[fz.KeyedFunction]:
             r"out.emit in on_groups.*out.batch",
         ),
         (lambda batch, at, state, out: out.batch(batch), "out.batch got no column 'rows'"),
+        (lambda batch, at, state, out: batch, r"on_groups: returned .*give rows to out\.batch"),
         (lambda batch, at, state, out: out.timer(AT), "out.timer of a function that has no timers"),
     ],
 )
