@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import concurrent.futures
 import itertools
 import os
 import random
@@ -38,7 +39,7 @@ class _Loop:
                 self._process = os.getpid()
                 self._loop = asyncio.new_event_loop()
                 thread = threading.Thread(
-                    target=self._loop.run_forever, name="frazil-async", daemon=True
+                    target=_run, args=(self._loop,), name="frazil-async", daemon=True
                 )
                 thread.start()
             return self._loop
@@ -47,6 +48,29 @@ class _Loop:
         """Let the thread end, with the interpreter."""
         if self._loop is not None and self._process == os.getpid():
             self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped.
+
+    sys.exit() in a task that a function has made leaves the loop; who awaits the task gets it too.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue
+        return
+
+
+def _cancelled(what: str) -> UdfError:
+    return UdfError(what, "a function may not cancel its own task, nor leave with CancelledError")
+
+
+def _is_cancelled() -> bool:
+    """Whether the task at hand itself is, and not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 _loop = _Loop()
@@ -70,7 +94,10 @@ class AsyncCall:
         rows = list(zip(*map(python_values, given.columns), strict=True))
         results: list[Any] = [None] * len(rows)
         future = asyncio.run_coroutine_threadsafe(self._all(rows, results), _loop.get())
-        failed = future.result()
+        try:
+            failed = future.result()
+        except concurrent.futures.CancelledError:  # a function has cancelled all tasks of the loop
+            raise _cancelled(f"the calls of {self._function.reference} were cancelled") from None
         if failed is not None:
             row, error = failed
             raise _raised(self._function, error, given, row) from error
@@ -83,8 +110,9 @@ class AsyncCall:
     ) -> tuple[int, Exception] | None:
         """Make all calls; the first that fails, which ends the others."""
         numbered = iter(enumerate(rows))
+        ended = asyncio.Event()
         tasks = [
-            asyncio.ensure_future(self._some(numbered, results))
+            asyncio.ensure_future(self._some(numbered, results, ended))
             for _ in range(min(self._options.concurrency, len(rows)))
         ]
         try:
@@ -93,24 +121,38 @@ class AsyncCall:
                 if failed is not None:
                     return failed
         finally:
+            ended.set()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         return None
 
     async def _some(
-        self, numbered: Iterator[tuple[int, tuple[Any, ...]]], results: list[Any]
+        self,
+        numbered: Iterator[tuple[int, tuple[Any, ...]]],
+        results: list[Any],
+        ended: asyncio.Event,
     ) -> tuple[int, Exception] | None:
         """Take one row after the other, as long as there are some."""
         for row, values in numbered:
             try:
-                results[row] = await (
-                    self._once(values) if self._options.cache else self._tried(values)
-                )
+                results[row] = await self._made(values, ended)
             except Exception as error:
                 if self._function.on_error == "fail":
                     return row, error
         return None
+
+    async def _made(self, values: tuple[Any, ...], ended: asyncio.Event) -> Any:
+        """One result; that its function has cancelled the task is an error like others."""
+        try:
+            return await (self._once(values) if self._options.cache else self._tried(values))
+        except asyncio.CancelledError as error:
+            if ended.is_set():
+                raise
+            task = asyncio.current_task()
+            while task is not None and task.cancelling():
+                task.uncancel()
+            raise _cancelled("it cancelled its task") from error
 
     async def _once(self, values: tuple[Any, ...]) -> Any:
         """One call for all rows with the same arguments, and its result from then on."""
@@ -122,7 +164,12 @@ class AsyncCall:
             self._kept.move_to_end(values)
             return self._kept[values]
         if values in self._asked:
-            return await asyncio.shield(self._asked[values])
+            try:
+                return await asyncio.shield(self._asked[values])
+            except asyncio.CancelledError:
+                if _is_cancelled():
+                    raise
+            return await self._tried(values)  # the batch that has asked has ended
         asked = asyncio.ensure_future(self._tried(values))
         self._asked[values] = asked
         try:
@@ -143,6 +190,11 @@ class AsyncCall:
                         await self._turn(options.per_second)
                     async with asyncio.timeout(options.timeout_ms / 1000):
                         return await self._function.call(*values)
+            except asyncio.CancelledError as error:
+                if _is_cancelled():
+                    raise
+                if again == options.retries:
+                    raise _cancelled(f"it raised {error!r}") from error
             except (SystemExit, KeyboardInterrupt) as error:  # they would end the loop
                 raise UdfError(
                     f"it raised {error!r}", "a function may not end the process"

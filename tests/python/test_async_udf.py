@@ -144,6 +144,56 @@ async def leaves(n: int) -> int:
     sys.exit(n)
 
 
+async def leaves_in_a_task(n: int) -> int:
+    return await asyncio.create_task(leaves(n))
+
+
+async def leaves_in_a_group(n: int) -> int:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(leaves(n))
+    return n
+
+
+async def leaves_and_is_waited_for(n: int) -> int:
+    asyncio.get_running_loop().call_soon(sys.exit, n)
+    await asyncio.sleep(0.01)
+    return n
+
+
+async def raises_cancelled(n: int) -> int:
+    raise asyncio.CancelledError("enough")
+
+
+async def waits_for_cancelled(n: int) -> int:
+    task = asyncio.create_task(asyncio.sleep(60))
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+    return n
+
+
+async def cancels_itself(n: int) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(60)
+    return n
+
+
+async def cancels_itself_late(n: int) -> int:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    return n
+
+
+async def cancels_all(n: int) -> int:
+    for task in asyncio.all_tasks():
+        task.cancel()
+    await asyncio.sleep(60)
+    return n
+
+
 async def text(n: int) -> Any:
     return "x"
 
@@ -154,6 +204,16 @@ async def text(n: int) -> Any:
         (for_ever, {"timeout": "20ms"}, "raised TimeoutError.*a0=5"),
         (leaves, {"retries": 3}, r"SystemExit\(5\)"),
         (leaves, {"cache": 3}, r"SystemExit\(5\)"),
+        (leaves_in_a_task, {}, r"SystemExit\(5\).*a0=5"),
+        (leaves_in_a_task, {"cache": 3}, r"SystemExit\(5\).*a0=5"),
+        (leaves_in_a_group, {}, r"SystemExit\(5\).*a0=5"),
+        (raises_cancelled, {}, r"it raised CancelledError\('enough'\).*a0=5"),
+        (raises_cancelled, {"cache": 3, "retries": 1, "delay": "1ms"}, "it raised Can.*a0=5"),
+        (waits_for_cancelled, {}, r"it raised CancelledError\(\).*a0=5"),
+        (cancels_itself, {}, "it cancelled its task.*a0=5"),
+        (cancels_itself, {"cache": 3}, "it cancelled its task.*a0=5"),
+        (cancels_itself_late, {}, "the calls of .* were cancelled"),
+        (cancels_all, {}, "cancelled"),
         (text, {}, "returned 'x', and is declared to return int64"),
     ],
 )
@@ -161,6 +221,25 @@ def test_errors(function: Any, options: dict[str, Any], said: str, tmp_path: Pat
     with pytest.raises(UdfError, match=f"(?s){said}"):
         run_one(async_udf(function, **options), tmp_path / "1")
     assert run_one(async_udf(twice), tmp_path / "2") == [(10,)]  # the loop lives
+
+
+def test_a_callback_that_leaves_ends_nothing(tmp_path: Path) -> None:
+    assert run_one(async_udf(leaves_and_is_waited_for), tmp_path) == [(5,)]
+
+
+@pytest.mark.parametrize(
+    "function", [raises_cancelled, waits_for_cancelled, cancels_itself, leaves_in_a_task]
+)
+@pytest.mark.parametrize("cache", [0, 3])
+def test_leaving_is_an_error_like_others(
+    function: Callable[[int], Awaitable[int]], cache: int, tmp_path: Path
+) -> None:
+    async def some(n: int) -> int:
+        return n if n % 2 else await function(n)
+
+    null = async_udf(some, on_error="null", cache=cache, concurrency=3)
+    found = run(NUMBERS.filter(col("n") < 9).select("n", x=null(col("n"))), tmp_path)
+    assert found == [(n, n if n % 2 else None) for n in range(9)]
 
 
 def test_results_are_kept(tmp_path: Path) -> None:
