@@ -60,6 +60,7 @@ class IcebergTarget:
         self._committer: TableCommitter | None = None
         self._cleaner: threading.Thread | None = None
         self._scratch: TemporaryDirectory[str] | None = None
+        self._seeded = False  # workers were given the rows that are taken over
 
     @property
     def missing(self) -> bool:
@@ -161,7 +162,7 @@ class IcebergTarget:
             It cannot be given them, for now or for good.
         """
         if not wanted:
-            return self._writer_options(log)
+            return self._first_options(log)
         name = self._spec.options["table"]
 
         def still_owner() -> None:
@@ -187,7 +188,13 @@ class IcebergTarget:
         if (why := unreadable(self._table.schema(), table.schema())) is not None:
             raise self._schema_changed(why)
         self._found = table
-        return {**self._writer_options(log), **further.answer(wanted)}
+        return {**self._first_options(log), **further.answer(wanted)}
+
+    def _first_options(self, log: CheckpointLog) -> dict[str, Any]:
+        """For the data writer; the first time with the rows that are taken over."""
+        seed = "" if self._seeded else self._seed(log)
+        self._seeded = True
+        return {**self._writer_options(log), "seed": seed}
 
     def _writer_options(self, log: CheckpointLog) -> dict[str, Any]:
         return {
