@@ -158,7 +158,9 @@ def test_it_is_served_while_the_pipeline_runs(tmp_path: Path) -> None:
     assert ask(port, b'{"id": "x"}') == 400
     handle.stop()
     assert ask(port, b'{"id": 2}') == 0
-    assert not [each for each in threading.enumerate() if each.name.startswith("frazil-")]
+    # The loop of coroutines, which other tests may have begun, is of the process.
+    left = {each.name for each in threading.enumerate() if each.name.startswith("frazil-")}
+    assert left <= {"frazil-async"}
 
 
 def ask(port: int, body: bytes) -> int:
