@@ -89,23 +89,39 @@ class ObjectCodec:
     def __hash__(self) -> int:
         return hash(self._classes)
 
-    def encode(self, value: Any) -> bytes:
+    def encode(self, value: Any, *, sharing: bool = False) -> bytes:
         """Make bytes of an object.
+
+        Parameters
+        ----------
+        value
+            The object.
+        sharing
+            A part that is in it twice is one object again when it is read: for what is kept. If
+            not, equal objects are equal bytes, which put objects of one time in order; what is
+            shared depends on where batches and checkpoints are.
 
         Raises
         ------
         DataError
-            It has an object of a class that is not named, cannot be taken apart, or is too large.
+            It has an object of a class that is not named, cannot be taken apart, or is too large;
+            or contains itself, and is not for what is kept.
         """
-        if _is_flat(value):  # nothing in it can be of another class
-            made = pickle.dumps(value, PROTOCOL)
-        else:
-            out = io.BytesIO()
-            try:
-                self._pickler(out, PROTOCOL).dump(value)
-            except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
-                raise DataError(f"keeping {_short(value)}: {error}") from None
-            made = out.getvalue()
+        out = io.BytesIO()
+        # What is flat has nothing of another class in it, and needs no look at each object.
+        pickler = (pickle.Pickler if _is_flat(value) else self._pickler)(out, PROTOCOL)
+        pickler.fast = not sharing
+        try:
+            pickler.dump(value)
+        except (
+            pickle.PicklingError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            raise DataError(f"keeping {_short(value)}: {error}") from None
+        made = out.getvalue()
         if len(made) > OBJECT_BYTES_MAX:
             raise DataError(
                 f"keeping {_short(value)}: it has {len(made)} bytes",

@@ -56,7 +56,7 @@ class _Keeping(KeyedFunction):
                 kept, made = self._answer(kept, item)
                 for each in self._each(made) if self._several else (made,):
                     out.emit({**beside, ITEM: codec.encode(each)})
-        self.kept.value = None if kept is None else codec.encode(kept)
+        self.kept.value = None if kept is None else codec.encode(kept, sharing=True)
 
     def _answer(self, kept: Any, item: Any) -> tuple[Any, Any]:
         answer = self._function(kept, item)

@@ -144,6 +144,42 @@ def test_containers_come_back(value: Any) -> None:
     assert kept.decode(kept.encode(value)) == value
 
 
+@dataclasses.dataclass
+class Twice:
+    a: Any
+    b: Any
+
+
+@pytest.mark.parametrize("make", [dict, list, lambda a, b: (a, b), Twice], ids=str)
+def test_bytes_do_not_tell_what_is_shared(make: Any) -> None:
+    """It depends on where a batch ends, and bytes put objects of one time in order."""
+    kept = ObjectCodec([Twice])
+    one, other = "".join(["a", "b"]), "".join(["a", "b"])
+    assert one is not other
+    if make is dict:
+        shared, apart = {"x": one, "y": one}, {"x": one, "y": other}
+    elif make is list:
+        shared, apart = [[one], [one]], [[one], [other]]
+    else:
+        part = [one]
+        shared, apart = make(part, part), make(part, [other])
+    assert kept.encode(shared) == kept.encode(apart)
+    assert kept.decode(kept.encode(shared)) == apart
+
+
+def test_what_is_kept_keeps_what_it_shares() -> None:
+    part = [1]
+    found = ObjectCodec().decode(ObjectCodec().encode({"a": part, "b": part}, sharing=True))
+    assert found["a"] is found["b"]
+
+
+def test_what_contains_itself_is_refused() -> None:
+    own: list[Any] = []
+    own.append(own)
+    with pytest.raises(DataError, match="keeping"):
+        ObjectCodec().encode(own)
+
+
 def test_large_objects_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codec, "OBJECT_BYTES_MAX", 1_000)
     ObjectCodec().encode(["x" * 900])
