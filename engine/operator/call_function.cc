@@ -93,6 +93,11 @@ Result<Progress> CallUdf::process(Batch batch, Output& out) {
     fields.push_back(arrow::field(std::string("a").append(std::to_string(fields.size())), column->type()));
     columns.push_back(std::move(column));
   }
+  if (spec_.kinds && HasKinds(*batch.columns->schema())) {
+    FZ_ASSIGN(const auto kinds, KindsOf(batch, /*truncates=*/true));
+    fields.push_back(arrow::field("kind", kinds->type()));
+    columns.push_back(kinds);
+  }
   const auto arguments = arrow::RecordBatch::Make(arrow::schema(fields), batch.rows(), columns);
   auto called = Call(spec_.function, arguments, failed_ != nullptr, spec_.reference);
   if (!called.ok()) return Prefixed(called.status(), Where(spec_.reference, batch.origin));

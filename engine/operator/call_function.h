@@ -39,6 +39,7 @@ class CallUdf : public FailingStep {
     std::shared_ptr<arrow::Field> field;  // what is added
     bool whole = true;                    // of changes, see KeepChanges
     std::unique_ptr<FailedRows> failed;
+    bool kinds = false;  // of changes, the function is given their kinds behind the arguments
   };
   // The pool outlives the operator.
   CallUdf(Spec spec, arrow::MemoryPool* pool)

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "expr/expr.h"
+#include "operator/cached_udf.h"
 #include "operator/call_function.h"
 #include "operator/changes/as_changes.h"
 #include "operator/changes/as_log.h"
@@ -100,6 +101,9 @@ Result<std::unique_ptr<Operator>> MakeUdf(const PlanNode& node, const SchemaPtr&
   for (const auto& argument : node.spec.at("args")) {
     FZ_ASSIGN(BoundExpr bound, Bind(argument, *input));
     spec.arguments.push_back(std::move(bound));
+  }
+  if (node.spec.value("stateful", false)) {
+    return std::make_unique<CachedUdf>(std::move(spec), node.id, context.pool);
   }
   return std::make_unique<CallUdf>(std::move(spec), context.pool);
 }

@@ -60,6 +60,8 @@ from frazil.keyed import KeyedFunction, State
 from frazil.keyed_groups import GroupStates
 from frazil.keyed_out import Out
 from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
+from frazil.onnx_model import OnnxModel
+from frazil.openai_embeddings import OpenAIEmbeddings
 from frazil.pattern import PatternStep, Without, step, without
 from frazil.pipeline import Pipeline
 from frazil.protobuf import Protobuf
@@ -157,6 +159,8 @@ __all__ = [
     "MemorySink",
     "ModeMismatch",
     "NoTruthValue",
+    "OnnxModel",
+    "OpenAIEmbeddings",
     "Out",
     "PartitionReader",
     "PartitionReport",

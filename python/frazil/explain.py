@@ -183,6 +183,8 @@ def _step(node: Node) -> tuple[str, str]:
             how = "a call a row" if node.function.kind == "row" else "a call a batch"
             if node.function.kind == "async":
                 how = async_text(node.function)
+            if node.function.kind == "embed":
+                how = f"{node.function.options.name}, {node.function.options}"
             text = call_texts(node)[node.column]
             return f"call {_cut(text)}", _in_python(how, node.function)
         case MapBatchesNode():

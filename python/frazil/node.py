@@ -390,7 +390,7 @@ class Function:
 
     reference: str
     call: Callable[..., Any] = field(repr=False)
-    kind: Literal["row", "batch", "map_batches", "async", "keyed", "aggregate"]
+    kind: Literal["row", "batch", "map_batches", "async", "keyed", "aggregate", "embed"]
     returns: pa.Schema
     pure: bool
     on_error: OnError = "fail"

@@ -265,6 +265,8 @@ class _Compiler:
         same = self.functions.get(reference)
         if same is not None and same.call is function.call and same != function:
             how = [function.kind, schema_text(function.returns), function.pure, function.on_error]
+            if function.kind == "embed":
+                how.append(str(function.options))
             reference += f"#{_digest(how)}"
             same = self.functions.get(reference)
         if function.reference.startswith("python:"):
@@ -461,6 +463,9 @@ class _Compiler:
         made["args"] = [argument._to_json() for argument in node.arguments]
         made["column"] = node.column
         made["returns"] = schema_text(pa.schema([node.schema.field(node.column)]))
+        if node.function.kind == "embed":
+            made["stateful"] = True
+            made["state"] = node.function.options.state()
         if (found := changes_of(node.input)) is not None and not found.whole:
             made["whole"] = False
         made |= _python(node.function, self.shown(node_id, node))

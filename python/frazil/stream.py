@@ -32,6 +32,7 @@ from frazil.node import (
     UnionNode,
 )
 from frazil.schema import SchemaLike, checked, resolve
+from frazil.stream_embed import EmbedMethods
 from frazil.stream_failed import FailedMethods
 from frazil.stream_join import JoinMethods
 from frazil.stream_joined import JoinedMethods
@@ -65,6 +66,7 @@ class Stream(
     OrderedMethods,
     RowMethods,
     FailedMethods,
+    EmbedMethods,
     Writers,
     KafkaWriters,
     PythonWriters,

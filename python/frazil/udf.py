@@ -294,6 +294,8 @@ def as_written(text: str, calls: Mapping[str, str]) -> str:
 
 
 def _short_name(function: Function) -> str:
+    if function.kind == "embed":
+        return "embed"  # models have any name
     return function.reference.rpartition(":")[2].rpartition(".")[2]
 
 

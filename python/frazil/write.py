@@ -10,6 +10,7 @@ import pyarrow as pa
 from frazil.changes import changes_of, current, make_log, refuse_changes
 from frazil.drift import Drift, Policy, drift_of, expanded_state
 from frazil.duration import Duration, duration_ms
+from frazil.embedded import embedding_options
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
 from frazil.node import ExchangeNode, Json, Port, SinkNode
 from frazil.partition import partition_fields
@@ -218,8 +219,7 @@ class Writers:
         catalog_options(catalog, options, objects)
         if commit_every is not None:
             options["commit_every_ms"] = duration_ms(commit_every, "commit_every")
-        if s3 is not None:
-            options["s3"] = s3.to_json()
+        options |= embedding_options(self._port) | ({} if s3 is None else {"s3": s3.to_json()})
         if format_version is not None:
             options["format_version"] = _checked_version(format_version)
         if keys:
@@ -519,7 +519,7 @@ def _require_iceberg(column: str, type_: pa.DataType, sink: str) -> None:
 
 def _refusal(type_: pa.DataType) -> str:
     t = pa.types
-    if t.is_list(type_) or t.is_large_list(type_):
+    if t.is_list(type_) or t.is_large_list(type_) or t.is_fixed_size_list(type_):
         return _refusal(type_.value_type)
     if t.is_map(type_):
         return _refusal(type_.key_type) or _refusal(type_.item_type)

@@ -16,6 +16,7 @@ from frazil.replay import replay_pipeline
 
 from bench.nexmark.queries import QUERIES
 from bench.nexmark.query import Events, Query
+from tests.crash.embedding import NotedModel
 from tests.crash.python_ids import ROWS, PythonIds
 from tests.crash.python_sinks import Ledger, PythonFiles
 
@@ -104,6 +105,14 @@ def to_kafka(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     else:
         sink = ids(rate).write_kafka(topic, servers=servers, key="id")
     return _pipeline("topic", folder, sink)
+
+
+def embedded(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Texts that come several times, also in several epochs, and their vectors."""
+    text = fz.concat_str(fz.lit("document "), (fz.col("id") // 40).cast(str))
+    rows = ids(rate).select("id", text=text)
+    vectors = rows.embed("text", into="vector", model=NotedModel(folder / "asked.txt"))
+    return _pipeline("embedded", folder, vectors.write_iceberg("t.embedded", catalog=catalog))
 
 
 def bad_rows(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
@@ -492,6 +501,7 @@ PIPELINES: Mapping[str, Build] = {
         by_country,
         to_files,
         to_kafka,
+        embedded,
         bad_rows,
         failing,
         replayed,

@@ -17,6 +17,7 @@ RUN = {
     "clickstream_sessions": "web.long_visits: 12544 rows",
     "iot_edge": "silent: 100 rows",
     "files_to_iceberg": "orders_from_files: epochs",
+    "documents_embedded": "found: [{'path': 'ice.md', ",
     "fraud_rule": "risk.alerts: 1614 rows",
     "generator_to_iceberg": "shop.sales: ",
     "in_the_background": "background: epochs",

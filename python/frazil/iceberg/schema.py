@@ -142,7 +142,7 @@ def _type_to_iceberg(kind: pa.DataType, ids: Iterator[int], path: str) -> Iceber
     if pa.types.is_struct(kind) and kind.num_fields:
         members = [kind.field(i) for i in range(kind.num_fields)]
         return ice.StructType(*fields_to_iceberg(members, ids, path + "."))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if is_list(kind):
         own = next(ids)
         element = _type_to_iceberg(kind.value_type, ids, path + ".element")
         return ice.ListType(own, element, element_required=not kind.value_field.nullable)
@@ -158,11 +158,15 @@ def _type_to_iceberg(kind: pa.DataType, ids: Iterator[int], path: str) -> Iceber
     )
 
 
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a table has it as a list; Iceberg's have no size."""
+    t = pa.types
+    return bool(t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind))
+
+
 def _cast_for(kind: pa.DataType) -> str:
     if pa.types.is_timestamp(kind) and kind.tz:
         return f"timestamp('us', tz={kind.tz!r})"
-    if pa.types.is_fixed_size_list(kind):
-        return f"list_({kind.value_type})"
     for matches, target in _CASTS:
         if callable(matches) and matches(kind):
             return target

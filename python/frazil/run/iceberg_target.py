@@ -17,6 +17,7 @@ from frazil.iceberg.adopt import write_seed
 from frazil.iceberg.catalog import open_catalog
 from frazil.iceberg.commit import TableCommitter
 from frazil.iceberg.drift import changes_of, evolve, unreadable
+from frazil.iceberg.embeddings import properties_of, say, unsaid
 from frazil.iceberg.fileio import SmallFileIO
 from frazil.iceberg.further_columns import add_columns
 from frazil.iceberg.probe import try_to_write
@@ -53,6 +54,7 @@ class IcebergTarget:
         options = spec.options
         self.name = spec.name
         self._spec = spec
+        self._unsaid: Mapping[str, str] = {}  # properties that the table lacks
         self._catalog = open_catalog(spec.objects.get("catalog") or options.get("catalog"))
         self._found = find_table(self._catalog, options["table"])
         if self._found is not None:
@@ -88,7 +90,8 @@ class IcebergTarget:
         """Load or make the table, and check that it takes the stream."""
         options = self._spec.options
         fields = [_field_text(field) for field in options.get("partition_by", ())]
-        properties = dict(options.get("properties", {}))
+        embeddings = options.get("embeddings", {})
+        properties = {**options.get("properties", {}), **properties_of(embeddings)}
         if options.get("compression", "zstd") != "zstd":
             properties["write.parquet.compression-codec"] = options["compression"]
         self._found = prepare_table(
@@ -102,6 +105,7 @@ class IcebergTarget:
             format_version=options.get("format_version"),
             drift=self._drift,
         )
+        self._unsaid = unsaid(self._found, options["table"], embeddings)
 
     @property
     def _drift(self) -> Drift:
@@ -114,6 +118,8 @@ class IcebergTarget:
         for change in done:
             table = self._spec.options["table"]
             log_.info("schema", sink=self.name, table=table, change=str(change))
+        if self._unsaid:
+            say(self._catalog, self._load, self._unsaid)
 
     def _load(self) -> Table:
         """The table as it is now; as it was, if it is not there."""

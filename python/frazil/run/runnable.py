@@ -118,7 +118,7 @@ class Runnable:
             for node in self.plan["nodes"]
             if node.get("stateful")
             and (
-                node["kind"] in ("sink", "unsent_values")
+                node["kind"] in ("sink", "unsent_values", "udf")
                 or (node["kind"] == "group_aggregate" and node["window_end"] is None)
                 or (node["kind"] == "keyed_function" and node["time"] is None)
             )

@@ -352,6 +352,10 @@ def _calls(
             from frazil.async_call import AsyncCall  # with asyncio, which others need not have
 
             calls[reference] = AsyncCall(function)
+        elif function.kind == "embed":
+            from frazil.embed_call import EmbedCall  # with NumPy, which others need not have
+
+            calls[reference] = EmbedCall(function)
         elif function.kind != "aggregate":
             calls[reference] = functools.partial(_call, function)
     return calls
