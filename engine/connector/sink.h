@@ -12,6 +12,7 @@
 
 #include "base/batch.h"
 #include "base/status.h"
+#include "connector/epoch_deletes.h"
 
 namespace arrow::internal {
 class Executor;
@@ -29,6 +30,7 @@ struct SinkContext {
   // Asks for a table that rows have come for, with further columns that they need: {"name":"type"}, null:
   // none. Answered by open_table() or fail_table(). Any thread.
   std::function<void(const std::string& table, const nlohmann::json& columns)> want_table;
+  EpochDeletes* deletes = nullptr;  // to be told of rows that are taken away; null: nobody asks
 };
 
 // What a sink prepared in an epoch, as JSON with "v": the files it wrote, their statistics. Empty = no rows.

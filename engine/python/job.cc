@@ -78,6 +78,7 @@ class PyJob {
     options.bounded = json.at("bounded").get<bool>();
     options.close_windows = json.value("close_windows", false);
     options.memory_bytes = json.at("memory_bytes").get<int64_t>();
+    options.epoch_deletes = json.at("epoch_deletes").get<int64_t>();
     options.spill_folder = json.value("spill_folder", "");
     options.spill_bytes = json.value("spill_bytes", int64_t{0});
     options.channel_bytes = json.value("channel_bytes", limits::kChannelBytes);
@@ -200,6 +201,7 @@ class PyJob {
   }
 
   int64_t polled() { return live().polled(); }
+  bool full() { return live().full(); }
   std::string metrics() { return Dump(live().metrics()); }
 
   void stop() {
@@ -255,6 +257,7 @@ void init_job(nb::module_& m) {
       .def("committed", &PyJob::committed)
       .def("wait", &PyJob::wait)
       .def("polled", &PyJob::polled)
+      .def("full", &PyJob::full)
       .def("metrics", &PyJob::metrics)
       .def("stop", &PyJob::stop);
   m.def("generator_schema", [] { return SchemaCarrier{GeneratorSchema()}; });

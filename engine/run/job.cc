@@ -50,6 +50,7 @@ Job::Job(Plan plan, const JobOptions& options, FunctionTable functions)
       options_(options),
       functions_(std::move(functions)),
       untaken_(UntakenState::BytesMax(options.memory_bytes)),
+      deletes_(options.epoch_deletes),
       schemas_([this] { schemas_wanted(); }),
       random_(options.seed) {}
 
@@ -75,6 +76,7 @@ Status Job::open() {
   context.io = io_.get();
   context.functions = &functions_;
   context.untaken = &untaken_;
+  context.deletes = &deletes_;
   context.schemas = &schemas_;
   context.want_table = [this](const std::string& sink, const std::string& table,
                               const nlohmann::json& columns) { want_table(sink, table, columns); };
@@ -351,6 +353,7 @@ Status Job::barrier(Epoch epoch, std::set<std::string> full, const std::set<std:
       }
     }
   }
+  deletes_.clear();
   for (const auto& worker : workers_) {
     Control control;
     control.kind = Control::Kind::kBarrier;
@@ -426,13 +429,6 @@ void Job::state_made(StateFile file) {
   if (!state_told_) events_.push_back({{"kind", "state"}});
   state_told_ = true;
   ready_state_.push_back(std::move(file));
-  changed_.notify_all();
-}
-
-// By the thread of a worker.
-void Job::schemas_wanted() {
-  std::lock_guard lock(mutex_);
-  events_.push_back({{"kind", "schemas"}});
   changed_.notify_all();
 }
 

@@ -36,6 +36,7 @@ struct JobOptions {
   std::string spill_folder;    // where state goes that is more than that
   int64_t spill_bytes = 0;     // up to so many there; 0: nowhere
   int64_t channel_bytes = 0;   // credit of one channel
+  int64_t epoch_deletes = 0;   // rows an epoch may take away before sources rest until its end; 0: any
   bool simulated = false;      // no threads: wait() steps the workers in an order drawn from `seed`
   uint64_t seed = 0;
 };
@@ -139,6 +140,9 @@ class Job {
   // Chunks read since the start. Unchanged since the last barrier: there is nothing to checkpoint.
   int64_t polled() const;
 
+  // The epoch takes away so many rows that sources rest until barrier().
+  bool full() const { return deletes_.full(); }
+
   // Rows by node, bytes by tag and in channels, lag by partition, conditions of sources. Of time and state,
   // where a node has any: "watermark" (us), "late", "state_bytes"; of an event_time node also "frontiers" by
   // partition (us, null without a row), how many "partitions", "least" and "most", who it is "held_by", which
@@ -187,6 +191,7 @@ class Job {
   PartitionNames partitions_;
   std::map<std::string, std::set<size_t>> readers_;  // workers that read partitions of a source
   UntakenState untaken_;
+  EpochDeletes deletes_;
   SchemaBoard schemas_;
   std::vector<StateFile> ready_state_;
   bool state_told_ = false;  // there was an event since it was taken

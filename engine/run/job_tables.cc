@@ -1,9 +1,16 @@
-// The tables of sinks with many: asked for by workers, told to them.
+// What workers ask the control thread for: schemas of registries, and the tables of sinks with many, which
+// are told to them.
 #include <utility>
 
 #include "run/job.h"
 
 namespace frazil {
+
+void Job::schemas_wanted() {
+  std::lock_guard lock(mutex_);
+  events_.push_back({{"kind", "schemas"}});
+  changed_.notify_all();
+}
 
 void Job::want_table(const std::string& sink, const std::string& table, const nlohmann::json& columns) {
   std::lock_guard lock(mutex_);

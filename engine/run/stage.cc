@@ -97,7 +97,8 @@ Status Stage::add_node(const Plan& plan, int number) {
     }
     case NodeKind::kSink: {
       SinkContext sinks{context_.worker, context_.sink_pool, context_.io,
-                        context_.kept(), context_.workers,   {}};
+                        context_.kept(), context_.workers,   {},
+                        context_.deletes};
       sinks.want_table = [want = context_.want_table, id = planned.id](const std::string& table,
                                                                        const nlohmann::json& columns) {
         if (want) want(id, table, columns);

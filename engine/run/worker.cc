@@ -89,7 +89,8 @@ std::vector<Worker::Choice> Worker::choices() {
       if (stage.can_receive(inbound)) possible.push_back({Work::kReceive, number, inbound});
     }
   }
-  for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
+  const bool resting = context_.deletes != nullptr && context_.deletes->full();
+  for (int number = static_cast<int>(stages_.size()) - 1; number >= 0 && !resting; --number) {
     Stage& stage = *stages_[static_cast<size_t>(number)];
     const Turn& turn = turns_[static_cast<size_t>(number)];
     if (stage.source_count() == 0 || !stage.has_credit() || stage.unfinished()) continue;

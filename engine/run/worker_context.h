@@ -9,6 +9,7 @@
 
 #include "base/batch.h"
 #include "base/limits.h"
+#include "connector/epoch_deletes.h"
 #include "format/schema_board.h"
 #include "operator/batch_function.h"
 #include "run/epoch_part.h"
@@ -35,6 +36,7 @@ struct WorkerContext {
   StateFileMade state_made;
   std::function<void(const std::string& sink, const std::string& table, const nlohmann::json& columns)>
       want_table;
+  EpochDeletes* deletes = nullptr;  // null: there is no bound
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
   Waker* waker = nullptr;

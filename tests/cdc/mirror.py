@@ -238,6 +238,15 @@ class Mirror:
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)
 
+    def await_started(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until it runs, and so takes a signal as a wish to end."""
+        log = self._log(self._processes.index(process))
+        deadline = time.monotonic() + PATIENCE_S
+        while '"event": "started"' not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.02)
+
     def _log(self, number: int) -> Path:
         return self._folder / f"process-{number}.log"
 

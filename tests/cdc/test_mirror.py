@@ -87,6 +87,7 @@ def test_undisturbed(
             each.await_slots(8, process)
     for each, process in zip(mirrors, processes, strict=True):
         each.mark_end()
+        each.await_started(process)
         process.terminate()
         assert process.wait(60) == 0
         each.finish()
@@ -133,6 +134,7 @@ def test_killed(
             kill()
     for each, process in zip(mirrors, processes, strict=True):
         each.mark_end()
+        each.await_started(process)
         process.terminate()
         assert process.wait(60) == 0
         each.finish()
@@ -164,6 +166,7 @@ def test_truncates_applied(
             each.await_slots(3, process)
     for each, process in zip(mirrors, processes, strict=True):
         each.mark_end()
+        each.await_started(process)
         process.terminate()
         assert process.wait(60) == 0
         each.finish()

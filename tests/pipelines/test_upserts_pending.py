@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from frazil import col
+from frazil.iceberg import token
 from frazil.iceberg.catalog import open_catalog
+from frazil.run import settings
 from pyiceberg.transforms import BucketTransform, IdentityTransform
 
 from tests.pipelines.events import Event, events_at
@@ -76,6 +79,35 @@ def test_insert_update_delete_in_pending_epochs(
     epochs = [manifest for manifest in mirrors.manifests() if manifest.tokens]
     snapshots = mirrors.iceberg("rows").metadata.snapshots
     assert len(snapshots) < len(epochs)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_an_epoch_takes_away_a_bounded_number_of_rows(
+    seed: int, tmp_path: Path, duckdb_reader: DuckdbReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is cut before its time, and waiting epochs go into as many commits as that takes."""
+    monkeypatch.setattr(settings, "EPOCH_DELETES_MAX", 4)
+    monkeypatch.setattr(token, "DELETES_MAX", 7)
+    rng = Random(seed)
+    events, left = draw_chain(rng, 40)
+    workers = rng.choice([1, 2])
+    mirrors = Mirrors([events], changes(**LATER), tmp_path)
+    mirrors.run(seed=seed, workers=workers, batch_rows=1)
+    mirrors.check("rows", left, duckdb_reader)
+    counts = [
+        sum(json.loads(part).get("deletes", {}).get("count", 0) for part in prepared.parts)
+        for manifest in mirrors.manifests()
+        for prepared in manifest.tokens.values()
+    ]
+    # Beyond the bound comes what was on its way when it was reached.
+    assert len(counts) > 2
+    assert sum(counts) > 20
+    assert max(counts) < sum(counts) / 2
+    summaries = [each.summary for each in mirrors.iceberg("rows").metadata.snapshots]
+    assert len(summaries) > 1
+    committed = [int(each["added-position-deletes"] or 0) for each in summaries if each]
+    assert sum(committed) == sum(counts)
+    assert max(committed) <= max(7, *counts)
 
 
 @VERSIONS

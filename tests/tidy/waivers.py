@@ -23,6 +23,7 @@ SLEEPS: dict[str, str] = {
     "tests/services/connect.py": "polls the worker; a deadline ends it",
     "tests/crash/scene.py": "polls another process's state, which tells nobody; with a deadline",
     "tests/crash/test_changes.py": "a random moment to kill at",
+    "tests/crash/test_embed.py": "a moment to kill at",
     "tests/crash/test_http.py": "polls a client, with a deadline; a random moment to kill at",
     "tests/crash/test_joins.py": "a random moment to kill at",
     "tests/crash/test_keyed.py": "a random moment to kill at",

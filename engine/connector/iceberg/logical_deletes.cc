@@ -86,7 +86,7 @@ Status WriteFile(const arrow::Buffer& bytes, DataFolder* folder, const std::stri
 Result<std::string> DeletesText(const LogicalDeletes::Taken& deletes, DataFolder* folder,
                                 const std::string& name, arrow::MemoryPool* pool) {
   FZ_ASSIGN(const auto bytes, RowsOf(deletes, pool));
-  std::string text = "{\"files\":[";
+  std::string text = "{\"count\":" + std::to_string(deletes.row->length()) + ",\"files\":[";
   for (const DeletesFile& each : deletes.files) {
     if (&each != &deletes.files.front()) text += ",";
     text += "{\"path\":" + nlohmann::json(each.path).dump() + ",\"spec_id\":" + std::to_string(each.spec_id) +

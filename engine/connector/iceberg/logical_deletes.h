@@ -63,9 +63,10 @@ class LogicalDeletes {
 // Deletes beyond so many bytes are put into a file: tokens are read and written whole.
 constexpr int64_t kInlineDeletesBytes = 256 << 10;
 
-// Deletes as an object of the token: {"files":[{"path","spec_id","partition"}],"rows":"..."}. `rows` is
-// base64 of an Arrow IPC stream (zstd) of columns file: uint32, row: uint32, key: binary, ordered by file and
-// row. If that is large it is written to the file `name`, and its URI is "rows_path" instead. Any thread.
+// Deletes as an object of the token: {"count":n,"files":[{"path","spec_id","partition"}],"rows":"..."}.
+// `rows` is base64 of an Arrow IPC stream (zstd) of columns file: uint32, row: uint32, key: binary, ordered
+// by file and row. If that is large it is written to the file `name`, and its URI is "rows_path" instead. Any
+// thread.
 Result<std::string> DeletesText(const LogicalDeletes::Taken& deletes, DataFolder* folder,
                                 const std::string& name, arrow::MemoryPool* pool);
 

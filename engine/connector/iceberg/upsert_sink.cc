@@ -104,10 +104,10 @@ class UpsertSink : public TableSink {
 
   Status write(const Batch& batch) override {
     if (batch.rows() == 0) return Status::OK();
-    const uint8_t* const kinds = KindsWithTruncates(batch);
-    if (kinds == nullptr) return write_rows(batch);
-    FZ_ASSIGN(const Batch rest, truncate(batch, kinds));
-    return rest.rows() == 0 ? Status::OK() : write_rows(rest);
+    const int64_t before = deletes_.size();
+    const Status status = write_some(batch);
+    if (context_.deletes != nullptr) context_.deletes->add(deletes_.size() - before);
+    return status;
   }
 
   arrow::Future<Token> prepare(Epoch epoch) override {
@@ -132,6 +132,13 @@ class UpsertSink : public TableSink {
   int64_t state_bytes() const override { return index_->bytes(); }
 
  private:
+  Status write_some(const Batch& batch) {
+    const uint8_t* const kinds = KindsWithTruncates(batch);
+    if (kinds == nullptr) return write_rows(batch);
+    FZ_ASSIGN(const Batch rest, truncate(batch, kinds));
+    return rest.rows() == 0 ? Status::OK() : write_rows(rest);
+  }
+
   // Takes away what the truncates of a batch take away, and gives its other rows. These go by their order: it
   // does not matter that some of them stand before.
   Result<Batch> truncate(const Batch& batch, const uint8_t* kinds) {

@@ -23,6 +23,10 @@ namespace {
 
 // Milliseconds between two tries of a step, and for librdkafka to make room in its queue.
 constexpr int kPauseMs = 100;
+// Milliseconds of one call into librdkafka, after which it is looked at whether brokers can be reached.
+constexpr int kSliceMs = 1'000;
+// Milliseconds of a step after which it gives up if they cannot, so that this is said while it lasts.
+constexpr int64_t kAwayMs = 5'000;
 // Milliseconds to abort what another process will have to abort otherwise.
 constexpr int kAbortMs = 5'000;
 // Messages between two looks at what brokers have answered.
@@ -103,18 +107,28 @@ Publisher::~Publisher() { close(); }
 
 void Publisher::OnDelivered(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
   auto* self = static_cast<Publisher*>(opaque);
-  if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && self->undelivered_ == RD_KAFKA_RESP_ERR_NO_ERROR) {
+  if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    self->troubled_ = false;
+  } else if (self->undelivered_ == RD_KAFKA_RESP_ERR_NO_ERROR) {
     self->undelivered_ = message->err;
   }
 }
 
 void Publisher::OnError(rd_kafka_t*, int, const char* reason, void* opaque) {
-  static_cast<Publisher*>(opaque)->trouble_ = reason;
+  auto* self = static_cast<Publisher*>(opaque);
+  self->trouble_ = reason;
+  self->troubled_ = true;
+}
+
+bool Publisher::out_of_time(int64_t begin) const {
+  const int64_t waited = SteadyMs() - begin;
+  return waited >= options_.timeout_ms || (troubled_ && waited >= kAwayMs);
 }
 
 Status Publisher::open_producer() {
   undelivered_ = RD_KAFKA_RESP_ERR_NO_ERROR;
   trouble_.clear();
+  troubled_ = false;
   FZ_ASSIGN(auto conf, MakeConf(ProducerSettings(options_)));
   rd_kafka_conf_set_opaque(conf.get(), this);
   rd_kafka_conf_set_dr_msg_cb(conf.get(), &OnDelivered);
@@ -171,13 +185,16 @@ Status Publisher::failed(const std::string& what, rd_kafka_resp_err_t code, cons
 
 template <typename Call>
 Status Publisher::patiently(const char* what, Call call) {
-  const int64_t deadline = SteadyMs() + options_.timeout_ms;
+  const int64_t begin = SteadyMs();
   while (true) {
     const KafkaError error(call());
-    if (error == nullptr) return Status::OK();
+    if (error == nullptr) {
+      troubled_ = false;
+      return Status::OK();
+    }
     rd_kafka_poll(producer_, kPauseMs);
     const bool retriable = rd_kafka_error_is_retriable(error.get()) != 0;
-    if (retriable && SteadyMs() < deadline) continue;
+    if (retriable && !out_of_time(begin)) continue;
     const auto code =
         undelivered_ == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_error_code(error.get()) : undelivered_;
     const std::string text = undelivered_ == RD_KAFKA_RESP_ERR_NO_ERROR ? rd_kafka_error_string(error.get())
@@ -216,9 +233,8 @@ rd_kafka_resp_err_t Publisher::look_for_topic() {
 Result<std::optional<Proof>> Publisher::recover() {
   close();
   FZ_TRY(open_producer());
-  FZ_TRY(patiently("taking over the sending to topic", [this] {
-    return rd_kafka_init_transactions(producer_, static_cast<int>(options_.timeout_ms));
-  }));
+  FZ_TRY(patiently("taking over the sending to topic",
+                   [this] { return rd_kafka_init_transactions(producer_, kSliceMs); }));
   FZ_TRY(open_consumer());
   auto proof = read_proof();
   rd_kafka_destroy_flags(consumer_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -287,7 +303,7 @@ Result<int64_t> Publisher::send_all(const EpochMessages& epoch) {
 Status Publisher::send_batch(const arrow::RecordBatch& batch, int64_t from, Transaction* transaction) {
   const auto& keys = static_cast<const arrow::BinaryArray&>(*batch.column(0));
   const auto& values = static_cast<const arrow::BinaryArray&>(*batch.column(1));
-  const int64_t deadline = SteadyMs() + options_.timeout_ms;
+  const int64_t begin = SteadyMs();
   for (int64_t row = from; row < batch.num_rows(); ++row) {
     const std::string_view key = keys.IsNull(row) ? std::string_view() : ViewAt(keys, row);
     const std::string_view value = values.IsNull(row) ? std::string_view() : ViewAt(values, row);
@@ -298,7 +314,7 @@ Status Publisher::send_batch(const arrow::RecordBatch& batch, int64_t from, Tran
       if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
         return failed("sending to topic", code, rd_kafka_err2str(code), false);
       }
-      if (undelivered_ != RD_KAFKA_RESP_ERR_NO_ERROR || SteadyMs() > deadline) {
+      if (undelivered_ != RD_KAFKA_RESP_ERR_NO_ERROR || out_of_time(begin)) {
         const auto why =
             undelivered_ == RD_KAFKA_RESP_ERR_NO_ERROR ? RD_KAFKA_RESP_ERR__TIMED_OUT : undelivered_;
         return failed("sending to topic", why, rd_kafka_err2str(why), false);
@@ -321,6 +337,18 @@ Status Publisher::begin() {
   return Status::OK();
 }
 
+Status Publisher::deliver() {
+  const int64_t begin = SteadyMs();
+  while (true) {
+    const auto code = rd_kafka_flush(producer_, kSliceMs);
+    if (undelivered_ != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      return failed("sending to topic", undelivered_, rd_kafka_err2str(undelivered_), false);
+    }
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) return Status::OK();
+    if (out_of_time(begin)) return failed("sending to topic", code, rd_kafka_err2str(code), true);
+  }
+}
+
 Status Publisher::put_proof(const Proof& proof) {
   const Partitions offsets(rd_kafka_topic_partition_list_new(1));
   auto* partition = rd_kafka_topic_partition_list_add(offsets.get(), options_.topic.c_str(), 0);
@@ -331,18 +359,17 @@ Status Publisher::put_proof(const Proof& proof) {
   partition->metadata_size = text.size();
   rd_kafka_consumer_group_metadata_t* group = rd_kafka_consumer_group_metadata_new(options_.proof.c_str());
   const auto status = patiently("committing to topic", [&] {
-    return rd_kafka_send_offsets_to_transaction(producer_, offsets.get(), group,
-                                                static_cast<int>(options_.timeout_ms));
+    return rd_kafka_send_offsets_to_transaction(producer_, offsets.get(), group, kSliceMs);
   });
   rd_kafka_consumer_group_metadata_destroy(group);
   return status;
 }
 
 Status Publisher::commit(const Proof& proof) {
+  FZ_TRY(deliver());
   FZ_TRY(put_proof(proof));
-  FZ_TRY(patiently("committing to topic", [this] {
-    return rd_kafka_commit_transaction(producer_, static_cast<int>(options_.timeout_ms));
-  }));
+  FZ_TRY(
+      patiently("committing to topic", [this] { return rd_kafka_commit_transaction(producer_, kSliceMs); }));
   sending_ = false;
   return Status::OK();
 }

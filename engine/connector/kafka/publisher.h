@@ -76,11 +76,18 @@ class Publisher {
   Status begin();
   // Commits what was sent since begin() together with the proof.
   Status commit(const Proof& proof);
+  // Waits until brokers have all messages. That is done first, as librdkafka answers to put_proof() only when
+  // the transaction has timed out, if they cannot be reached.
+  Status deliver();
   Status put_proof(const Proof& proof);
-  // Calls until it works, fails for good or timeout_ms are over; `call` gives an error or nullptr.
+  // Calls until it works, fails for good, or is out_of_time(); `call` gives an error or nullptr, and waits
+  // no longer than a slice.
   template <typename Call>
   Status patiently(const char* what, Call call);
   Status failed(const std::string& what, rd_kafka_resp_err_t code, const std::string& text, bool retryable);
+  // A step that began then has to give up: timeout_ms are over, or brokers cannot be reached for some
+  // seconds.
+  bool out_of_time(int64_t begin) const;
   static void OnDelivered(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque);
   static void OnError(rd_kafka_t*, int code, const char* reason, void* opaque);
 
@@ -91,6 +98,7 @@ class Publisher {
   bool sending_ = false;                                          // a transaction has begun
   rd_kafka_resp_err_t undelivered_ = RD_KAFKA_RESP_ERR_NO_ERROR;  // of the first message that failed
   std::string trouble_;                                           // what was last wrong with a connection
+  bool troubled_ = false;  // that was told, and since then nothing has worked
 };
 
 }  // namespace frazil::kafka

@@ -90,6 +90,24 @@ TEST_F(PublisherTest, FailedTransactionIsTakenBack) {
   EXPECT_TRUE(publisher->publish({7, "digest", files, 0}).ok());
 }
 
+TEST_F(PublisherTest, SaysSoonThatBrokersAreAway) {
+  auto publisher = make();
+  ASSERT_TRUE(publisher->recover().ok());
+  const auto files = stage(0, 10);
+  ASSERT_EQ(rd_kafka_mock_broker_set_down(cluster_.get(), 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+  const auto sent = publisher->publish({1, "digest", files, 0});
+  ASSERT_FALSE(sent.ok());
+  EXPECT_TRUE(IsRetryable(sent.status())) << sent.status();
+  EXPECT_NE(sent.status().ToString().find("Connection refused"), std::string::npos) << sent.status();
+  // Messages wait for timeout_ms.
+  EXPECT_EQ(sent.status().ToString().find("Message timed out"), std::string::npos) << sent.status();
+  ASSERT_EQ(rd_kafka_mock_broker_set_up(cluster_.get(), 1), RD_KAFKA_RESP_ERR_NO_ERROR);
+  ASSERT_TRUE(publisher->recover().ok());
+  const auto again = publisher->publish({1, "digest", files, 0});
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(*again, 10);
+}
+
 TEST_F(PublisherTest, SaysWhatIsMissing) {
   auto options = ParseProducerOptions({{"servers", cluster_.servers()}, {"topic", "nobody"}, {"proof", "p"}});
   ASSERT_TRUE(options.ok());

@@ -37,7 +37,14 @@ from frazil.iceberg.proof import (
 from frazil.iceberg.staging import Stage, Staged
 from frazil.iceberg.sweep import Sweeper, remove_old_metadata, remove_quietly
 from frazil.iceberg.table import split_name
-from frazil.iceberg.token import CommitResult, LogView, PendingToken, SinkIdentity
+from frazil.iceberg.token import (
+    SQUASH_MAX,
+    CommitResult,
+    LogView,
+    PendingToken,
+    SinkIdentity,
+    together,
+)
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.table.refs import MAIN_BRANCH
 
@@ -53,8 +60,6 @@ if TYPE_CHECKING:
 TRIES_MAX = 12
 PAUSE_S = 0.05
 PAUSE_MAX_S = 5.0
-# Tokens that go into one snapshot when several wait, after a start or an outage.
-SQUASH_MAX = 64
 # A commit merges manifests itself when this many times MERGE_COUNT have gathered.
 LATE_FACTOR = 4
 # Failed tries whose files are remembered for cleaning.
@@ -97,7 +102,7 @@ class TableCommitter:
         Snapshots of this sink that the table keeps; older ones are expired with a commit. None
         keeps all.
     squash_max
-        Tokens that one snapshot may bring when several wait.
+        Tokens that one snapshot may bring when several wait; fewer if they delete many rows.
     clock
         For tests.
     hook
@@ -211,7 +216,7 @@ class TableCommitter:
                 if not todo:
                     return CommitResult(self._landed(seen), seen.head, made, sent, done)
                 sent += 1
-                batch = todo[: self._squash]
+                batch = together(todo, self._squash)
                 answer = self._try(seen, batch)
                 if isinstance(answer, str):
                     last = answer

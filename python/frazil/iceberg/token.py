@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 # 2 has deletes, which a reader of 1 would leave out.
 TOKEN_VERSIONS = (1, 2)
+# Tokens that go into one snapshot when several wait, after a start or an outage; and rows that
+# several may delete, which are all in memory.
+SQUASH_MAX = 64
+DELETES_MAX = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,17 @@ class Contents:
     def deleted_rows(self) -> int:
         """Rows that they delete."""
         return sum(len(each.rows) for each in self.deletes.values())
+
+
+def together(tokens: Sequence[PendingToken], tokens_max: int) -> Sequence[PendingToken]:
+    """The first of some tokens, as many as may go into one snapshot; at least one."""
+    deletes = 0
+    for number, token in enumerate(tokens[:tokens_max]):
+        parts = [json.loads(part) for part in token.parts]
+        deletes += sum(part.get("deletes", {}).get("count", 0) for part in parts)
+        if number and deletes > DELETES_MAX:
+            return tokens[:number]
+    return tokens[:tokens_max]
 
 
 def contents_of(tokens: Sequence[PendingToken], table: Table) -> Contents:

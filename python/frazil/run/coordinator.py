@@ -414,7 +414,7 @@ class Coordinator:
                     return
                 self._finishing = True
                 self._barrier()
-            elif now >= next_cut or self._due_now():
+            elif now >= next_cut or self._due_now() or self._job.full():
                 next_cut = max(next_cut + self._settings.checkpoint_every_s, now)
                 news = self._has_news() or self._lookups.waiting or bool(self._due_now())
                 if news and self._log.pending_epochs() < self._pending_max:
@@ -451,7 +451,7 @@ class Coordinator:
 
     def _has_news(self) -> bool:
         polled = self._job.polled() != self._cut_polled
-        return polled or bool(self._admitted) or self._routes.told
+        return polled or bool(self._admitted) or self._routes.told or self._job.full()
 
     def _due_now(self) -> frozenset[str]:
         """Histories that have been read to their end, and are to be left behind."""

@@ -135,6 +135,7 @@ class JobOptions:
     memory_bytes: int
     spill_bytes: int = 0
     spill_folder: str = ""
+    epoch_deletes: int = 0  # rows an epoch may take away before sources rest until its end; 0: any
     close_windows: bool = False  # the end of the sources is the end of event time
     simulated: bool = False
     seed: int = 0
@@ -276,6 +277,10 @@ class EngineJob:
     def polled(self) -> int:
         """Chunks read since the start."""
         return self._job.polled()
+
+    def full(self) -> bool:
+        """Whether the epoch takes away so many rows that sources rest until `barrier`."""
+        return self._job.full()
 
     def metrics(self) -> dict[str, Any]:
         """Rows by node, bytes by tag and in channels, conditions of sources, event time."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from frazil.run.engine_job import JobOptions
 
 # Epochs that may be accepted and not yet in every table. Past it no further epoch is cut: the open
-# one grows in files, not in memory, until a table takes some.
+# one grows in files, not in memory, until a table takes some, or it takes away too many rows.
 PENDING_EPOCHS_MAX = 16
 
 # How long the end of a run waits for tables to take the last epochs (seconds).
@@ -22,6 +22,10 @@ DISCOVER_EVERY_S = 10.0
 
 # How often what has landed is checked against the tables while nothing new comes (seconds).
 VERIFY_EVERY_S = 60.0
+
+# Rows that an epoch may take away from tables by key. They are in memory, here and when they are
+# committed; so an epoch with so many is cut at once, and sources rest until it can be.
+EPOCH_DELETES_MAX = 1_000_000
 
 MEMORY_BYTES = 512 * 1024 * 1024
 
@@ -59,6 +63,7 @@ class RunSettings:
             memory_bytes=self.memory_bytes,
             spill_bytes=self.spill_bytes,
             spill_folder=self.spill_folder,
+            epoch_deletes=EPOCH_DELETES_MAX,
             close_windows=self.close_windows,
             simulated=self.simulated_seed is not None,
             seed=self.simulated_seed or 0,
