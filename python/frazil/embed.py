@@ -44,6 +44,8 @@ class EmbedOptions:
         Whether workers may call it at the same time.
     whole
         Whether every row has its text. If not, rows that go may have none.
+    step
+        Name of the step, under which a checkpoint knows it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class EmbedOptions:
     cache_bytes: int
     concurrent: bool
     whole: bool
+    step: str | None = None
 
     def cache_seed(self, source_hash: str) -> str:
         """What a vector depends on besides its text."""
@@ -62,6 +65,10 @@ class EmbedOptions:
 
     def state(self) -> dict[str, str]:
         """What the step keeps, in words: a checkpoint fits only a step that says the same."""
+        return {**self.embedding(), "keeps": "vectors by text"}
+
+    def embedding(self) -> dict[str, str]:
+        """What a table says of a column of its vectors."""
         return {"model": self.name, "dimension": str(self.dimension)}
 
     def __str__(self) -> str:
@@ -81,6 +88,7 @@ def make_embedding(
     cache_bytes: int,
     pure: bool,
     whole: bool,
+    step: str | None,
 ) -> Function:
     """Check what `Stream.embed` was told of a model, and describe it for the plan."""
     if importlib.util.find_spec("numpy") is None:
@@ -92,6 +100,8 @@ def make_embedding(
             f"embed does not know what {model!r} is called",
             'say model_name="...": a table keeps it, and refuses vectors of another model',
         )
+    if step is not None and (not isinstance(step, str) or not step):
+        raise PlanError(f"embed got name={step!r}", "a name is a text that is not empty")
     found = _dimension_of(model, encode, name) if dimension is None else dimension
     options = EmbedOptions(
         name=name,
@@ -103,6 +113,7 @@ def make_embedding(
         cache_bytes=_whole(cache_bytes, "cache_bytes", 1, CACHE_BYTES_MAX),
         concurrent=bool(getattr(model, "concurrent", False)),
         whole=whole,
+        step=step,
     )
     digest = _source_hash(model) if inspect.isroutine(model) else ""
     number = pa.field("element", pa.float32(), nullable=False)

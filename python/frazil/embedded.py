@@ -38,7 +38,7 @@ def _found(port: Port, known: dict[int, dict[str, Embedding]]) -> dict[str, Embe
                 if isinstance(expression, Column) and expression._name in before[0]
             }
         case UdfNode() if node.function.kind == "embed":
-            made = {**before[0], node.column: node.function.options.state()}
+            made = {**before[0], node.column: node.function.options.embedding()}
         case UnionNode():
             made = {
                 name: each

@@ -42,6 +42,7 @@ class EmbedMethods:
         cache: int = 100_000,
         cache_bytes: Size = "256MB",
         pure: bool = False,
+        name: str | None = None,
     ) -> Stream:
         """Add a column of vectors that a model makes of texts.
 
@@ -77,6 +78,9 @@ class EmbedMethods:
         pure
             Whether the same text always gives the same numbers to the last digit, whatever is
             beside it in a call. False makes the pipeline "consistent" instead of "exact".
+        name
+            Of the step, unique in the pipeline: under it a checkpoint knows its vectors, also when
+            steps before it were changed.
 
         Returns
         -------
@@ -106,9 +110,9 @@ class EmbedMethods:
                 f"embed of column {column!r}, which is {type_name(text.type)}",
                 "a model is given texts: cast it, or put columns into one text",
             )
-        for name in (into, *([chunk_into] if chunk is not None else [])):
-            if name in stream._port.schema.names:
-                raise ColumnExists(f"embed into {name!r}, which is there already", "choose another")
+        for made in (into, *([chunk_into] if chunk is not None else [])):
+            if made in stream._port.schema.names:
+                raise ColumnExists(f"embed into {made!r}, which is there already", "choose another")
         if chunk is not None:
             refuse_changes(stream._port, "embed with chunk=")
             pieces = UdfCall(make_chunks(chunk, text), (col(column),), (None,))
@@ -131,5 +135,6 @@ class EmbedMethods:
             cache_bytes=size_bytes(cache_bytes, "cache_bytes"),
             pure=pure,
             whole=whole,
+            step=name,
         )
         return stream.with_columns({into: UdfCall(function, (col(column),), (None,))})

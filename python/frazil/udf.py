@@ -311,7 +311,8 @@ def _udf_port(port: Port, call: UdfCall, args: tuple[Expr, ...], where: str) -> 
     changes = changes_of(port)
     if function.apart and changes is not None and not changes.whole:
         result = result.with_nullable(True)  # a delete goes on whether the function raises or not
-    return Port(UdfNode(port.schema.append(result), port, function, args, column))
+    step = function.options.step if function.kind == "embed" else None
+    return Port(UdfNode(port.schema.append(result), port, function, args, column, name=step))
 
 
 def _check_argument(

@@ -140,6 +140,27 @@ def test_the_end_of_event_time_keeps_vectors() -> None:
     assert model.asked == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("name", [None, "vectors"])
+def test_steps_before_it_may_change(name: str | None) -> None:
+    """Under a name of its own it keeps its vectors; without one they are made anew."""
+    model = Model()
+
+    def plain(events: fz.Stream) -> dict[str, fz.Stream]:
+        return {"embedded": events.embed("user", into="vector", model=model, name=name)}
+
+    def filtered(events: fz.Stream) -> dict[str, fz.Stream]:
+        return plain(events.filter(col("user") != "none"))
+
+    processes = Processes([events_of(["a", "b"])], plain)
+    processes.run()
+    changed = Processes([events_of(["a", "b"])], filtered)
+    changed.partitions[0] += events_of(["b", "c"])
+    changed.store = processes.store
+    changed.run()
+    assert model.asked == ["a", "b", *(["b"] if name is None else []), "c"]
+    assert len(changed.table("embedded")) == 2
+
+
 def test_another_model_is_refused() -> None:
     processes = processes_of(Model(), [events_of(["a"])])
     processes.run()

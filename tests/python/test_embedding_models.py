@@ -143,7 +143,8 @@ def test_sentence_transformers_by_its_shape() -> None:
     states = [
         node.get("state") for node in fz.Pipeline("p", stream.write_memory()).plan.json["nodes"]
     ]
-    assert {"model": "all-MiniLM-L6-v2", "dimension": str(DIMENSION)} in states
+    kept = {"model": "all-MiniLM-L6-v2", "dimension": str(DIMENSION)}
+    assert {**kept, "keeps": "vectors by text"} in states
     assert model.calls == 0
     assert embedded(model)["salt bread"] == pytest.approx(mean_of("salt bread"))
     assert model.calls == 1

@@ -26,6 +26,9 @@ _STATE_NOTES = ("time zones",)
 # Parts that a step may begin to keep: without them nothing of the kind is in a checkpoint.
 _STATE_BEGINS = ("rows for new columns",)
 
+# What a step keeps, by the part "keeps" of its state, that is made anew where it is lost.
+_CACHES = ("vectors by text",)
+
 REPLAY_PREFIX = "replay-"
 """How ids of steps begin through which dead letters are sent."""
 
@@ -132,6 +135,9 @@ def _removed(
         changed = ""
         if len(same_kind) == 1 and (what := _what_changed(operator.state, same_kind[0].state)[0]):
             changed = f" (if {same_kind[0].id} is meant to be it: {what})"
+        if not changed and json.loads(operator.state).get("keeps") in _CACHES:
+            fit.notes.append(f"{_say(operator)} was removed or renamed: what it kept is made anew")
+            return
         fit.refusals.append(
             f"{_say(operator)} was removed or renamed{changed}, its state would be lost"
         )
