@@ -9,6 +9,7 @@ from tests.services.cache import FetchError, cache_dir
 from tests.services.connect import fetch_connect, fetch_connector
 from tests.services.iceberg_java import fetch_iceberg, fetch_program
 from tests.services.kafka import fetch_kafka
+from tests.services.minilm import fetch_minilm
 from tests.services.s3 import GoMissing, fetch_s3
 from tests.services.schema_registry import fetch_registry
 
@@ -22,6 +23,7 @@ FETCHES: dict[str, Callable[[], object]] = {
     "the REST catalog": lambda: fetch_program("RestCatalog"),
     "the schema registry": fetch_registry,
     "Bytewax": fetch_bytewax,
+    "a model of sentences": fetch_minilm,
     "the Java reader": lambda: fetch_program("TableReader"),
 }
 
