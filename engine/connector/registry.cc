@@ -33,7 +33,7 @@ Result<std::unique_ptr<Source>> MakeSource(const nlohmann::json& node,
   if (connector == "generator") return MakeGeneratorSource(options, schema, pool);
   if (connector == "kafka") return MakeKafkaSource(options, pool);
   if (connector == "memory") return MakeMemorySource(options, schema);
-  if (connector == "python") return MakePythonSource(options, schema);
+  if (connector == "python") return MakePythonSource(options, schema, pool);
   return Unknown(node, connector);
 }
 

@@ -1,5 +1,9 @@
 #include "format/registry.h"
 
+#include <arrow/record_batch.h>
+
+#include <utility>
+
 #include "format/avro.h"
 #include "format/debezium.h"
 #include "format/debezium_messages.h"
@@ -8,6 +12,23 @@
 #include "format/registered_json.h"
 
 namespace frazil {
+namespace {
+
+// Of a source that gives columns: the only bytes are those of what it could not read.
+class ColumnsDecoder : public Decoder {
+ public:
+  explicit ColumnsDecoder(std::shared_ptr<arrow::Schema> schema) : schema_(std::move(schema)) {}
+  Result<Decoded> decode(const RawBatch& raw) override {
+    if (raw.rows() > 0) return Error(ErrorKind::kInternal, raw.place + ": bytes where columns are read");
+    FZ_ASSIGN(auto none, arrow::RecordBatch::MakeEmpty(schema_));
+    return Decoded{std::move(none), {}, {}, 0};
+  }
+
+ private:
+  const std::shared_ptr<arrow::Schema> schema_;
+};
+
+}  // namespace
 
 Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
                                              const std::shared_ptr<arrow::Schema>& schema,
@@ -30,6 +51,7 @@ Result<std::unique_ptr<Decoder>> MakeDecoder(const nlohmann::json& format,
     }
     return MakeDebeziumAvroDecoder(schema, std::move(options), registry, std::move(desk), pool);
   }
+  if (kind == "parquet") return std::make_unique<ColumnsDecoder>(schema);
   if (kind == "json-schema") return MakeRegisteredJsonDecoder(schema, pool);
   if (kind == "protobuf" && format.contains("message"))
     return MakeProtobufDecoder(schema, format.at("message").get<std::string>(), pool);

@@ -60,6 +60,7 @@ from frazil.keyed import KeyedFunction, State
 from frazil.keyed_groups import GroupStates
 from frazil.keyed_out import Out
 from frazil.lookup import Lookup, lookup_iceberg, lookup_parquet, lookup_sql
+from frazil.object_notifications import read_object_notifications
 from frazil.onnx_model import OnnxModel
 from frazil.openai_embeddings import OpenAIEmbeddings
 from frazil.pattern import PatternStep, Without, step, without
@@ -235,6 +236,7 @@ __all__ = [
     "read_http",
     "read_kafka",
     "read_memory",
+    "read_object_notifications",
     "read_python",
     "replay",
     "route",

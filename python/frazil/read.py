@@ -458,6 +458,7 @@ def _source(
     debezium: Debezium | None = None,
     key: Sequence[str] | None = None,
     registry: SchemaRegistry | None = None,
+    objects: Mapping[str, Any] | None = None,
 ) -> Stream:
     if debezium is None and key is not None:
         raise PlanError(
@@ -465,7 +466,7 @@ def _source(
             'a key goes with format="debezium-json" or another of Debezium\'s',
         )
     written = "none" if format is None and debezium is None else str((format or {}).get("kind"))
-    if written in ("none", "avro", "debezium-avro", "protobuf", "debezium-protobuf"):
+    if written in ("none", "parquet", "avro", "debezium-avro", "protobuf", "debezium-protobuf"):
         for field in filter(has_rest, schema):
             raise PlanError(
                 f"{name}: column {field.name!r} is the rest of an object of JSON, and this is none",
@@ -499,6 +500,7 @@ def _source(
         row_key,
         debezium is None or debezium.before == "full",
         None if registry is None else registry.to_json(),
+        objects or {},
         name=name,
     )
     if debezium is not None and debezium.keep:

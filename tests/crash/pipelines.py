@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -490,6 +491,21 @@ def from_http(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline
     )
 
 
+def from_objects(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """From objects of which the topic in the file "objects" tells."""
+    servers, topic, endpoint, key, secret = (folder / "objects").read_text().split()
+    os.environ |= {"OBJECTS_KEY": key, "OBJECTS_SECRET": secret}
+    access = fz.S3(
+        endpoint=endpoint,
+        access_key=fz.secret("OBJECTS_KEY"),
+        secret_key=fz.secret("OBJECTS_SECRET"),
+    )
+    rows = fz.read_object_notifications(
+        topic, servers=servers, format="json", schema={"id": int}, s3=access
+    )
+    return _pipeline("from_objects", folder, rows.write_iceberg("t.one", catalog=catalog))
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -518,5 +534,6 @@ PIPELINES: Mapping[str, Build] = {
         to_ledger,
         to_postgres,
         from_http,
+        from_objects,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

@@ -210,6 +210,7 @@ OPTIONS = {
     "connectors/console.md": [fz.Stream.write_console],
     "connectors/http.md": [fz.HttpIngest, fz.read_http],
     "connectors/postgres-sink.md": [fz.Stream.write_postgres],
+    "connectors/object-notifications.md": [fz.read_object_notifications],
     "connectors/python.md": [fz.read_python, fz.Stream.write_python],
     "dead-letters.md": [fz.replay],
     "running.md": [fz.Pipeline, fz.Pipeline.run],

@@ -38,6 +38,7 @@ MODULES = [
     "python_sink",
     "python_source",
     "read",
+    "object_notifications",
     "read_python",
     "replay",
     "report",

@@ -89,7 +89,8 @@ class S3:
     access_key = "frazil-test"
     secret_key = "frazil-test-secret"
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, notify: tuple[str, str] | None = None) -> None:
+        """`notify`: tell of objects on a topic (of versitygw only): a broker, and its name."""
         self._port = free_port()
         self._data = run_dir / "data"
         self.endpoint = f"http://127.0.0.1:{self._port}"
@@ -107,7 +108,8 @@ class S3:
             self.kind = "versitygw"
             self.fallback_reason = None
             argv = [binary, "--port", f"127.0.0.1:{self._port}", "--quiet",
-                    "--region", self.region, "posix", *_posix_options(run_dir)]  # fmt: skip
+                    "--region", self.region, *_notify_options(notify),
+                    "posix", *_posix_options(run_dir)]  # fmt: skip
         credentials = {
             "ROOT_ACCESS_KEY_ID": self.access_key,
             "ROOT_SECRET_ACCESS_KEY": self.secret_key,
@@ -195,14 +197,21 @@ class S3:
         }
 
 
+def _notify_options(notify: tuple[str, str] | None) -> list[str]:
+    if notify is None:
+        return []
+    return ["--event-kafka-url", notify[0], "--event-kafka-topic", notify[1]]
+
+
 def _posix_options(run_dir: Path) -> list[str | Path]:
     """Return the folder arguments; metadata goes beside the data where xattrs do not work."""
-    data = run_dir / "data"
+    data, versions = run_dir / "data", run_dir / "versions"
     data.mkdir(exist_ok=True)
+    versions.mkdir(exist_ok=True)
     try:
         os.setxattr(data, "user.frazil-probe", b"1")
     except OSError:
         sidecar = run_dir / "sidecar"
         sidecar.mkdir(exist_ok=True)
         return ["--sidecar", sidecar, data]
-    return [data]
+    return ["--versioning-dir", versions, data]

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/limits.h"
+#include "connector/python/raw_rows.h"
 #include "connector/python/readers.h"
 
 namespace frazil {
@@ -36,8 +37,9 @@ Result<Position> ParsePosition(const std::string& partition, const std::string& 
 
 class PythonSource : public Source {
  public:
-  PythonSource(std::shared_ptr<PartitionReaders> readers, std::shared_ptr<arrow::Schema> schema)
-      : readers_(std::move(readers)), schema_(std::move(schema)) {}
+  PythonSource(std::shared_ptr<PartitionReaders> readers, std::shared_ptr<arrow::Schema> schema,
+               arrow::MemoryPool* pool)
+      : readers_(std::move(readers)), schema_(std::move(schema)), pool_(pool) {}
 
   ~PythonSource() override {
     for (const Open& open : open_) open.queue->close();
@@ -60,11 +62,15 @@ class PythonSource : public Source {
       if (budget.holds(open.assignment.ordinal)) continue;
       FZ_ASSIGN(auto read, open.queue->take());
       if (!read.has_value()) continue;
-      FZ_ASSIGN(poll.columns, columns_of(*read->columns, open.assignment.name));
       const int64_t begin = open.position.row;
-      open.position = {begin + poll.columns->num_rows(), std::move(read->position)};
+      open.position = {begin + read->columns->num_rows(), std::move(read->position)};
       poll.kind = Poll::Kind::kRows;
       poll.origin = {open.assignment.ordinal, begin, open.position.row};
+      if (IsRaw(*read->columns)) {
+        FZ_ASSIGN(poll.raw, RawOf(*read->columns, &poll.origin, pool_));
+      } else {
+        FZ_ASSIGN(poll.columns, columns_of(*read->columns, open.assignment.name));
+      }
       return poll;
     }
     const bool ended = std::all_of(open_.begin(), open_.end(), [](const Open& open) {
@@ -129,6 +135,7 @@ class PythonSource : public Source {
 
   const std::shared_ptr<PartitionReaders> readers_;
   const std::shared_ptr<arrow::Schema> schema_;
+  arrow::MemoryPool* const pool_;
   std::vector<Open> open_;
   size_t turn_ = 0;
 };
@@ -164,9 +171,10 @@ Result<std::shared_ptr<PartitionReaders>> ReadersOf(const nlohmann::json& option
 }  // namespace
 
 Result<std::unique_ptr<Source>> MakePythonSource(const nlohmann::json& options,
-                                                 const std::shared_ptr<arrow::Schema>& schema) {
+                                                 const std::shared_ptr<arrow::Schema>& schema,
+                                                 arrow::MemoryPool* pool) {
   FZ_ASSIGN(auto readers, ReadersOf(options));
-  return std::make_unique<PythonSource>(std::move(readers), schema);
+  return std::make_unique<PythonSource>(std::move(readers), schema, pool);
 }
 
 Result<std::unique_ptr<Enumerator>> MakePythonEnumerator(const nlohmann::json& options) {

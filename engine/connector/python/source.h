@@ -14,9 +14,11 @@ namespace frazil {
 //
 // A position is {"v": 1, "row": n, "at": text}: rows given since the partition's beginning, and the source's
 // own position as JSON text, kept as it is. What one read gave is taken whole, so a checkpoint never stands
-// within it: how a source divides its rows into reads may differ from run to run.
+// within it: how a source divides its rows into reads may differ from run to run. It gives columns, or bytes
+// for the decoder (raw_rows.h).
 Result<std::unique_ptr<Source>> MakePythonSource(const nlohmann::json& options,
-                                                 const std::shared_ptr<arrow::Schema>& schema);
+                                                 const std::shared_ptr<arrow::Schema>& schema,
+                                                 arrow::MemoryPool* pool);
 Result<std::unique_ptr<Enumerator>> MakePythonEnumerator(const nlohmann::json& options);
 
 }  // namespace frazil

@@ -1,6 +1,7 @@
 #include "connector/python/source.h"
 
 #include <arrow/api.h>
+#include <arrow/util/key_value_metadata.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/limits.h"
 #include "connector/python/readers.h"
 
 namespace frazil {
@@ -49,7 +51,9 @@ class PythonSourceTest : public testing::Test {
   PythonSourceTest() : readers(std::make_shared<FakeReaders>()), handle(AddReaders(readers)) {}
   ~PythonSourceTest() override { RemoveReaders(handle); }
 
-  std::unique_ptr<Source> make() { return *MakePythonSource({{"handle", handle}}, kSchema); }
+  std::unique_ptr<Source> make() {
+    return *MakePythonSource({{"handle", handle}}, kSchema, arrow::default_memory_pool());
+  }
   std::vector<Partition> discover(bool bounded) {
     return *(*MakePythonEnumerator({{"handle", handle}}))->discover(bounded);
   }
@@ -96,6 +100,57 @@ TEST_F(PythonSourceTest, PositionsAreThoseBehindWhatWasTaken) {
   EXPECT_EQ(readers->opened["a"].first, R"({"x":6})");
   ASSERT_TRUE(readers->queues["a"]->put({Rows(5, 1), "7"}));
   EXPECT_EQ(again->poll(budget)->origin.position_begin, 5);
+}
+
+std::shared_ptr<arrow::RecordBatch> Bytes(const std::vector<std::string>& rows, int64_t at,
+                                          const std::string& reason) {
+  arrow::BinaryBuilder raw;
+  arrow::Int64Builder places;
+  arrow::StringBuilder reasons, paths;
+  for (const std::string& row : rows) {
+    EXPECT_TRUE(raw.Append(row).ok());
+    EXPECT_TRUE(places.Append(at++).ok());
+    EXPECT_TRUE((reason.empty() ? reasons.AppendNull() : reasons.Append(reason)).ok());
+    EXPECT_TRUE(paths.Append("p").ok());
+  }
+  const auto schema =
+      arrow::schema({arrow::field("raw", arrow::binary()), arrow::field("at", arrow::int64()),
+                     arrow::field("reason", arrow::utf8()), arrow::field("_path", arrow::utf8())},
+                    arrow::key_value_metadata({"frazil.place", "frazil.base"}, {"s3://b/k", "70"}));
+  return arrow::RecordBatch::Make(schema, static_cast<int64_t>(rows.size()),
+                                  {*raw.Finish(), *places.Finish(), *reasons.Finish(), *paths.Finish()});
+}
+
+TEST_F(PythonSourceTest, BytesAreLeftToTheDecoder) {
+  auto source = make();
+  ASSERT_TRUE(source->assign({{0, "a", R"({"v":1,"row":5,"at":"null"})", ""}}, [] {}).ok());
+  ASSERT_TRUE(readers->queues["a"]->put({Bytes({"one", "", "three"}, 8, ""), "1"}));
+  ASSERT_TRUE(readers->queues["a"]->put({Bytes({std::string(100'000, 'x')}, 12, "too long"), "2"}));
+  ASSERT_TRUE(readers->queues["a"]->put({Bytes({}, 0, ""), "3"}));
+  const auto good = *source->poll(budget);
+  ASSERT_TRUE(good.raw.has_value());
+  EXPECT_EQ(good.columns, nullptr);
+  EXPECT_EQ(good.raw->rows(), 3);
+  EXPECT_EQ(good.raw->row(0), "one");
+  EXPECT_EQ(good.raw->row(1), "");
+  EXPECT_EQ(good.raw->row(2), "three");
+  EXPECT_GE(good.raw->data->size(), good.raw->offset[2] + 5 + kRawPadding);
+  EXPECT_EQ(good.raw->position, (std::vector<int64_t>{8, 9, 10}));
+  EXPECT_EQ(good.raw->place, "s3://b/k");
+  EXPECT_EQ(good.raw->metadata->schema()->field_names(), std::vector<std::string>{"_path"});
+  EXPECT_EQ(good.origin.position_begin, 8);
+  EXPECT_EQ(good.origin.position_end, 11);
+  EXPECT_EQ(good.origin.position_base, 70);
+  const auto bad = *source->poll(budget);
+  ASSERT_EQ(bad.raw->rejected.size(), 1);
+  EXPECT_EQ(bad.raw->rows(), 0);
+  EXPECT_EQ(bad.raw->rejected[0].position, 12);
+  EXPECT_EQ(bad.raw->rejected[0].reason, "too long");
+  EXPECT_EQ(bad.raw->rejected[0].raw_bytes, 100'000);
+  EXPECT_EQ(bad.raw->rejected[0].raw.size(), static_cast<size_t>(limits::kRejectedRawBytes));
+  EXPECT_EQ((*source->poll(budget)).raw->rows(), 0);
+  EXPECT_EQ(nlohmann::json::parse(source->positions()[0].position),
+            (nlohmann::json{{"v", 1}, {"row", 9}, {"at", "3"}}));
 }
 
 TEST_F(PythonSourceTest, EndsWhenAllPartitionsHave) {

@@ -24,6 +24,7 @@ from frazil.python_source import (
     Position,
     Rows,
 )
+from frazil.raw_rows import BytesSource, is_raw
 from frazil.row_batch import RowsDoNotFit, batch_of
 from frazil.run.user_code import Caller, answer, error_text
 
@@ -282,7 +283,7 @@ class _Reading:
         count = 0
         if rows is not END:
             try:
-                batch = batch_of(rows, self._schema)
+                batch = self._batch(rows)
             except RowsDoNotFit as error:
                 at.refuse(self._method, str(error))
             count = batch.num_rows
@@ -296,6 +297,11 @@ class _Reading:
             self._queue.end()
             return False
         return self._rest(count)
+
+    def _batch(self, rows: Any) -> pa.RecordBatch:
+        if isinstance(self._source, BytesSource) and is_raw(rows):
+            return rows
+        return batch_of(rows, self._schema)
 
     def _rest(self, count: int) -> bool:
         """Wait where nothing is to be read now; False at the end."""
