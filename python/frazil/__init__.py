@@ -86,6 +86,7 @@ from frazil.python_source import (
 )
 from frazil.read import read_files, read_generator, read_kafka, read_memory
 from frazil.read_python import read_python
+from frazil.read_sql import read_sql
 from frazil.replay import Replayed, replay
 from frazil.report import PartitionReport, RunReport, SinkReport, SourceReport
 from frazil.route import Route, route
@@ -238,6 +239,7 @@ __all__ = [
     "read_memory",
     "read_object_notifications",
     "read_python",
+    "read_sql",
     "replay",
     "route",
     "secret",

@@ -506,6 +506,20 @@ def from_objects(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipel
     return _pipeline("from_objects", folder, rows.write_iceberg("t.one", catalog=catalog))
 
 
+def from_sql(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """From the table `orders` of the database whose URL is in the file "sql"."""
+    rows = fz.read_sql(
+        "orders",
+        url=(folder / "sql").read_text(),
+        schema={"id": int},
+        cursor=("at", "id"),
+        every="20ms",
+        lag="400ms",
+        max_rows=50,
+    )
+    return _pipeline("from_sql", folder, rows.write_iceberg("t.one", catalog=catalog))
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -535,5 +549,6 @@ PIPELINES: Mapping[str, Build] = {
         to_postgres,
         from_http,
         from_objects,
+        from_sql,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

@@ -40,6 +40,7 @@ MODULES = [
     "read",
     "object_notifications",
     "read_python",
+    "read_sql",
     "replay",
     "report",
     "route",

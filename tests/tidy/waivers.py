@@ -35,6 +35,7 @@ SLEEPS: dict[str, str] = {
     "tests/crash/test_kafka.py": "a random moment to kill at",
     "tests/crash/test_postgres.py": "a random moment to kill at",
     "tests/crash/test_python.py": "a random moment to kill at",
+    "tests/crash/test_sql.py": "a random moment to kill at; polls a table, with a deadline",
     "tests/crash/test_upserts.py": "a random moment to kill at",
     "tests/crash/test_windows.py": "a random moment to kill at",
     "tests/e2e/test_kafka_pipeline.py": "polls what a broker and a table have; with a deadline",

@@ -9,14 +9,13 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
-from decimal import Decimal
 from fnmatch import fnmatch
 from glob import glob
 from typing import Any, Protocol
 
 import pyarrow as pa
 from frazil.errors import ConfigError, ConnectError, DataError, FrazilError
+from frazil.sql_values import column_of, without_url
 from frazil.types import type_name
 
 # Rows of a query that are fetched at once.
@@ -224,7 +223,7 @@ class SqlLookup:
     def _part(self, rows: Sequence[tuple[Any, ...]], columns: pa.Schema) -> pa.RecordBatch:
         arrays = []
         for field, values in zip(columns, zip(*rows, strict=True), strict=True):
-            array = _array(self._name, field, values)
+            array = column_of(f"loading lookup {self._name}", field, values)
             if array.null_count and not field.nullable:
                 raise DataError(
                     f"loading lookup {self._name}: column {field.name!r} has a null",
@@ -235,60 +234,8 @@ class SqlLookup:
 
     def _said(self, error: Exception) -> str:
         """An error of the database, without the URL or the password in it."""
-        from sqlalchemy.engine import make_url
-
-        text, url = _shown(error), str(self._options["url"])
-        hidden = [url]
-        try:
-            if password := make_url(url).password:
-                hidden += [str(password)]
-        except Exception:  # it is no URL: then all of it is hidden
-            hidden = [part for part in (url, *url.split("@"), *url.split("/")) if part]
-        for secret in sorted(hidden, key=len, reverse=True):
-            text = text.replace(secret, "***")
+        text = without_url(_shown(error), str(self._options["url"]))
         return f"loading lookup {self._name}: {text}"
-
-
-def _array(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
-    """Values of a driver as a column; some databases have fewer types than we do."""
-    try:
-        return pa.array(values, field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        pass
-    try:
-        return pa.array([_as(field.type, value) for value in values], field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError):
-        wrong = next(value for value in values if not _is(field.type, value))
-        raise DataError(
-            f"loading lookup {name}: column {field.name!r}: expected {type_name(field.type)}, "
-            f"got {wrong!r}",
-            "cast it in the query, or declare it as what it is",
-        ) from None
-
-
-def _as(type_: pa.DataType, value: Any) -> Any:
-    """SQLite's booleans are numbers, its times are texts; decimals come as floats."""
-    if value is None:
-        return None
-    if pa.types.is_boolean(type_) and value in (0, 1):
-        return bool(value)
-    if pa.types.is_decimal(type_) and isinstance(value, int | float | str):
-        return Decimal(str(value))
-    if pa.types.is_timestamp(type_) and isinstance(value, str):
-        return datetime.fromisoformat(value)
-    if pa.types.is_date(type_) and isinstance(value, str):
-        return date.fromisoformat(value)
-    if pa.types.is_time(type_) and isinstance(value, str):
-        return time.fromisoformat(value)
-    return value
-
-
-def _is(type_: pa.DataType, value: Any) -> bool:
-    try:
-        pa.array([_as(type_, value)], type_)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError):
-        return False
-    return True
 
 
 def fitting(name: str, table: pa.Table, columns: pa.Schema) -> pa.Table:
