@@ -44,6 +44,7 @@ from frazil.udf import as_written, call_texts, check_on_error, compute_calls, ma
 from frazil.unsent_values import UnsentValuesNode
 from frazil.write import Writers
 from frazil.write_kafka import KafkaWriters
+from frazil.write_lancedb import LanceDbWriters
 from frazil.write_postgres import PostgresWriters
 from frazil.write_python import PythonWriters
 
@@ -70,6 +71,7 @@ class Stream(
     Writers,
     KafkaWriters,
     PythonWriters,
+    LanceDbWriters,
     PostgresWriters,
 ):
     """Rows that flow: where they come from and what is done to them, and nothing else.

@@ -520,6 +520,30 @@ def from_sql(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("from_sql", folder, rows.write_iceberg("t.one", catalog=catalog))
 
 
+def to_lancedb(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Into tables of LanceDB: rows with vectors, and the last row of each key."""
+    rows = ids(rate)
+    vectors = rows.map_batches(with_vectors, schema=VECTORS)
+    last = rows.select("id", k=fz.col("id") % 300)
+    sinks = [
+        vectors.write_lancedb(str(folder / "lance"), "rows", vectors={"vector": 2}),
+        last.write_lancedb(str(folder / "lance"), "last", mode="upsert", key="k"),
+    ]
+    return _pipeline("to_lancedb", folder, *sinks)
+
+
+VECTORS = pa.schema([pa.field("id", pa.int64(), False), ("vector", pa.list_(pa.float32()))])
+
+
+def with_vectors(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """A point of the parabola for each row."""
+    numbers = rows["id"].to_pylist()
+    points = [[float(n), float(n) ** 2] for n in numbers]
+    return pa.RecordBatch.from_arrays(
+        [rows["id"], pa.array(points, VECTORS.field("vector").type)], schema=VECTORS
+    )
+
+
 PIPELINES: Mapping[str, Build] = {
     build.__name__: build
     for build in (
@@ -550,5 +574,6 @@ PIPELINES: Mapping[str, Build] = {
         from_http,
         from_objects,
         from_sql,
+        to_lancedb,
     )
 } | {f"nexmark_{name}": _nexmark(query) for name, query in QUERIES.items()}

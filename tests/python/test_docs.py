@@ -212,6 +212,7 @@ OPTIONS = {
     "connectors/postgres-sink.md": [fz.Stream.write_postgres],
     "connectors/object-notifications.md": [fz.read_object_notifications],
     "connectors/sql.md": [fz.read_sql],
+    "connectors/lancedb.md": [fz.Stream.write_lancedb],
     "connectors/python.md": [fz.read_python, fz.Stream.write_python],
     "dead-letters.md": [fz.replay],
     "running.md": [fz.Pipeline, fz.Pipeline.run],

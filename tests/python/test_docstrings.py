@@ -69,6 +69,7 @@ MODULES = [
     "window",
     "write",
     "write_kafka",
+    "write_lancedb",
     "write_postgres",
     "write_python",
 ]

@@ -27,6 +27,7 @@ SLEEPS: dict[str, str] = {
     "tests/crash/test_http.py": "polls a client, with a deadline; a random moment to kill at",
     "tests/crash/test_joins.py": "a random moment to kill at",
     "tests/crash/test_keyed.py": "a random moment to kill at",
+    "tests/crash/test_lancedb.py": "a random moment to kill at",
     "tests/crash/test_many_tables.py": "a random moment to kill at",
     "tests/crash/test_nexmark.py": "a random moment to kill at",
     "tests/crash/test_ordered.py": "a random moment to kill at",
