@@ -12,7 +12,7 @@ import frazil as fz
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "examples"
-PLANNED = {"backfill_then_live", "kafka_to_iceberg", "kafka_to_s3"}
+PLANNED = {"backfill_then_live", "kafka_to_iceberg", "kafka_to_lakehouse", "kafka_to_s3"}
 RUN = {
     "clickstream_sessions": "web.long_visits: 12544 rows",
     "iot_edge": "silent: 100 rows",
