@@ -21,6 +21,8 @@ CACHE_MAX = 10_000_000
 """Vectors that a step keeps."""
 CACHE_BYTES_MAX = 1 << 30
 """Bytes of them; a checkpoint takes them in one piece."""
+CONCURRENCY_MAX = 256
+"""Calls of one model at a time."""
 DIMENSION_MAX = 65_536
 """Numbers of a vector."""
 
@@ -40,8 +42,8 @@ class EmbedOptions:
     ----------
     name
         Of the model: what vectors of a table have to have in common.
-    concurrent
-        Whether workers may call it at the same time.
+    concurrency
+        Calls at a time, of all workers. More than one only of models that say so.
     whole
         Whether every row has its text. If not, rows that go may have none.
     step
@@ -55,7 +57,7 @@ class EmbedOptions:
     batch_chars: int
     cache: int
     cache_bytes: int
-    concurrent: bool
+    concurrency: int
     whole: bool
     step: str | None = None
 
@@ -111,7 +113,7 @@ def make_embedding(
         batch_chars=_whole(batch_chars, "batch_chars", 1, BATCH_CHARS_MAX),
         cache=_whole(cache, "cache", 0, CACHE_MAX),
         cache_bytes=_whole(cache_bytes, "cache_bytes", 1, CACHE_BYTES_MAX),
-        concurrent=bool(getattr(model, "concurrent", False)),
+        concurrency=_whole(getattr(model, "concurrency", 1), "concurrency", 1, CONCURRENCY_MAX),
         whole=whole,
         step=step,
     )

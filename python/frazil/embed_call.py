@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,10 @@ class EmbedCall:
         self._seed = self._options.cache_seed(function.source_hash)
         self._caches: dict[str, VectorCache] = {}
         self._lock = threading.Lock()
-        # Models need not know of threads.
-        self._turn = nullcontext() if self._options.concurrent else threading.Lock()
+        # Models need not know of threads; of those that do, calls are made in some of their own.
+        calls = self._options.concurrency
+        self._turn = nullcontext() if calls > 1 else threading.Lock()
+        self._pool = ThreadPoolExecutor(calls, "frazil-embed") if calls > 1 else None
 
     def __call__(self, batch: _engine.ArrowBatch) -> pa.RecordBatch:
         """Make one call of the engine; of any worker's thread."""
@@ -60,6 +63,11 @@ class EmbedCall:
                 self._restore(given, cache)
                 return _of_entries([])
         return self._embedded(given, cache, asked["instance"])
+
+    def close(self) -> None:
+        """Let threads end; workers have. A call that is under way ends by itself, for nobody."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _restore(self, entries: pa.RecordBatch, cache: VectorCache) -> None:
         wide = 4 * self._options.dimension
@@ -88,8 +96,7 @@ class EmbedCall:
                 if key is not None and key not in found:
                     rows.setdefault(key, row)
             wanted = sorted(rows.items(), key=lambda each: len(texts[each[1]] or ""))
-            for some in _batches(wanted, texts, self._options):
-                vectors = self._vectors([texts[row] or "" for _, row in some], some, len(texts))
+            for some, vectors in self._made(list(_batches(wanted, texts, self._options)), texts):
                 made = {key: vectors[i].tobytes() for i, (key, _) in enumerate(some)}
                 with self._lock:
                     for key, vector in made.items():
@@ -97,6 +104,25 @@ class EmbedCall:
         none = bytes(4 * self._options.dimension)
         data = b"".join([none if key is None else found[key] for key in keys])
         return self._column(keys, data)
+
+    def _made(
+        self, batches: Sequence[Sequence[tuple[bytes, int]]], texts: Sequence[str | None]
+    ) -> Iterator[tuple[Sequence[tuple[bytes, int]], npt.NDArray[np.float32]]]:
+        """Texts and their vectors, a call after the other, or some at a time."""
+
+        def ask(some: Sequence[tuple[bytes, int]]) -> npt.NDArray[np.float32]:
+            return self._vectors([texts[row] or "" for _, row in some], some, len(texts))
+
+        if self._pool is None:
+            yield from ((some, ask(some)) for some in batches)
+            return
+        asked = [self._pool.submit(ask, some) for some in batches]
+        try:
+            for some, answer in zip(batches, asked, strict=True):
+                yield some, answer.result()
+        finally:
+            for answer in asked:  # behind one that failed
+                answer.cancel()
 
     def _look_up(
         self, keys: Sequence[bytes | None], cache: VectorCache, user: str

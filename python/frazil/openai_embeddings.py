@@ -22,7 +22,7 @@ PAUSE_MAX_S = 60.0
 ANSWER_BYTES_MAX = 256 << 20
 """Bytes of one answer."""
 CONNECTIONS = 16
-"""To one endpoint, kept open."""
+"""To one endpoint, kept open; more are made for a call each."""
 
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 _SHOWN_CHARS = 200
@@ -53,6 +53,8 @@ class OpenAIEmbeddings:
         The pause before the first of them; it doubles up to 60 s, and is drawn from its upper half.
     shorten
         Send the dimension: models that can then give vectors of so many numbers.
+    concurrency
+        Calls at a time, of all workers of a process.
 
     Examples
     --------
@@ -64,8 +66,6 @@ class OpenAIEmbeddings:
     >>> pages.embed("text", into="vector", model=model).schema.names
     ['id', 'text', 'vector']
     """
-
-    concurrent = True
 
     @on_user_line
     def __init__(
@@ -79,6 +79,7 @@ class OpenAIEmbeddings:
         retries: int = 8,
         delay: Duration = "500ms",
         shorten: bool = False,
+        concurrency: int = 8,
     ) -> None:
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise PlanError(f"OpenAIEmbeddings got url={url!r}", 'write "https://host/v1"')
@@ -90,6 +91,7 @@ class OpenAIEmbeddings:
             raise PlanError(f"OpenAIEmbeddings got retries={retries!r}", f"0 to {RETRIES_MAX}")
         self.name = model
         self.dimension = dimension
+        self.concurrency = concurrency
         self._url = url.rstrip("/") + "/embeddings"
         self._key = None if api_key is None else require_secret(api_key, "api_key")
         self._timeout_s = duration_ms(timeout, "timeout", least=1) / 1000

@@ -39,6 +39,7 @@ class Endpoint:
         self.headers: list[dict[str, str]] = []
         self.first: list[tuple[int, dict[str, str], bytes] | None] = []
         self.lock = threading.Lock()
+        self.together: threading.Barrier | None = None
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +47,8 @@ class Endpoint:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if endpoint.together is not None:
+                    endpoint.together.wait(20)
                 with endpoint.lock:
                     endpoint.asked.append({"path": self.path, **body})
                     endpoint.headers.append(dict(self.headers))
@@ -106,6 +109,22 @@ def test_vectors_in_the_order_of_texts(endpoint: Endpoint, monkeypatch: pytest.M
     assert endpoint.asked[0]["model"] == "m"
     assert "dimensions" not in endpoint.asked[0]
     assert endpoint.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_several_calls_at_a_time(endpoint: Endpoint) -> None:
+    endpoint.together = threading.Barrier(3)  # one alone would wait for ever
+    pages = fz.read_memory([{"text": "x" * n} for n in range(1, 7)])
+    asked = model(endpoint, concurrency=3, retries=0)
+    rows = run_to_end(pages.embed("text", into="vector", model=asked, batch_rows=1))
+    assert [row["vector"] for row in rows] == [vector_of(row["text"]) for row in rows]
+    assert len(endpoint.asked) == 6
+
+
+def test_one_call_of_several_fails(endpoint: Endpoint) -> None:
+    endpoint.first = [(400, {}, b"too long")]
+    pages = fz.read_memory([{"text": "x" * n} for n in range(1, 30)])
+    with pytest.raises(UdfError, match="too long"):
+        run_to_end(pages.embed("text", into="vector", model=model(endpoint), batch_rows=1))
 
 
 def test_shortened(endpoint: Endpoint) -> None:

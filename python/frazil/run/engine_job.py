@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from frazil import _engine
 from frazil.errors import FrazilError, from_engine
-from frazil.keyed_call import KeyedCall
 from frazil.run.source_readers import stop_readers
 
 if TYPE_CHECKING:
@@ -139,6 +138,14 @@ class JobOptions:
     close_windows: bool = False  # the end of the sources is the end of event time
     simulated: bool = False
     seed: int = 0
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A function that has something to let go of when workers have ended."""
+
+    def close(self) -> None:
+        """Let go of it."""
 
 
 class EngineJob:
@@ -292,7 +299,7 @@ class EngineJob:
         self._job.stop()
         stop_readers(self._plan)
         for function in self._functions.values():
-            if isinstance(function, KeyedCall):
+            if isinstance(function, Closing):
                 function.close()
 
     def _taken_state(self) -> tuple[StateCut, ...]:
