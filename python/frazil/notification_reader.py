@@ -177,7 +177,7 @@ class NotificationReader(PartitionReader):
             message = self._consumer.poll(WAIT_S)
             if message is None:
                 if self._refused is not None:
-                    raise AuthError(f"reading {self._place}: {self._refused.str()}")
+                    raise refused(self._refused, f"reading {self._place}")
                 if self._caught_up:
                     return None
                 if time.monotonic() - begun > ANSWER_S:
@@ -200,7 +200,7 @@ class NotificationReader(PartitionReader):
             raise _failed(error, f"reading {self._place}")
 
     def _note(self, error: KafkaError) -> None:
-        if error.code() in _REFUSED:
+        if is_refusal(error):
             self._refused = error
 
     def _bad_event(self, reason: str) -> pa.RecordBatch:
@@ -268,9 +268,20 @@ class NotificationReader(PartitionReader):
         return made
 
 
+def is_refusal(error: KafkaError) -> bool:
+    """Whether the broker does not accept who we are."""
+    return error.code() in _REFUSED
+
+
+def refused(error: KafkaError, doing: str) -> AuthError:
+    """The error that a refusal is."""
+    return AuthError(f"{doing}: {error.str()}", "correct security=, or what the broker allows")
+
+
 def _failed(error: KafkaError, doing: str) -> Exception:
-    kind = AuthError if error.code() in _REFUSED else ConnectError
-    return kind(f"{doing}: {error.str()}")
+    if is_refusal(error):
+        return refused(error, doing)
+    return ConnectError(f"{doing}: {error.str()}")
 
 
 def failed(error: KafkaException, doing: str) -> Exception:

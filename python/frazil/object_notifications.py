@@ -17,7 +17,7 @@ from frazil.secret import Secret, resolve_secrets
 from frazil.security import S3, Sasl, Tls, security_json, tls_client_options
 
 if TYPE_CHECKING:
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, KafkaError
     from frazil.node import OnBadRow
     from frazil.python_source import PartitionReader, Position
     from frazil.stream import Stream
@@ -74,18 +74,19 @@ class ObjectNotifications(BytesSource):
         self._start = start
         self._form = form
         self._lister: Consumer | None = None
+        self._refused: KafkaError | None = None
         self._found: dict[str, Position] = {}
 
     def partitions(self) -> Mapping[str, Position]:
         """Those of the topic."""
         # Here, as these libraries are slow to import.
         from confluent_kafka import Consumer, KafkaException
-        from frazil.notification_reader import ANSWER_S, failed
+        from frazil.notification_reader import ANSWER_S, failed, refused
 
         doing = f"asking for the partitions of {self._topic}"
         try:
             if self._lister is None:
-                self._lister = Consumer(self._config())
+                self._lister = Consumer({**self._config(), "error_cb": self._note})
             listed = self._lister.list_topics(self._topic, timeout=ANSWER_S)
             described = listed.topics[self._topic]
             if described.error is not None:
@@ -95,6 +96,10 @@ class ObjectNotifications(BytesSource):
                 if name not in self._found:
                     self._found[name] = self._first(number)
         except KafkaException as error:
+            if self._lister is not None:
+                self._lister.poll(0)  # has the client say why
+            if self._refused is not None:
+                raise refused(self._refused, doing) from error
             raise failed(error, doing) from error
         return dict(self._found)
 
@@ -112,6 +117,12 @@ class ObjectNotifications(BytesSource):
         lister, self._lister = self._lister, None
         if lister is not None:
             lister.close()
+
+    def _note(self, error: KafkaError) -> None:
+        from frazil.notification_reader import is_refusal
+
+        if is_refusal(error):
+            self._refused = error
 
     def _first(self, number: int) -> Position:
         from confluent_kafka import TopicPartition
@@ -253,7 +264,7 @@ def read_object_notifications(
         schema=declared,
         metadata=metadata,
         allowed=("path", "offset"),
-        options={"class": "ObjectNotifications", "metadata": list(metadata)},
+        options={"class": f"ObjectNotifications of {format}", "metadata": list(metadata)},
         format={"kind": format},
         on_bad_row=on_bad_row,
         objects={"source": source},

@@ -116,7 +116,7 @@ def read_sql(
             SourceNode(
                 declared,
                 "python",
-                {"class": "SqlSource"},
+                {"class": f"SqlSource by {', '.join(columns)}"},
                 None,
                 None,
                 detail=f"by {', '.join(columns)}, asked every {duration_text(every_ms)}{later}",

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from frazil import notification_reader, object_reader
+from frazil.errors import PlanChanged
 from frazil.testing import source_conformance
 
 from tests.services.s3 import S3
@@ -364,6 +365,33 @@ def test_what_is_not_there_or_not_allowed(
     with pytest.raises(fz.SourceError, match="the store refuses") as caught:
         run(uploads.read(), tmp_path, "refused")
     assert "wrong" not in str(caught.value)
+
+
+def test_brokers_that_ask_who_we_are(
+    uploads: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = uploads.kafka
+    uploads.notify(uploads.put("a", [1]))
+    monkeypatch.setenv("KAFKA_PASSWORD", kafka.password)
+    sasl = fz.Sasl(
+        username=kafka.user, password=fz.secret("KAFKA_PASSWORD"), mechanism="SCRAM-SHA-256"
+    )
+    tls = fz.Tls(ca=str(kafka.certificates.ca))
+    for number, (security, settings) in enumerate([(sasl, kafka.sasl()), (tls, kafka.tls)]):
+        stream = uploads.read(servers=settings["bootstrap.servers"], security=security)
+        rows, _ = run(stream, tmp_path, f"secure-{number}")
+        assert [row["id"] for row in rows] == [1]
+    monkeypatch.setenv("KAFKA_PASSWORD", "wrong")
+    monkeypatch.setattr(notification_reader, "ANSWER_S", 1.0)
+    stream = uploads.read(servers=kafka.sasl()["bootstrap.servers"], security=sasl)
+    with pytest.raises(fz.FrazilError, match=r"(?i)authentication"):
+        run(stream, tmp_path, "refused")
+
+
+def test_another_format_does_not_fit_the_checkpoint(uploads: Uploads, tmp_path: Path) -> None:
+    run(uploads.read(), tmp_path)
+    with pytest.raises(PlanChanged, match="of json"):
+        run(uploads.read(format="parquet"), tmp_path)
 
 
 def test_the_store_is_away_for_a_while(uploads: Uploads, tmp_path: Path, monkeypatch: Any) -> None:

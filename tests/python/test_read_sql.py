@@ -10,6 +10,7 @@ from typing import Any
 import frazil as fz
 import pytest
 from frazil import sql_source
+from frazil.errors import PlanChanged
 from frazil.testing import source_conformance
 
 SCHEMA = {"id": int, "name": str | None}
@@ -142,6 +143,12 @@ def test_what_is_not_there_ends_the_run(database: Path, tmp_path: Path) -> None:
         run(read(database, "missing"), tmp_path)
     with pytest.raises(fz.SourceError, match="Can't load plugin"):
         run(read(database, url="nothing://here"), tmp_path / "other")
+
+
+def test_another_cursor_does_not_fit_the_checkpoint(database: Path, tmp_path: Path) -> None:
+    run(read(database), tmp_path)
+    with pytest.raises(PlanChanged, match="by id"):
+        run(read(database, cursor=("at", "id")), tmp_path)
 
 
 @pytest.mark.parametrize(
