@@ -44,10 +44,14 @@ std::string Reason(const Status& status) {
 
 using Failures = std::map<int64_t, Failure>;  // by row
 
+// A column, or what is inside of it.
+using Path = std::vector<std::string>;
+
 // A table, as far as values are concerned.
 struct Rules {
   std::string name;
   std::vector<std::string> required;   // columns that need a value in every row, deletes too
+  std::vector<Path> set_aside;         // columns that the table does not take any value of
   std::optional<WriterOptions> table;  // not of many
   std::optional<RouteNames> routes;    // of many
 };
@@ -67,17 +71,60 @@ Result<Rules> RulesOf(const nlohmann::json& json) {
     rules.routes.emplace(std::move(routes));
     return rules;
   }
+  rules.set_aside = json.value("set_aside", std::vector<Path>());
   FZ_ASSIGN(auto options, ParseWriterOptions(json));
   FZ_ASSIGN(options.schema, StorageSchema(*options.schema));
   rules.table.emplace(std::move(options));
   return rules;
 }
 
+// Whether an array has a value where a path leads from it; `step` is the part of the path that comes next.
+bool HasValue(const arrow::Array& array, int64_t row, const Path& path, size_t step) {
+  if (array.IsNull(row)) return false;
+  if (step == path.size()) return true;
+  const auto any = [&](const arrow::Array& values, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (HasValue(values, i, path, step + 1)) return true;
+    }
+    return false;
+  };
+  const auto inside = [&](const auto& list) {
+    return any(*list.values(), list.value_offset(row), list.value_offset(row) + list.value_length(row));
+  };
+  switch (array.type_id()) {
+    case arrow::Type::STRUCT: {
+      const auto member = static_cast<const arrow::StructArray&>(array).GetFieldByName(path[step]);
+      return member != nullptr && HasValue(*member, row, path, step + 1);
+    }
+    case arrow::Type::LIST:
+      return inside(static_cast<const arrow::ListArray&>(array));
+    case arrow::Type::LARGE_LIST:
+      return inside(static_cast<const arrow::LargeListArray&>(array));
+    case arrow::Type::FIXED_SIZE_LIST:
+      return inside(static_cast<const arrow::FixedSizeListArray&>(array));
+    case arrow::Type::MAP: {
+      const auto& map = static_cast<const arrow::MapArray&>(array);
+      const auto values = path[step] == "key" ? map.keys() : map.items();
+      return any(*values, map.value_offset(row), map.value_offset(row + 1));
+    }
+    default:
+      return true;  // it is not known to be without one
+  }
+}
+
+std::string Dotted(const Path& path) {
+  std::string text;
+  for (const std::string& part : path) text += (text.empty() ? "" : ".") + part;
+  return text;
+}
+
 class Constraints : public FailingStep {
  public:
   Constraints(Rules rules, bool whole, std::unique_ptr<FailedRows> failed, arrow::MemoryPool* pool)
       : FailingStep(std::move(failed)), rules_(std::move(rules)), whole_(whole), pool_(pool) {
-    if (rules_.table) conformer_.emplace(rules_.table->schema, pool_, rules_.table->left_out);
+    if (rules_.table) {
+      conformer_.emplace(rules_.table->schema, pool_, rules_.table->left_out, rules_.table->narrowed);
+    }
   }
 
   Result<Progress> process(Batch batch, Output& out) override {
@@ -99,8 +146,7 @@ class Constraints : public FailingStep {
       if (column->null_count() == 0) continue;
       for (int64_t row = 0; row < batch.rows(); ++row) {
         if (column->IsValid(row)) continue;
-        failures->emplace(row,
-                          Failure{row, "no value, and " + rules_.name + " knows rows by that column", name});
+        failures->emplace(row, Failure{row, "no value, and the table knows rows by that column", name});
       }
     }
     return Status::OK();
@@ -134,10 +180,26 @@ class Constraints : public FailingStep {
     if (static_cast<int64_t>(which.size()) != batch.rows()) {
       FZ_ASSIGN(rows, TakeRows(rows, which, pool_));
     }
+    find_set_aside(*rows, which, failures);
     FZ_ASSIGN(rows, marked(std::move(rows)));
     if (taken(rows).ok()) return Status::OK();
     FZ_TRY(taken(rows->Slice(0, 0)));  // the columns themselves are wrong
     return halve(rows, 0, which, failures);
+  }
+
+  // Rows with a value that the table has no place for.
+  void find_set_aside(const arrow::RecordBatch& rows, const std::vector<int32_t>& which,
+                      Failures* failures) const {
+    for (const Path& path : rules_.set_aside) {
+      const auto column = rows.GetColumnByName(path.front());
+      if (column == nullptr || column->null_count() == column->length()) continue;
+      for (int64_t i = 0; i < rows.num_rows(); ++i) {
+        if (!HasValue(*column, i, path, 1)) continue;
+        const int64_t row = which[static_cast<size_t>(i)];
+        const std::string name = Dotted(path);
+        failures->emplace(row, Failure{row, "a value, and the table has no place for one", name});
+      }
+    }
   }
 
   // The column that says which rows are gone is the sink's own.
@@ -175,9 +237,13 @@ class Constraints : public FailingStep {
     for (const auto& field : rules_.table->schema->fields()) {
       const auto column = one.GetColumnByName(field->name());
       if (field->nullable() || column == nullptr || column->IsValid(0)) continue;
-      return {row, "null, and " + rules_.name + " requires a value", field->name()};
+      return {row, "null, and the table requires a value", field->name()};
     }
-    return {row, Reason(status), ""};
+    const std::string reason = Reason(status);
+    for (const std::string& name : rules_.table->narrowed) {
+      if (reason.starts_with("writing column \"" + name + "\":")) return {row, reason, name};
+    }
+    return {row, reason, ""};
   }
 
   // The rows without those that nothing can be done with; then of changes the others as KeepChanges has them.
@@ -189,7 +255,10 @@ class Constraints : public FailingStep {
     std::vector<Failure> all;
     Failures both = keyless;
     both.insert(refused.begin(), refused.end());
-    for (const auto& [row, failure] : both) all.push_back(failure);
+    for (auto& [row, failure] : both) {
+      failure.reason.insert(0, rules_.name + ": ");  // by which a replay knows whose letters these are
+      all.push_back(std::move(failure));
+    }
     FZ_TRY(failed_->take(batch, all));
     std::vector<bool> keyed, fits;
     for (int64_t row = 0; row < batch.rows(); ++row) {

@@ -130,13 +130,49 @@ TEST(Constraints, RowsThatATableRefusesAreSetAside) {
     const Judged judged = Judge(Options(false), rows, false, true, batch_rows);
     EXPECT_EQ(judged.rows, (std::vector<Row>{rows[0], rows[4]}));
     ASSERT_EQ(judged.letters.size(), 3u);
-    EXPECT_EQ(judged.letters[0], std::tuple("value", "null, and shop.orders requires a value"));
+    EXPECT_EQ(judged.letters[0], std::tuple("value", "shop.orders: null, and the table requires a value"));
     EXPECT_EQ(std::get<0>(judged.letters[1]), "key");
     EXPECT_NE(std::get<1>(judged.letters[2]).find("out of bounds"), std::string::npos)
         << std::get<1>(judged.letters[2]);
     EXPECT_EQ(judged.counts.given, 5);
     EXPECT_EQ(judged.counts.good, 2);
     EXPECT_EQ(judged.counts.failed, 3);
+  }
+}
+
+TEST(Constraints, ValuesThatTheTableHasNoPlaceForAreSetAside) {
+  nlohmann::json options = Options(false);
+  options["left_out"] = {"more"};
+  options["set_aside"] = {{"more"}};
+  auto op = MakeConstraints(options, true, std::make_unique<FailedRows>(FailedRows::Spec{}), {}).ValueOrDie();
+  Batch batch = BatchOf({{RowKind::kInsert, 1, 1, 0}, {RowKind::kInsert, 2, 2, 0}}, false);
+  arrow::StringBuilder more;
+  ASSERT_TRUE(more.AppendNull().ok());
+  ASSERT_TRUE(more.Append("x").ok());
+  batch.columns =
+      batch.columns->AddColumn(3, arrow::field("more", arrow::utf8()), *more.Finish()).ValueOrDie();
+  Collect out;
+  ASSERT_TRUE(op->process(batch, out).ok());
+  EXPECT_EQ(RowsOf(out.batches), (std::vector<Row>{{RowKind::kInsert, 1, 1, 0}}));
+}
+
+TEST(Constraints, ValuesThatANarrowerTypeDoesNotHaveAreSetAside) {
+  nlohmann::json options = Options(false);
+  const auto narrow =
+      arrow::schema({arrow::field("key", arrow::int64()), arrow::field("value", arrow::int32()),
+                     arrow::field("at", arrow::timestamp(arrow::TimeUnit::MICRO))});
+  options["schema"] =
+      arrow::util::base64_encode(std::string_view(*arrow::ipc::SerializeSchema(*narrow).ValueOrDie()));
+  options["narrowed"] = {"value"};
+  const std::vector<Row> rows = {{RowKind::kInsert, 1, int64_t{1} << 31, 0},
+                                 {RowKind::kInsert, 2, (int64_t{1} << 31) - 1, 0},
+                                 {RowKind::kInsert, 3, std::nullopt, 0}};
+  for (const size_t batch_rows : {size_t{1}, rows.size()}) {
+    const Judged judged = Judge(options, rows, false, true, batch_rows);
+    EXPECT_EQ(judged.rows, (std::vector<Row>{rows[1], rows[2]}));
+    ASSERT_EQ(judged.letters.size(), 1u);
+    EXPECT_EQ(std::get<0>(judged.letters[0]), "value");
+    EXPECT_NE(std::get<1>(judged.letters[0]).find("2147483648"), std::string::npos);
   }
 }
 
@@ -151,7 +187,8 @@ TEST(Constraints, AChangeThatATableRefusesTakesTheRowBeforeAway) {
   EXPECT_EQ(whole.rows, (std::vector<Row>{rows[0], {RowKind::kDelete, 1, 1, 0}, rows[5]}));
   ASSERT_EQ(whole.letters.size(), 2u);
   EXPECT_EQ(std::get<0>(whole.letters[0]), "value");
-  EXPECT_EQ(whole.letters[1], std::tuple("key", "no value, and shop.orders knows rows by that column"));
+  EXPECT_EQ(whole.letters[1],
+            std::tuple("key", "shop.orders: no value, and the table knows rows by that column"));
   EXPECT_EQ(whole.counts.given, 3);
   EXPECT_EQ(whole.counts.failed, 2);
   // Without the row before, the row itself becomes a delete of its key.

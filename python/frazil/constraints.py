@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from frazil.changes import changes_of
+from frazil.drift import Drift
+from frazil.errors import PlanError
 from frazil.node import COLUMN_PREFIX, ExchangeNode, Json, Port, Step
 from frazil.write import Sink
 
@@ -66,6 +68,34 @@ def constrained(sink: Sink) -> Sink:
     else:
         checked = _check(port, sink.name)
     return Sink(dataclasses.replace(node, input=checked))
+
+
+def check_letters(sink: Sink, dead_letters: str | None) -> None:
+    """Refuse to set rows aside where nobody takes them.
+
+    Raises
+    ------
+    PlanError
+        The sink's `drift` does, and there is no check of its rows.
+    """
+    options = sink._node.options
+    names = Drift._from_json(options.get("drift"))._quarantining()
+    if not names:
+        return
+    if sink._node.input.output in ("rejected", "failed"):
+        raise PlanError(
+            f'sink {sink.name}: {names[0]}="quarantine" of rows that were set aside already',
+            'dead letters have no dead letters: "evolve", "ignore" or "stop"',
+        )
+    port = sink._node.input
+    if isinstance(port.node, ExchangeNode):
+        port = port.node.input
+    if dead_letters is None and not isinstance(port.node, ConstraintsNode):
+        raise PlanError(
+            f'sink {sink.name}: {names[0]}="quarantine", and the pipeline has no table for such '
+            "rows",
+            'write Pipeline(..., dead_letters="ops.dead_letters")',
+        )
 
 
 def _check(port: Port, sink: str) -> Port:

@@ -13,7 +13,7 @@ from frazil.types import type_name
 if TYPE_CHECKING:
     from frazil.node import Json
 
-Policy = Literal["evolve", "ignore", "stop"]
+Policy = Literal["evolve", "ignore", "quarantine", "stop"]
 
 COLUMNS_MAX = 1_000
 """Columns up to which a table is given further ones while it is written."""
@@ -25,11 +25,15 @@ EVERY = "*"
 """Stands for all columns that a mapping does not name."""
 
 _OFFERED = {
-    "on_new_column": ("evolve", "ignore", "stop"),
-    "on_wider_type": ("evolve", "stop"),
-    "on_missing_column": ("evolve", "stop"),
-    "on_type_conflict": ("ignore", "stop"),
+    "on_new_column": ("evolve", "ignore", "quarantine", "stop"),
+    "on_wider_type": ("evolve", "quarantine", "stop"),
+    "on_missing_column": ("evolve", "quarantine", "stop"),
+    "on_type_conflict": ("ignore", "quarantine", "stop"),
 }
+
+
+# That are also about fields of a column that is expanded.
+_OF_FIELDS = ("on_new_column", "on_wider_type", "on_type_conflict")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +42,26 @@ class Drift:
 
     Each policy is a word, or a mapping from columns (of a struct: with dots) to words, in which "*"
     stands for all others. The table's schema is changed by a commit of its own before rows are
-    written that need it. Without a policy such a difference refuses the start.
+    written that need it. Without a policy such a difference refuses the start. With "quarantine"
+    the table stays as it is, and rows whose values it has no place for are dead letters: the
+    pipeline needs ``dead_letters=``.
 
     Parameters
     ----------
     on_new_column
         The stream has a column that the table lacks: "evolve" adds it to the table, null in the
-        rows that are there; "ignore" does not write it.
+        rows that are there; "ignore" does not write it; "quarantine" sets rows with a value in it
+        aside.
     on_wider_type
         The stream has a type that holds more: "evolve" widens the column (int to long, float to
-        double, a decimal to more digits). If it is the table that has it, values are widened.
+        double, a decimal to more digits); "quarantine" sets rows aside whose value the table's type
+        does not have. If it is the table that holds more, values are widened.
     on_missing_column
         The table requires a column that the stream lacks, or in which it may have nulls: "evolve"
-        makes it optional.
+        makes it optional; "quarantine" sets rows with a null in it aside.
     on_type_conflict
-        Types that have nothing to do with each other: "ignore" does not write the column.
+        Types that have nothing to do with each other: "ignore" does not write the column;
+        "quarantine" sets rows with a value in it aside.
     renamed
         New names of columns by their old ones: a column of the table that has an old name is given
         the new one; it keeps its rows.
@@ -103,6 +112,16 @@ class Drift:
                 raise ConfigError(f"renamed: {name!r} is named twice", "one new name for each old")
         if not 1 <= self.columns_max <= COLUMNS_MAX_MAX:
             raise ConfigError(f"columns_max={self.columns_max}", f"from 1 to {COLUMNS_MAX_MAX}")
+        if self.expand is not None and (names := self._quarantining(_OF_FIELDS)):
+            raise ConfigError(
+                f'{names[0]}="quarantine" with expand={self.expand!r}',
+                "which column a field of the rest has is known where it is written, behind the "
+                'check for dead letters: "ignore" leaves it in the rest, so that nothing is lost',
+            )
+
+    def _quarantining(self, names: Sequence[str] = tuple(_OFFERED)) -> list[str]:
+        """Those of some policies that set rows aside."""
+        return [n for n in names if "quarantine" in _by_column(getattr(self, n)).values()]
 
     def _of(self, name: str, column: str) -> Policy:
         """The policy of a kind of difference for a column."""
@@ -123,20 +142,42 @@ class Drift:
         return cls(**(plan or {}))
 
 
-def drift_of(given: Drift | Policy | None) -> Drift | None:
+def drift_of(given: Drift | Policy | None, routed: bool, soft: bool) -> Drift | None:
     """The policies of a writer: a word stands for all that offer it.
+
+    Parameters
+    ----------
+    routed
+        There are many tables.
+    soft
+        Deleted rows stay, so what a delete brings is written.
 
     Raises
     ------
     ConfigError
-        It is neither.
+        It is neither; or it sets rows aside where the check for dead letters cannot know them.
     """
-    if given is None or isinstance(given, Drift):
-        return given
-    if given not in get_args(Policy):
-        raise ConfigError(f"drift={given!r} is not offered", '"evolve", "ignore", "stop" or Drift')
-    chosen = {name: given for name, offered in _OFFERED.items() if given in offered}
-    return Drift(**chosen)  # type: ignore[arg-type]
+    if given is None:
+        return None
+    if not isinstance(given, Drift):
+        if given not in get_args(Policy):
+            words = ", ".join(f'"{word}"' for word in get_args(Policy))
+            raise ConfigError(f"drift={given!r} is not offered", f"{words} or Drift")
+        chosen = {name: given for name, offered in _OFFERED.items() if given in offered}
+        given = Drift(**chosen)  # type: ignore[arg-type]
+    if routed and (names := given._quarantining()):
+        raise ConfigError(
+            f'{names[0]}="quarantine" with fz.route',
+            "what one of many tables lacks is not known before its first row is written: "
+            '"evolve" or "ignore", or a sink for each table',
+        )
+    if soft and given._quarantining(["on_wider_type"]):
+        raise ConfigError(
+            'on_wider_type="quarantine" with deletes="soft"',
+            "a delete may bring a value that the table's type does not have, and is no letter: "
+            'on_wider_type="evolve"',
+        )
+    return given
 
 
 def expanded_state(

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from frazil.constraints import constrained
+from frazil.constraints import check_letters, constrained
 from frazil.dead_letters import dead_letter_sink
 from frazil.duration import Duration, Size, duration_ms, duration_text, size_bytes
 from frazil.errors import ConfigError, PlanError, TypeMismatch, on_user_line
@@ -100,6 +100,7 @@ class Pipeline:
                     f"pipeline {name} got a {type(sink).__name__}",
                     "give sinks: stream.write_iceberg(...)",
                 )
+            check_letters(sink, dead_letters)
         letters: Sink | None = None
         if dead_letters is not None and sinks:
             sinks = tuple(map(constrained, sinks))

@@ -225,7 +225,7 @@ class Writers:
         if keys:
             options |= _upsert_options(keys, order_by, deletes, existing)
         state = upsert_state(schema, keys, order_by, soft=deletes == "soft") if keys else {}
-        if (policies := drift_of(drift)) is not None:
+        if (policies := drift_of(drift, spec is not None, deletes == "soft")) is not None:
             options["drift"] = policies.to_json()
             state |= expanded_state(policies, schema, keys, f"write_iceberg of {table}")
         if spec is not None:

@@ -162,11 +162,12 @@ Status Missing(const std::string& path) {
 
 // Checks that arrays of type `from` can become `to`, whatever values they hold.
 Status CheckFits(const arrow::DataType& from, const arrow::Field& to, const std::string& path,
-                 const std::set<std::string>& left_out) {
+                 const std::set<std::string>& left_out, const std::set<std::string>& narrowed) {
   const arrow::DataType& type = *to.type();
-  if (from.id() == Type::NA || from.Equals(type)) return Status::OK();
+  if (from.id() == Type::NA || from.Equals(type) || narrowed.contains(path)) return Status::OK();
   if (from.id() == Type::DICTIONARY) {
-    return CheckFits(*static_cast<const arrow::DictionaryType&>(from).value_type(), to, path, left_out);
+    return CheckFits(*static_cast<const arrow::DictionaryType&>(from).value_type(), to, path, left_out,
+                     narrowed);
   }
   if (type.id() == Type::STRUCT && from.id() == Type::STRUCT) {
     const auto& members = static_cast<const arrow::StructType&>(from);
@@ -177,7 +178,7 @@ Status CheckFits(const arrow::DataType& from, const arrow::Field& to, const std:
         if (!member->nullable()) return Missing(name);
         continue;
       }
-      FZ_TRY(CheckFits(*source->type(), *member, name, left_out));
+      FZ_TRY(CheckFits(*source->type(), *member, name, left_out, narrowed));
     }
     for (const auto& member : from.fields()) {
       if (static_cast<const arrow::StructType&>(type).GetFieldIndex(member->name()) >= 0) continue;
@@ -188,13 +189,13 @@ Status CheckFits(const arrow::DataType& from, const arrow::Field& to, const std:
     return Status::OK();
   }
   if (type.id() == Type::LIST && IsList(from.id())) {
-    return CheckFits(*from.field(0)->type(), *type.field(0), path + ".element", left_out);
+    return CheckFits(*from.field(0)->type(), *type.field(0), path + ".element", left_out, narrowed);
   }
   if (type.id() == Type::MAP && from.id() == Type::MAP) {
     const auto& source = static_cast<const arrow::MapType&>(from);
     const auto& target = static_cast<const arrow::MapType&>(type);
-    FZ_TRY(CheckFits(*source.key_type(), *target.key_field(), path + ".key", left_out));
-    return CheckFits(*source.item_type(), *target.item_field(), path + ".value", left_out);
+    FZ_TRY(CheckFits(*source.key_type(), *target.key_field(), path + ".key", left_out, narrowed));
+    return CheckFits(*source.item_type(), *target.item_field(), path + ".value", left_out, narrowed);
   }
   if (PrimitiveFits(from, type)) return Status::OK();
   return Error(ErrorKind::kUser, "writing column \"" + path + "\": the table has " + type.ToString() +
@@ -204,7 +205,8 @@ Status CheckFits(const arrow::DataType& from, const arrow::Field& to, const std:
 
 class Converter {
  public:
-  explicit Converter(arrow::MemoryPool* pool) : pool_(pool), context_(pool) {}
+  Converter(const std::set<std::string>& narrowed, arrow::MemoryPool* pool)
+      : narrowed_(narrowed), pool_(pool), context_(pool) {}
 
   Result<ArrayPtr> Convert(const ArrayPtr& array, const arrow::Field& to, const std::string& path) {
     const TypePtr& type = to.type();
@@ -228,11 +230,23 @@ class Converter {
         if (array->type_id() != Type::EXTENSION) return array;
         return static_cast<const arrow::ExtensionArray&>(*array).storage();
       default:
-        return array->type()->Equals(*type) ? array : Cast(array, type);
+        if (array->type()->Equals(*type)) return array;
+        return narrowed_.contains(path) ? Narrow(array, type, path) : Cast(array, type);
     }
   }
 
  private:
+  // Values of a type that holds less, if it has all of them. A cast of floats does not say which it changes.
+  Result<ArrayPtr> Narrow(const ArrayPtr& array, const TypePtr& type, const std::string& path) {
+    auto narrow = Cast(array, type);
+    if (!narrow.ok()) return Prefixed(narrow.status(), "writing column \"" + path + "\"");
+    if (type->id() != Type::FLOAT) return narrow;
+    FZ_ASSIGN(const auto back, Cast(*narrow, array->type()));
+    if (back->Equals(*array, arrow::EqualOptions::Defaults().nans_equal(true))) return narrow;
+    return Error(ErrorKind::kUser,
+                 "writing column \"" + path + "\": the table has float, and a double is none of its values");
+  }
+
   Result<ArrayPtr> Cast(const ArrayPtr& array, const TypePtr& type) {
     FZ_ASSIGN(auto cast, arrow::compute::Cast(*array, type, arrow::compute::CastOptions::Safe(), &context_));
     return cast;
@@ -304,6 +318,7 @@ class Converter {
     return std::make_shared<arrow::MapArray>(data);
   }
 
+  const std::set<std::string>& narrowed_;
   arrow::MemoryPool* pool_;
   arrow::compute::ExecContext context_;
 };
@@ -320,8 +335,11 @@ Result<std::shared_ptr<arrow::Schema>> StorageSchema(const arrow::Schema& table)
 }
 
 Conformer::Conformer(std::shared_ptr<arrow::Schema> schema, arrow::MemoryPool* pool,
-                     std::set<std::string> left_out)
-    : schema_(std::move(schema)), pool_(pool), left_out_(std::move(left_out)) {}
+                     std::set<std::string> left_out, std::set<std::string> narrowed)
+    : schema_(std::move(schema)),
+      pool_(pool),
+      left_out_(std::move(left_out)),
+      narrowed_(std::move(narrowed)) {}
 
 Status Conformer::Plan(const std::shared_ptr<arrow::Schema>& from) {
   source_.clear();
@@ -340,7 +358,8 @@ Status Conformer::Plan(const std::shared_ptr<arrow::Schema>& from) {
   for (const auto& field : schema_->fields()) {
     const int index = left_out_.contains(field->name()) ? -1 : from->GetFieldIndex(field->name());
     if (index < 0 && !field->nullable()) return Missing(field->name());
-    if (index >= 0) FZ_TRY(CheckFits(*from->field(index)->type(), *field, field->name(), left_out_));
+    if (index >= 0)
+      FZ_TRY(CheckFits(*from->field(index)->type(), *field, field->name(), left_out_, narrowed_));
     source_.push_back(index);
   }
   planned_ = from;
@@ -361,7 +380,7 @@ Result<std::shared_ptr<arrow::RecordBatch>> Conformer::Conform(
                    "for changes");
     }
   }
-  Converter converter(pool_);
+  Converter converter(narrowed_, pool_);
   arrow::ArrayVector columns;
   columns.reserve(source_.size());
   for (size_t i = 0; i < source_.size(); ++i) {

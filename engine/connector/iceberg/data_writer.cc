@@ -124,6 +124,7 @@ Status DataWriter::write(const std::shared_ptr<arrow::RecordBatch>& rows, std::v
 Status DataWriter::alter(const WriterOptions& options) {
   FZ_ASSIGN(auto schema, StorageSchema(*options.schema));
   options_.left_out = options.left_out;
+  options_.narrowed = options.narrowed;
   if (schema->Equals(*options_.schema, /*check_metadata=*/true)) return Status::OK();
   FZ_TRY(shed());
   options_.schema = std::move(schema);

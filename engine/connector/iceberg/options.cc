@@ -75,14 +75,18 @@ Result<std::vector<std::string>> ReadKey(const nlohmann::json& json, const arrow
   return key;
 }
 
-Result<std::set<std::string>> ReadLeftOut(const nlohmann::json& json) {
-  if (!json.is_array()) return Bad("left_out", "expected a list of columns, got " + json.dump());
-  std::set<std::string> left_out;
+// Columns by which stream and table differ; none if it is not said.
+Result<std::set<std::string>> ReadColumns(const nlohmann::json& options, const char* key) {
+  std::set<std::string> columns;
+  const auto found = options.find(key);
+  if (found == options.end() || found->is_null()) return columns;
+  const nlohmann::json& json = *found;
+  if (!json.is_array()) return Bad(key, "expected a list of columns, got " + json.dump());
   for (const auto& column : json) {
-    if (!column.is_string()) return Bad("left_out", "expected names of columns, got " + json.dump());
-    left_out.insert(column.get<std::string>());
+    if (!column.is_string()) return Bad(key, "expected names of columns, got " + json.dump());
+    columns.insert(column.get<std::string>());
   }
-  return left_out;
+  return columns;
 }
 
 }  // namespace
@@ -137,9 +141,8 @@ Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json) {
   if (const auto key = json.find("key"); key != json.end() && !key->is_null()) {
     FZ_ASSIGN(options.key, ReadKey(*key, *options.schema));
   }
-  if (const auto columns = json.find("left_out"); columns != json.end() && !columns->is_null()) {
-    FZ_ASSIGN(options.left_out, ReadLeftOut(*columns));
-  }
+  FZ_ASSIGN(options.left_out, ReadColumns(json, "left_out"));
+  FZ_ASSIGN(options.narrowed, ReadColumns(json, "narrowed"));
   FZ_TRY(Read(json, "order_by", &options.order_by));
   FZ_TRY(Read(json, "deleted", &options.deleted));
   FZ_TRY(Read(json, "seed", &options.seed));

@@ -45,6 +45,7 @@ struct WriterOptions {
   std::vector<PartitionField> partition;
   std::vector<std::string> key;    // columns by which rows replace each other; none: rows are appended
   std::set<std::string> left_out;  // columns of the stream that are not written; with dots inside structs
+  std::set<std::string> narrowed;  // columns of a wider type in the stream, whose values have to fit
   std::string order_by;            // column by which rows of a key are older and newer; none: as they come
   std::string deleted;             // column that marks rows that are gone; none: they are deleted
   std::string seed;                // file with the rows that the table has (upsert_sink.h); none: it is empty
@@ -61,7 +62,7 @@ struct WriterOptions {
 
 // Reads the options of a sink node:
 // {"location","schema","table_uuid","spec_id","partition":[{"source","name","transform","param"}],"key","order_by","deleted",
-//  "seed","left_out","attempt","scope","s3","compression","compression_level","target_file_bytes",
+//  "seed","left_out","narrowed","attempt","scope","s3","compression","compression_level","target_file_bytes",
 //  "row_group_bytes","delta_encoding","metrics"}.
 //  kConfig error naming the key.
 Result<WriterOptions> ParseWriterOptions(const nlohmann::json& json);

@@ -23,7 +23,8 @@ class IcebergSink : public TableSink {
   IcebergSink(std::unique_ptr<DataWriter> writer, arrow::MemoryPool* pool)
       : writer_(std::move(writer)),
         pool_(pool),
-        conformer_(writer_->options().schema, pool, writer_->options().left_out) {}
+        conformer_(writer_->options().schema, pool, writer_->options().left_out,
+                   writer_->options().narrowed) {}
 
   void begin(Epoch epoch) override { writer_->begin(epoch); }
 
@@ -52,7 +53,8 @@ class IcebergSink : public TableSink {
 
   Status alter(const WriterOptions& options) override {
     FZ_TRY(writer_->alter(options));
-    conformer_ = Conformer(writer_->options().schema, pool_, writer_->options().left_out);
+    conformer_ =
+        Conformer(writer_->options().schema, pool_, writer_->options().left_out, writer_->options().narrowed);
     return Status::OK();
   }
 

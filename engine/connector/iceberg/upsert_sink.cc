@@ -82,8 +82,8 @@ class UpsertSink : public TableSink {
                                [made = sink.get()](const std::string& uri, const PartitionKey& key) {
                                  return made->number_file(uri, key);
                                }));
-    sink->conformer_.emplace(sink->writer_->options().schema, context.pool,
-                             sink->writer_->options().left_out);
+    sink->conformer_.emplace(sink->writer_->options().schema, context.pool, sink->writer_->options().left_out,
+                             sink->writer_->options().narrowed);
     return sink;
   }
 
@@ -119,7 +119,8 @@ class UpsertSink : public TableSink {
   DataWriter& writer() override { return *writer_; }
   Status alter(const WriterOptions& options) override {
     FZ_TRY(writer_->alter(options));
-    conformer_.emplace(writer_->options().schema, context_.pool, writer_->options().left_out);
+    conformer_.emplace(writer_->options().schema, context_.pool, writer_->options().left_out,
+                       writer_->options().narrowed);
     return Status::OK();
   }
 

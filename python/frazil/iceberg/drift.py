@@ -32,7 +32,9 @@ TRIES_MAX = 10
 """How often a change of the schema is tried while others change it too."""
 
 Path = tuple[str, ...]
-Kind = Literal["add", "widen", "optional", "rename", "ignore"]
+Kind = Literal["add", "widen", "optional", "rename", "ignore", "set_aside", "narrow", "require"]
+
+_COMMITTED = ("add", "widen", "optional", "rename")
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class Change:
     Attributes
     ----------
     kind
-        "ignore" leaves the table as it is and the column out of what is written.
+        "ignore" leaves the table as it is and the column out of what is written. So do those that
+        set rows aside: "set_aside", if they have a value in the column; "narrow", if the table's
+        type does not have their value; "require", if they have none.
     path
         The column; of a struct, list or map: the names on the way to it.
     type
-        Of a column that is added or widened.
+        Of a column that is added, widened or narrowed.
     name
         The new name of a column that is renamed.
     """
@@ -69,6 +73,12 @@ class Change:
                 return f"rename column {column} to {self.name}"
             case "ignore":
                 return f"leave out column {column}"
+            case "set_aside":
+                return f"set aside rows with a value in column {column}"
+            case "narrow":
+                return f"set aside rows with a value in column {column} that is no {self.type}"
+            case "require":
+                return f"set aside rows without a value in column {column}"
 
 
 def changes(
@@ -123,7 +133,7 @@ def evolve(
 
     def needed(table: Table) -> list[Change]:
         found = changes_of(table, stream, drift)
-        return [change for change in found if change.kind != "ignore"]
+        return [change for change in found if change.kind in _COMMITTED]
 
     return settle(catalog, load, needed)
 
@@ -257,6 +267,8 @@ class _Finder:
                 return Change("add", path, field.field_type)
             case "ignore":
                 return Change("ignore", path)
+            case "quarantine":
+                return Change("set_aside", path)
         near = nearest(path[-1], theirs)
         raise SchemaMismatch(
             f"table {self._name} has no column {'.'.join(path)!r}",
@@ -270,10 +282,21 @@ class _Finder:
     def _known(
         self, table: ice.NestedField, stream: ice.NestedField, path: Path
     ) -> Iterator[Change]:
-        yield from self._types(table.field_type, stream.field_type, path, table.field_id)
+        for change in self._types(table.field_type, stream.field_type, path, table.field_id):
+            if table.required and change.path == path and change.kind in ("ignore", "set_aside"):
+                raise self._conflict(
+                    table.field_type,
+                    stream.field_type,
+                    path,
+                    "the table requires a value in it, so without the column it takes no row",
+                )
+            yield change
         if table.required and not stream.required and table.field_id not in self._key:
-            if self._policy("on_missing_column", path) == "evolve":
-                yield Change("optional", path)
+            match self._policy("on_missing_column", path):
+                case "evolve":
+                    yield Change("optional", path)
+                case "quarantine":
+                    yield Change("require", path)
 
     def _types(
         self, table: ice.IcebergType, stream: ice.IcebergType, path: Path, field_id: int
@@ -302,19 +325,31 @@ class _Finder:
         wider = widens(table, stream, partitioned=field_id in self._partitioned)
         narrower = _holds(stream, table)
         if wider or narrower:
-            if self._policy("on_wider_type", path) == "evolve":
-                if wider:
-                    yield Change("widen", path, stream)
-                return  # else values are widened when they are written
-        elif len(path) == 1 and self._policy("on_type_conflict", path) == "ignore":
-            yield Change("ignore", path)
-            return
+            policy = self._policy("on_wider_type", path)
+            if narrower and policy in ("evolve", "quarantine"):
+                return  # values are widened when they are written
+            if policy == "evolve":
+                yield Change("widen", path, stream)
+                return
+            if policy == "quarantine" and len(path) == 1:
+                yield Change("narrow", path, table)
+                return
+        elif len(path) == 1:
+            policy = self._policy("on_type_conflict", path)
+            if policy in ("ignore", "quarantine"):
+                yield Change("ignore" if policy == "ignore" else "set_aside", path)
+                return
         option = 'or write_iceberg(..., drift=fz.Drift(on_wider_type="evolve"))'
-        raise SchemaMismatch(
+        raise self._conflict(table, stream, path, option if wider or narrower else "")
+
+    def _conflict(
+        self, table: ice.IcebergType, stream: ice.IcebergType, path: Path, more: str
+    ) -> SchemaMismatch:
+        return SchemaMismatch(
             f"column {'.'.join(path)!r} is {stream} in the stream and {table} in table "
             f"{self._name}",
             f"cast it before writing, to {type_to_arrow(table) if table.is_primitive else table}",
-            option if wider or narrower else "",
+            more,
         )
 
     def _missing(self, field: ice.NestedField, path: Path, ours: list[str]) -> Change:

@@ -190,7 +190,7 @@ def check_table(
             "upgrade the table, or leave format_version out to take it as it is",
         )
     for change in changes_of(table, schema, drift):
-        if change.kind == "ignore" and change.path[0] in key:
+        if change.kind in ("ignore", "set_aside") and change.path[0] in key:
             raise SchemaMismatch(
                 f"table {name}: column {change.path[0]!r} is of the key, and drift leaves it out",
                 "rows are told apart by it: give the table the column, or take another key",

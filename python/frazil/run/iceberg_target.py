@@ -126,11 +126,18 @@ class IcebergTarget:
         table = find_table(self._catalog, self._spec.options["table"])
         return self._table if table is None else table
 
-    @property
-    def _left_out(self) -> list[str]:
-        """Columns of the stream that are not written."""
+    def _differences(self) -> dict[str, Any]:
+        """Columns of the stream that the table lacks, or has a narrower type for."""
         found = changes_of(self._table, self._schema, self._drift)
-        return [".".join(change.path) for change in found if change.kind == "ignore"]
+        paths = {
+            kind: [change.path for change in found if change.kind == kind]
+            for kind in ("ignore", "set_aside", "narrow")
+        }
+        return {
+            "left_out": [".".join(path) for path in paths["ignore"] + paths["set_aside"]],
+            "set_aside": paths["set_aside"],
+            "narrowed": [".".join(path) for path in paths["narrow"]],
+        }
 
     @property
     def _key(self) -> Sequence[str]:
@@ -206,7 +213,7 @@ class IcebergTarget:
         return {
             **writer_options(self._table),
             "key": list(self._key),
-            "left_out": self._left_out,
+            **self._differences(),
             "attempt": log.attempt,
             "scope": file_scope(log.incarnation, self._spec.id),
             "s3": self._spec.options.get("s3") or writer_s3(self._table),

@@ -144,7 +144,9 @@ def test_a_key_is_never_made_optional() -> None:
     "make",
     [
         lambda: fz.Drift(on_wider_type="ignore"),
-        lambda: fz.Drift(on_new_column={"a": "quarantine"}),  # type: ignore[dict-item]
+        lambda: fz.Drift(on_new_column={"a": "all"}),  # type: ignore[dict-item]
+        lambda: fz.Drift(on_type_conflict="evolve"),
+        lambda: fz.Drift(on_missing_column="ignore"),
         lambda: fz.Drift(renamed={"a": "c", "b": "c"}),
         lambda: fz.Drift(renamed={"a": "b", "b": "c"}),
         lambda: fz.read_memory([{"id": 1}]).write_iceberg("s.t", drift="all"),  # type: ignore[arg-type]
