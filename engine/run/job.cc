@@ -195,7 +195,8 @@ Status Job::assign(const nlohmann::json& partitions) {
   for (const auto& [source, list] : partitions.items()) {
     const int number = number_of(source);
     for (const auto& each : list) {
-      partitions_.add(number, each.at("ordinal").get<int>(), each.at("name").get<std::string>());
+      const auto name = each.at("name").get<std::string>();
+      partitions_.add(number, each.at("ordinal").get<int>(), each.value("place", name));
     }
     std::set<size_t>& readers = readers_[source];
     const bool first = readers.empty();

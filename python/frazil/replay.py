@@ -12,13 +12,11 @@ import dataclasses
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from frazil.dead_letters import dead_letter_sink, walk
 from frazil.errors import ConfigError, PlanError
 from frazil.node import (
@@ -34,22 +32,23 @@ from frazil.node import (
     UnionNode,
 )
 from frazil.pipeline import Pipeline
-from frazil.replay_by_key import is_by_key, require_order, source_name, with_letters
+from frazil.replay_by_key import (
+    LETTERS_OF,
+    is_by_key,
+    require_order,
+    source_name,
+    to_letters,
+    with_letters,
+)
+from frazil.replay_letters import Letters
+from frazil.replay_places import places, rejecting, with_places
 
 if TYPE_CHECKING:
+    from frazil.replay_places import Files, Place
     from frazil.report import RunReport
     from frazil.write import Sink
 
-REPLAY_BYTES_MAX = 1 << 30
-"""Bytes of letters that one replay takes in; they are sorted in memory."""
-LETTERS_IN_BATCH = 4_096
-"""Rows of one batch in the files that the engine reads."""
-
 _NAME_MAX = 100
-_COLUMNS = ("pipeline", "log", "source", "partition", "epoch", "position", "kind", "raw_bytes")
-_LETTER = pa.schema([("epoch", pa.int64()), ("position", pa.int64()), ("raw", pa.binary())])
-# Of these kinds the bytes of a row are there, unless they were cut.
-_WITH_BYTES = ("decode", "value")
 
 # Steps that give of a row what they would have given of it then.
 _STATELESS = (
@@ -70,8 +69,8 @@ class Replayed:
 
     sink: str
     sent: int  # rows of letters that are good now
-    rejected: int  # that were rejected again
-    without: int  # letters whose bytes are not there, or not all
+    rejected: int  # that were set aside again
+    without: int  # letters whose row is not there, or not whole, or that no step takes
     why_without: str = ""
 
     def __str__(self) -> str:
@@ -217,15 +216,23 @@ def replay_pipeline(
     if table is None:
         return None, None
     name = replay_name(pipeline.name, sink.name)
-    found = Letters(table, (pipeline.name, name), sources)
-    if not found.table.num_rows:
+    known = places(pipeline.plan, sink.name)
+    every = [each.name for each in pipeline.sinks]
+    found = Letters(table, (pipeline.name, name), sources, known, every)
+    if not found.count:
         return None, found
     if is_by_key(sink):
-        _require_no_metadata(pipeline, sources)
-        return with_letters(pipeline, letters, sink, name, found.write(folder)), found
+        if found.of_readers:
+            _require_no_metadata(pipeline, sources)
+        taken = list(known.known.values())
+        files = found.write(folder)
+        return with_letters(pipeline, letters, sink, name, files, taken), found
     made = _pipeline(pipeline, letters, sink, name)
-    _require_no_metadata(made, sources)
-    return _with_letters(made, found.write(folder)), found
+    if found.of_readers:
+        _require_no_metadata(made, sources)
+    mine = places(made.plan, sink.name).known
+    taken = [place for key, place in mine.items() if key in known.known]
+    return _with_letters(made, found.write(folder), taken), found
 
 
 def _readers(sink: Sink) -> list[str]:
@@ -233,12 +240,17 @@ def _readers(sink: Sink) -> list[str]:
 
 
 def _replayed(sink: Sink, report: RunReport, found: Letters) -> Replayed:
-    names = [source_name(each) if is_by_key(sink) else each for each in _readers(sink)]
+    by_key = is_by_key(sink)
+    names = [source_name(each) if by_key else each for each in _readers(sink)]
+    names += [place.source for place in found.places.known.values()]
     sources = [report.sources[name] for name in names if name in report.sources]
+    again = sum(
+        rows for name, rows in report.failed.items() if not by_key or name.startswith(LETTERS_OF)
+    )
     return Replayed(
         sink.name,
-        sum(source.good for source in sources),
-        sum(source.rejected for source in sources),
+        max(sum(source.good for source in sources) - again, 0),
+        sum(source.rejected for source in sources) + again,
         found.without,
         found.why_without,
     )
@@ -266,71 +278,18 @@ def _pipeline(pipeline: Pipeline, letters: Sink, sink: Sink, name: str) -> Pipel
     )
 
 
-def _with_letters(pipeline: Pipeline, partitions: Mapping[str, list[dict[str, str]]]) -> Pipeline:
-    """The pipeline with letters in the place of what its readers read."""
+def _with_letters(pipeline: Pipeline, files: Files, taken: Sequence[Place]) -> Pipeline:
+    """The pipeline with letters in the place of what its readers read, and beside steps."""
     nodes: list[dict[str, Any]] = []
     for node in pipeline.plan.json["nodes"]:
         if node["kind"] == "source":
-            given = {"partitions": partitions.get(node["name"], []), "metadata": []}
+            given = {"partitions": files.get(node["name"], []), "metadata": []}
             node = {**node, "connector": "dead_letter", "options": given}
             if node["format"] is None:
                 node["format"] = {"kind": "json"}  # it has no letters with bytes
         nodes.append(node)
+    nodes = with_places(nodes, taken, pipeline.name, files)
+    nodes = to_letters(nodes, pipeline.sinks[-1].name, rejecting(nodes), pipeline.name)
     plan = dataclasses.replace(pipeline.plan, json={**pipeline.plan.json, "nodes": nodes})
     pipeline._plan = plan
     return pipeline
-
-
-class Letters:
-    """Dead letters of some pipelines and sources, of one state of their table."""
-
-    def __init__(self, table: Any, pipelines: Sequence[str], sources: Sequence[str]) -> None:
-        from pyiceberg.expressions import And, In
-
-        where = And(
-            In("pipeline", pipelines),  # type: ignore[call-arg,arg-type]
-            In("source", sources),  # type: ignore[call-arg,arg-type]
-        )
-        known = table.scan(row_filter=where, selected_fields=_COLUMNS).to_arrow()
-        size = pc.sum(known["raw_bytes"]).as_py() or 0
-        if size > REPLAY_BYTES_MAX:
-            raise ConfigError(
-                f"the dead letters are {size >> 20} MiB, one replay takes "
-                f"{REPLAY_BYTES_MAX >> 20} MiB",
-                "delete from their table what was replayed before, or is not wanted",
-            )
-        rows = table.scan(row_filter=where, selected_fields=(*_COLUMNS, "raw")).to_arrow()
-
-        whole = pc.equal(pc.binary_length(rows["raw"]), rows["raw_bytes"])
-        here = pc.and_(pc.is_in(rows["kind"], pa.array(_WITH_BYTES)), whole)
-        here = pc.fill_null(here, False)
-        self.table: pa.Table = rows.filter(here)
-        self.without: int = rows.num_rows - self.table.num_rows
-        kinds = rows.filter(pc.invert(here))["kind"].unique().to_pylist()
-        self.why_without = ", ".join(
-            "cut to 64 KiB" if kind in _WITH_BYTES else str(kind) for kind in sorted(kinds)
-        )
-
-    def write(self, folder: Path) -> dict[str, list[dict[str, str]]]:
-        """Put them into files that the engine reads, one for each partition; by source."""
-        found: dict[str, list[dict[str, str]]] = {}
-        for number, (key, rows) in enumerate(self._partitions()):
-            path = folder / f"{number}.arrow"
-            with pa.ipc.new_stream(path, _LETTER) as writer:
-                writer.write_table(rows, LETTERS_IN_BATCH)
-            name = "/".join((key["log"], key["partition"]))
-            found.setdefault(key["source"], []).append(
-                {"name": name, "place": key["partition"], "file": str(path)}
-            )
-        return found
-
-    def _partitions(self) -> Iterator[tuple[dict[str, str], pa.Table]]:
-        keys = ["log", "source", "partition"]
-        rows = self.table.sort_by([(each, "ascending") for each in (*keys, "epoch", "position")])
-        distinct = rows.group_by(keys).aggregate([]).sort_by([(k, "ascending") for k in keys])
-        for key in distinct.to_pylist():
-            mask = None
-            for each in keys:
-                same = pc.equal(rows[each], key[each])
-                mask = same if mask is None else pc.and_(mask, same)
-            yield key, rows.filter(mask).select(_LETTER.names).cast(_LETTER)

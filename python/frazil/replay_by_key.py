@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from frazil.changes import changes_of
-from frazil.checkpoint.plan_fit import REPLAY_PREFIX
 from frazil.errors import PlanError
+from frazil.replay_places import Files, Place, added_id, ports, rejecting, with_places
 
 if TYPE_CHECKING:
     from frazil.node import Json
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     from frazil.plan import Plan
     from frazil.write import Sink
 
-ID_CHARS = 12
-"""Characters of a digest in the ids of copies."""
+LETTERS_OF = "dead letters of "
+"""How names of what letters go through begin in reports."""
 
 
 def is_by_key(sink: Sink) -> bool:
@@ -56,7 +55,7 @@ def require_order(sink: Sink) -> None:
 
 def source_name(source: str) -> str:
     """What reports call the letters of a source."""
-    return f"dead letters of {source}"
+    return f"{LETTERS_OF}{source}"
 
 
 def with_letters(
@@ -64,7 +63,8 @@ def with_letters(
     letters: Sink,
     sink: Sink,
     name: str,
-    partitions: Mapping[str, Sequence[Mapping[str, str]]],
+    files: Files,
+    taken: Sequence[Place],
 ) -> Pipeline:
     """Make the pipeline, with letters as one more input of a sink.
 
@@ -74,63 +74,75 @@ def with_letters(
         The sink that gets what is rejected again.
     name
         Whose letters these are called then, so that the next replay into this sink finds them.
-    partitions
-        Files of letters by source.
+    files
+        Of letters, by who reads them.
+    taken
+        The steps before which letters go in.
     """
     made = copy.copy(pipeline)
-    made._plan = _Joined(pipeline.plan, sink.name, name).plan(letters.name, partitions)
+    made._plan = _Joined(pipeline.plan, sink.name, name).plan(letters.name, files, taken)
+    return made
+
+
+def to_letters(
+    nodes: Sequence[Json], letters: str, aside: Sequence[list[str]], replay: str
+) -> list[Json]:
+    """Give the sink of dead letters further inputs.
+
+    Parameters
+    ----------
+    nodes
+        The steps of a plan, in order.
+    letters
+        The sink's name.
+    aside
+        What it is to have too.
+    """
+    made: list[Json] = []
+    for node in nodes:
+        if node["kind"] == "sink" and node["name"] == letters and aside:
+            union = added_id("letters", replay)
+            made.append({"id": union, "kind": "union", "inputs": [node["input"], *aside]})
+            node = {**node, "input": [union, "rows"]}
+        made.append(node)
     return made
 
 
 class _Joined:
-    """A plan, and copies of the steps before the check of a sink's rows."""
+    """A plan, and copies of the steps before a sink, up to the check of its rows."""
 
     def __init__(self, plan: Plan, sink: str, name: str) -> None:
         self._plan = plan
         self._name = name
         self._nodes: dict[str, Json] = {node["id"]: node for node in plan.json["nodes"]}
         self._check = next(
-            node
+            node["id"]
             for node in plan.json["nodes"]
             if node["kind"] == "constraints" and node["sink"] == sink
         )
-        self._copies = {step: self._id(step) for step in self._before(self._check["input"][0])}
-
-    def _id(self, step: str) -> str:
-        digest = hashlib.blake2b(f"{step} {self._name}".encode(), digest_size=ID_CHARS // 2)
-        return REPLAY_PREFIX + digest.hexdigest()
+        self._copies = {step: added_id(step, name) for step in self._before(self._check)}
 
     def _before(self, step: str) -> Iterator[str]:
         """A step and those before it, each at least once."""
         yield step
-        for port in self._ports(self._nodes[step]):
+        for port in ports(self._nodes[step]):
             yield from self._before(port[0])
 
-    @staticmethod
-    def _ports(node: Json) -> list[list[str]]:
-        return [node["input"]] if "input" in node else node.get("inputs", [])
-
-    def plan(self, letters: str, partitions: Mapping[str, Sequence[Mapping[str, str]]]) -> Plan:
-        """The plan with the copies, joined to the rows that are checked for the sink."""
+    def plan(self, letters: str, files: Files, taken: Sequence[Place]) -> Plan:
+        """The plan with the copies, joined to the rows that have passed the check."""
+        mine = [dataclasses.replace(each, step=self._copies[each.step]) for each in taken]
+        joined = added_id("rows", self._name)
         nodes: list[Json] = []
-        aside: list[list[str]] = []
         for node in self._plan.json["nodes"]:
-            if node["id"] == self._check["id"]:
-                joined = [self._check["input"], [self._copies[node["input"][0]], "rows"]]
-                nodes.append({"id": self._id("rows"), "kind": "union", "inputs": joined})
-                node = {**node, "input": [self._id("rows"), "rows"]}
-            elif node["kind"] == "sink" and node["name"] == letters:
-                inputs = [node["input"], *aside]
-                nodes.append({"id": self._id("letters"), "kind": "union", "inputs": inputs})
-                node = {**node, "input": [self._id("letters"), "rows"]}
+            if node.get("input") == [self._check, "rows"]:
+                node = {**node, "input": [joined, "rows"]}
             nodes.append(node)
             if node["id"] in self._copies:
-                made = self._copied(node, partitions)
-                nodes.append(made)
-                if made.get("on_bad_row") == "divert":
-                    aside.append([made["id"], "rejected"])
-                if made.get("on_error") == "divert":
-                    aside.append([made["id"], "failed"])
+                nodes += with_places([self._copied(node, files)], mine, self._name, files)
+            if node["id"] == self._check:
+                both = [[self._check, "rows"], [self._copies[self._check], "rows"]]
+                nodes.append({"id": joined, "kind": "union", "inputs": both})
+        nodes = to_letters(nodes, letters, [*rejecting(nodes), *self._failing(nodes)], self._name)
         objects = dict(self._plan.objects)
         for step, copied in self._copies.items():
             if step in objects:
@@ -139,17 +151,29 @@ class _Joined:
             self._plan, json={**self._plan.json, "nodes": nodes}, objects=objects
         )
 
-    def _copied(self, node: Json, partitions: Mapping[str, Sequence[Mapping[str, str]]]) -> Json:
+    def _failing(self, nodes: Sequence[Json]) -> list[list[str]]:
+        """What copies set aside."""
+        copies = set(self._copies.values())
+        return [
+            [node["id"], "failed"]
+            for node in nodes
+            if node["id"] in copies and node.get("on_error") == "divert"
+        ]
+
+    def _copied(self, node: Json, files: Files) -> Json:
         made = {**node, "id": self._copies[node["id"]]}
         if node["kind"] == "source":
-            return self._source(made, partitions)
+            return self._source(made, files)
+        if node.get("on_error") == "divert":
+            what = node.get("sink") or node["function"]
+            made |= {"name": source_name(what), "pipeline": self._name}
         if "input" in node:
             made["input"] = [self._copies[node["input"][0]], node["input"][1]]
         if "inputs" in node:
             made["inputs"] = [[self._copies[step], output] for step, output in node["inputs"]]
         return made
 
-    def _source(self, made: Json, partitions: Mapping[str, Sequence[Mapping[str, str]]]) -> Json:
+    def _source(self, made: Json, files: Files) -> Json:
         name = made["name"]
         return {
             **made,
@@ -157,6 +181,6 @@ class _Joined:
             "letters_of": name,
             "pipeline": self._name,
             "connector": "dead_letter",
-            "options": {"partitions": list(partitions.get(name, [])), "metadata": []},
+            "options": {"partitions": list(files.get(name, [])), "metadata": []},
             "format": made["format"] or {"kind": "json"},  # it has no letters with bytes
         }

@@ -20,6 +20,7 @@ namespace {
 struct Letter {
   int64_t epoch = -1;
   int64_t position = -1;
+  std::string tie;  // of letters of one position, several of which a step may set aside; empty: there is one
   auto operator<=>(const Letter&) const = default;
 };
 
@@ -30,19 +31,22 @@ struct File {
 };
 
 std::string PositionOf(const Letter& letter) {
-  return nlohmann::json{{"v", 1}, {"epoch", letter.epoch}, {"position", letter.position}}.dump();
+  nlohmann::json made = {{"v", 1}, {"epoch", letter.epoch}, {"position", letter.position}};
+  if (!letter.tie.empty()) made["tie"] = letter.tie;
+  return made.dump();
 }
 
 Result<Letter> LetterOf(const std::string& position) {
   const auto read = nlohmann::json::parse(position, nullptr, false);
   const bool known = read.is_object() && read.value("v", nlohmann::json()) == 1 && read.contains("epoch") &&
                      read["epoch"].is_number_integer() && read.contains("position") &&
-                     read["position"].is_number_integer();
+                     read["position"].is_number_integer() &&
+                     (!read.contains("tie") || read["tie"].is_string());
   if (!known) {
     return Error(ErrorKind::kState, "reading a position of dead letters: expected epoch and position, got " +
                                         position.substr(0, 100));
   }
-  return Letter{read["epoch"].get<int64_t>(), read["position"].get<int64_t>()};
+  return Letter{read["epoch"].get<int64_t>(), read["position"].get<int64_t>(), read.value("tie", "")};
 }
 
 Result<std::vector<File>> FilesOf(const nlohmann::json& options) {
@@ -67,7 +71,7 @@ class LetterFile {
     FZ_ASSIGN(made->reader_, arrow::ipc::RecordBatchStreamReader::Open(input));
     const auto expected =
         arrow::schema({arrow::field("epoch", arrow::int64()), arrow::field("position", arrow::int64()),
-                       arrow::field("raw", arrow::binary())});
+                       arrow::field("tie", arrow::utf8()), arrow::field("raw", arrow::binary())});
     if (!made->reader_->schema()->Equals(*expected)) {
       return Error(ErrorKind::kState, "reading dead letters of " + file.path + ": its columns are others");
     }
@@ -77,9 +81,12 @@ class LetterFile {
 
   // The row at hand; ended() says that there is none.
   bool ended() const { return batch_ == nullptr; }
-  Letter letter() const { return {values(0).Value(row_), values(1).Value(row_)}; }
+  Letter letter() const {
+    return {values(0).Value(row_), values(1).Value(row_),
+            static_cast<const arrow::StringArray&>(*batch_->column(2)).GetString(row_)};
+  }
   std::string_view raw() const {
-    return static_cast<const arrow::BinaryArray&>(*batch_->column(2)).GetView(row_);
+    return static_cast<const arrow::BinaryArray&>(*batch_->column(3)).GetView(row_);
   }
   Status advance() { return ++row_ < batch_->num_rows() ? Status::OK() : next(); }
 

@@ -22,23 +22,29 @@ class DeadLetterSourceTest : public testing::Test {
   DeadLetterSourceTest() : path_(testing::TempDir() + "letters-" + RandomUuid()) {}
   ~DeadLetterSourceTest() override { std::filesystem::remove(path_); }
 
-  // Writes rows of epoch, position and bytes, two in a batch.
+  // Writes rows of epoch, position and bytes, two in a batch. The tie is what stands before a '|' in the
+  // bytes.
   void write(const std::vector<std::tuple<int64_t, int64_t, std::string>>& rows) const {
     const auto schema =
         arrow::schema({arrow::field("epoch", arrow::int64()), arrow::field("position", arrow::int64()),
-                       arrow::field("raw", arrow::binary())});
+                       arrow::field("tie", arrow::utf8()), arrow::field("raw", arrow::binary())});
     const auto output = *arrow::io::FileOutputStream::Open(path_);
     const auto writer = *arrow::ipc::MakeStreamWriter(output, schema);
     for (size_t begin = 0; begin < rows.size(); begin += 2) {
       arrow::Int64Builder epochs, positions;
+      arrow::StringBuilder ties;
       arrow::BinaryBuilder raw;
       const size_t end = std::min(begin + 2, rows.size());
       for (size_t i = begin; i < end; ++i) {
         ASSERT_TRUE(epochs.Append(std::get<0>(rows[i])).ok());
         ASSERT_TRUE(positions.Append(std::get<1>(rows[i])).ok());
-        ASSERT_TRUE(raw.Append(std::get<2>(rows[i])).ok());
+        const std::string& bytes = std::get<2>(rows[i]);
+        ASSERT_TRUE(
+            ties.Append(bytes.find('|') == std::string::npos ? "" : bytes.substr(0, bytes.find('|'))).ok());
+        ASSERT_TRUE(raw.Append(bytes).ok());
       }
-      const arrow::ArrayVector columns = {*epochs.Finish(), *positions.Finish(), *raw.Finish()};
+      const arrow::ArrayVector columns = {*epochs.Finish(), *positions.Finish(), *ties.Finish(),
+                                          *raw.Finish()};
       const auto batch = arrow::RecordBatch::Make(schema, static_cast<int64_t>(end - begin), columns);
       ASSERT_TRUE(writer->WriteRecordBatch(*batch).ok());
     }
@@ -88,6 +94,25 @@ TEST_F(DeadLetterSourceTest, GoesOnFromEveryPosition) {
       found.insert(found.end(), some->begin(), some->end());
     }
     EXPECT_EQ(found, kAll) << rows;
+  }
+}
+
+TEST_F(DeadLetterSourceTest, LettersOfOnePositionAreToldApart) {
+  write({{1, -1, "a|1"}, {1, -1, "b|2"}, {1, -1, "c|3"}, {2, -1, "a|4"}});
+  for (int64_t rows : {1, 2, 3}) {
+    std::string at = start_;
+    std::vector<std::string> found;
+    for (int turn = 0; turn < 5; ++turn) {
+      const auto some = read(&at, rows, 1);
+      ASSERT_TRUE(some.ok()) << some.status();
+      found.insert(found.end(), some->begin(), some->end());
+      // Letters that were given may be gone from the file.
+      if (turn == 0 && rows == 2) write({{1, -1, "c|3"}, {2, -1, "a|4"}});
+    }
+    EXPECT_EQ(found, (std::vector<std::string>{"orders-0@-1=a|1", "orders-0@-1=b|2", "orders-0@-1=c|3",
+                                               "orders-0@-1=a|4"}))
+        << rows;
+    if (rows == 2) write({{1, -1, "a|1"}, {1, -1, "b|2"}, {1, -1, "c|3"}, {2, -1, "a|4"}});
   }
 }
 

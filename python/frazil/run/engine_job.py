@@ -189,7 +189,16 @@ class EngineJob:
 
     def assign(self, partitions: Mapping[str, list[Assigned]]) -> None:
         """Hand partitions to workers, before `start` or for partitions that came since."""
-        self._job.assign(_assigned_text(partitions))
+        self._job.assign(_assigned_text(partitions, self._places()))
+
+    def _places(self) -> dict[tuple[str, str], str]:
+        """What partitions of dead letters were called when their rows were set aside."""
+        return {
+            (node["id"], each["name"]): each["place"]
+            for node in self._plan["nodes"]
+            if node["kind"] == "source" and node["connector"] == "dead_letter"
+            for each in node["options"]["partitions"]
+        }
 
     def expect(self, partitions: Mapping[str, list[Assigned]]) -> None:
         """Announce partitions: they hold the watermark, and the next epoch has their frontiers."""
@@ -344,13 +353,17 @@ class EngineJob:
                 )
 
 
-def _assigned_text(partitions: Mapping[str, list[Assigned]]) -> str:
+def _assigned_text(
+    partitions: Mapping[str, list[Assigned]], places: Mapping[tuple[str, str], str] | None = None
+) -> str:
+    def text(source: str, each: Assigned) -> dict[str, Any]:
+        fields = {name: getattr(each, name) for name in Assigned.__dataclass_fields__}
+        place = (places or {}).get((source, each.name))
+        return fields if place is None else {**fields, "place": place}
+
     return json.dumps(
         {
-            source: [
-                {name: getattr(each, name) for name in Assigned.__dataclass_fields__}
-                for each in assigned
-            ]
+            source: [text(source, each) for each in assigned]
             for source, assigned in partitions.items()
         }
     )
