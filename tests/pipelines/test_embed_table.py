@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 import frazil as fz
+import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -102,6 +103,20 @@ def test_the_right_document_is_found(lake: Lake) -> None:
             [vector.tolist()],
         ).fetchone()
         assert answer == (id,)
+
+
+def test_lancedb_searches_the_vectors(tmp_path: Path) -> None:
+    texts = PAGES.filter(fz.col("text").is_not_null())
+    stream = texts.embed("text", into="vector", model=Words())
+    sink = stream.write_lancedb(str(tmp_path / "search"), "pages")
+    fz.Pipeline("pages", sink, checkpoint=str(tmp_path / "log")).run(until="now", quiet=True)
+    table = lancedb.connect(str(tmp_path / "search")).open_table("pages")
+    assert table.count_rows() == len(DOCUMENTS) - 1
+    assert table.schema.field("vector").type.list_size == len(WORDS)
+    for query, id in (("cold ice", 0), ("ships of the lighthouse", 1)):
+        vector = Words().encode([query])[0].tolist()
+        found = table.search(vector, "vector").distance_type("cosine").limit(1).to_list()
+        assert found[0]["id"] == id
 
 
 def test_an_update_keeps_its_vector_and_a_delete_takes_it_away(lake: Lake) -> None:
