@@ -52,7 +52,7 @@ def test_killed(scene: Scene) -> None:
             process.kill()
         assert not known & set(asked(scene)[before:])
         known = in_table(scene)
-    assert len(known) > 10
+    assert known
     before = len(asked(scene))
     scene.finish("embedded", workers=2)
     assert not known & set(asked(scene)[before:])
