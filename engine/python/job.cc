@@ -8,6 +8,8 @@
 #include <nanobind/stl/vector.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,6 +19,7 @@
 #include "aggregate/user_aggregate.h"
 #include "base/limits.h"
 #include "connector/generator/source.h"
+#include "operator/function_times.h"
 #include "python/capsule.h"
 #include "python/error.h"
 #include "python/module.h"
@@ -41,6 +44,27 @@ std::string TextOf(PyObject* object) {
   return "an exception without a text";
 }
 
+// Notes for the node at hand how long a call takes, and how long it waits for the interpreter.
+class TimedCall {
+ public:
+  ~TimedCall() {
+    FunctionTimes* const times = CountedCalls::current();
+    if (times == nullptr) return;
+    const auto add = [](std::atomic<int64_t>& to, Clock::duration took) {
+      to.fetch_add(std::chrono::nanoseconds(took).count(), std::memory_order_relaxed);
+    };
+    times->calls.fetch_add(1, std::memory_order_relaxed);
+    add(times->wait_ns, begun_ - asked_);
+    add(times->call_ns, Clock::now() - begun_);
+  }
+  void begin() { begun_ = Clock::now(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point asked_ = Clock::now();
+  Clock::time_point begun_ = asked_;
+};
+
 // A Python function as the engine calls it: under the GIL, one call per batch. The reference is dropped under
 // the GIL too, whichever thread lets go of it.
 BatchFunction Wrap(const std::string& reference, nb::object function) {
@@ -51,7 +75,9 @@ BatchFunction Wrap(const std::string& reference, nb::object function) {
   return
       [held, reference](
           const std::shared_ptr<arrow::RecordBatch>& batch) -> Result<std::shared_ptr<arrow::RecordBatch>> {
+        TimedCall timed;
         nb::gil_scoped_acquire gil;
+        timed.begin();
         try {
           return ImportBatch((*held)(BatchCarrier{batch}));
         } catch (nb::python_error& error) {

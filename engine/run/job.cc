@@ -534,6 +534,7 @@ nlohmann::json Job::metrics() const {
         entry["rows_in"] = entry["rows_in"].get<int64_t>() + node->rows_in();
         entry["rows_out"] = entry["rows_out"].get<int64_t>() + node->rows_out();
         NoteTime(*node, &entry);
+        NoteFunctions(node->function_times(), &entry);
         if (node->source() == nullptr) continue;
         entry["at_end"] = entry.value("at_end", true) && node->source()->ended();
         const RowCounts counts = node->source()->counts();

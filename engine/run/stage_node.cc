@@ -100,6 +100,7 @@ Status StageNode::process(int port, Batch batch) {
     return Status::OK();
   }
   rows_in_.fetch_add(batch.rows(), std::memory_order_relaxed);
+  const CountedCalls counted(&function_times_);
   Status status;
   switch (plan_->kind) {
     case NodeKind::kUnion:
@@ -143,11 +144,13 @@ Status StageNode::advance(int sender, Timestamp to) {
   from.watermark = to;
   const Timestamp now = watermark_of(from.port);
   if (now == before) return Status::OK();
+  const CountedCalls counted(&function_times_);
   if (operator_ != nullptr) return taken(answer(operator_->advance(from.port, now, *this)));
   return forward();
 }
 
 Status StageNode::resume() {
+  const CountedCalls counted(&function_times_);
   if (unfinished_) return taken(answer(operator_->resume(*this)));
   if (waiting_.empty()) return Status::OK();
   Waiting next = std::move(waiting_.front());

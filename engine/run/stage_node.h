@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "connector/sink.h"
+#include "operator/function_times.h"
 #include "operator/operator.h"
 #include "plan/plan.h"
 #include "run/channel.h"
@@ -58,6 +59,7 @@ class StageNode : public Output {
   int64_t state_bytes() const;
   int64_t rows_in() const { return rows_in_.load(std::memory_order_relaxed); }
   int64_t rows_out() const { return rows_out_.load(std::memory_order_relaxed); }
+  const FunctionTimes& function_times() const { return function_times_; }
   Timestamp watermark() const { return forwarded_.load(std::memory_order_relaxed); }
 
   // Wiring, before the run.
@@ -127,6 +129,7 @@ class StageNode : public Output {
   bool unfinished_ = false;
   std::deque<Waiting> waiting_;  // bounded by what one input of the stage makes
   std::atomic<int64_t> rows_in_{0}, rows_out_{0};
+  FunctionTimes function_times_;
   std::atomic<Timestamp> forwarded_{kWatermarkMin};
 };
 

@@ -66,4 +66,18 @@ void FinishTime(nlohmann::json* entry) {
   (*entry)["most"] = known(most->second);
 }
 
+void NoteFunctions(const FunctionTimes& times, nlohmann::json* entry) {
+  const int64_t calls = times.calls.load(std::memory_order_relaxed);
+  if (calls == 0) return;
+  auto& told = (*entry)["python"];
+  if (told.is_null()) told = {{"calls", 0}, {"seconds", 0.0}, {"wait_seconds", 0.0}};
+  told["calls"] = told["calls"].get<int64_t>() + calls;
+  const auto add = [&told](const char* name, const std::atomic<int64_t>& nanoseconds) {
+    told[name] =
+        told[name].get<double>() + static_cast<double>(nanoseconds.load(std::memory_order_relaxed)) / 1e9;
+  };
+  add("seconds", times.call_ns);
+  add("wait_seconds", times.wait_ns);
+}
+
 }  // namespace frazil

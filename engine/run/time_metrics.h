@@ -15,4 +15,7 @@ void NoteTime(const StageNode& node, nlohmann::json* entry);
 // frontier.
 void FinishTime(nlohmann::json* entry);
 
+// What calls of Python functions take, of a node that makes some: "python".
+void NoteFunctions(const FunctionTimes& times, nlohmann::json* entry);
+
 }  // namespace frazil

@@ -8,6 +8,8 @@ import concurrent.futures
 import itertools
 import os
 import random
+import selectors
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -17,10 +19,13 @@ import pyarrow as pa
 from frazil.async_udf import DELAY_MAX_S, AsyncOptions
 from frazil.errors import UdfError
 from frazil.python_values import python_values
+from frazil.stack_text import frame_text
 from frazil.types import type_name
 from frazil.udf_call import _fits, _raised, _short, _values
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from frazil import _engine
     from frazil.node import Function
 
@@ -32,6 +37,7 @@ class _Loop:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
+        self._thread = 0
 
     def get(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -42,7 +48,12 @@ class _Loop:
                     target=_run, args=(self._loop,), name="frazil-async", daemon=True
                 )
                 thread.start()
+                self._thread = thread.ident or 0
             return self._loop
+
+    def frame(self) -> FrameType | None:
+        """Where its thread is."""
+        return sys._current_frames().get(self._thread)
 
     def stop(self) -> None:
         """Let the thread end, with the interpreter."""
@@ -104,6 +115,13 @@ class AsyncCall:
         return pa.RecordBatch.from_arrays(
             [self._column(results, given)], schema=self._function.returns
         )
+
+    def stacks(self) -> list[str]:
+        """What holds up the loop, if something in it does not wait but works."""
+        frame = _loop.frame()
+        if frame is None or frame.f_code.co_filename == selectors.__file__:
+            return []
+        return [frame_text(frame)]
 
     async def _all(
         self, rows: list[tuple[Any, ...]], results: list[Any]

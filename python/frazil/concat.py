@@ -80,7 +80,8 @@ def concat(history: Stream, live: Stream) -> Stream:
       created_at: timestamp[us, UTC] not null
       event time: created_at, 10s out of order
     """
-    from frazil.stream import Stream, same_columns
+    from frazil.same_columns import same_columns
+    from frazil.stream import Stream
 
     for stream in (history, live):
         if not isinstance(stream, Stream):

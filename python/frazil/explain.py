@@ -224,6 +224,8 @@ def _step(node: Node) -> tuple[str, str]:
 
 def _in_python(how: str, function: Function) -> str:
     apart = f"; rows for which it raises are {_APART[function.on_error]}" if function.apart else ""
+    if function.processes is not None:
+        how += f", {function.processes}"
     return f"in Python, {how}{apart}" + ("" if function.pure else f"; {_WHY_CONSISTENT}")
 
 

@@ -13,6 +13,7 @@ from frazil.errors import user_line
 if TYPE_CHECKING:
     from frazil.expr import Expr
     from frazil.expr_aggregate import Aggregate
+    from frazil.processes import Processes
     from frazil.window import Window
 
 Json = dict[str, Any]
@@ -396,6 +397,8 @@ class Function:
     on_error: OnError = "fail"
     source_hash: str = ""
     options: Any = None  # what a kind of them needs besides
+    # Where it runs, if not in this process. It is the same function whatever this says.
+    processes: Processes | None = field(default=None, compare=False)
 
     @property
     def apart(self) -> bool:

@@ -280,6 +280,10 @@ class _Compiler:
                 f"two functions are called {reference}",
                 "a plan knows functions by name: define each by def, under a name of its own",
             )
+        if same is not None and same.processes != function.processes:
+            raise PlanError(
+                f"{reference} has other workers= or timeout= in another step", "say the same"
+            )
         self.functions[reference] = function
         return reference
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from frazil.changes import changes_of, refuse_changes
@@ -12,7 +12,6 @@ from frazil.errors import (
     ColumnExists,
     ColumnNotFound,
     PlanError,
-    SchemaMismatch,
     TypeMismatch,
     nearest,
     on_user_line,
@@ -31,6 +30,8 @@ from frazil.node import (
     Step,
     UnionNode,
 )
+from frazil.processes import processes_of
+from frazil.same_columns import same_columns
 from frazil.schema import SchemaLike, checked, resolve
 from frazil.stream_embed import EmbedMethods
 from frazil.stream_failed import FailedMethods
@@ -47,6 +48,9 @@ from frazil.write_kafka import KafkaWriters
 from frazil.write_lancedb import LanceDbWriters
 from frazil.write_postgres import PostgresWriters
 from frazil.write_python import PythonWriters
+
+if TYPE_CHECKING:
+    from frazil.duration import Duration
 
 COLUMNS_SHOWN = 6
 """Columns named in an error."""
@@ -357,6 +361,8 @@ class Stream(
         schema: SchemaLike,
         pure: bool = True,
         on_error: Literal["fail", "drop", "divert"] = "fail",
+        workers: int = 0,
+        timeout: Duration | None = None,
     ) -> Stream:
         """Give each batch to a Python function and go on with what it returns.
 
@@ -376,6 +382,11 @@ class Stream(
             "fail" ends the run when the function raises; with "drop" and "divert" it is called
             again with halves of the batch, down to the rows for which it raises: these are left
             out, or go to `failed`.
+        workers
+            How many processes of its own call it, each with a part of the batch; 0: this process
+            does. It has to stand at the top of a module, which they import.
+        timeout
+            How long one call may take; more ends the run. Only with `workers`.
 
         Returns
         -------
@@ -395,7 +406,8 @@ class Stream(
         refuse_changes(self._port, "map_batches")
         returns = resolve(schema).remove_metadata()
         check_on_error(on_error, None if pure else "map_batches", ("fail", "drop", "divert"))
-        made = make_function(function, "map_batches", returns, pure, on_error)
+        processes = processes_of(function, workers, timeout)
+        made = make_function(function, "map_batches", returns, pure, on_error, processes=processes)
         return Stream(Port(MapBatchesNode(returns, self._port, made)))
 
     @on_user_line
@@ -560,36 +572,6 @@ def _without_calls(port: Port, names: Sequence[str]) -> Port:
         return port
     schema = pa.schema([port.schema.field(name) for name in names])
     return Port(ProjectNode(schema, port, tuple((name, col(name)) for name in names)))
-
-
-def same_columns(what: str, first: Stream, *others: Stream) -> list[pa.Field]:
-    """Columns of streams that are put into one; raises SchemaMismatch if they differ."""
-    fields = list(first._port.schema.remove_metadata())
-    for other in others:
-        theirs = list(other._port.schema)
-        if [(f.name, f.type) for f in fields] != [(f.name, f.type) for f in theirs]:
-            raise SchemaMismatch(
-                f"{what} of {first._origin()} and {other._origin()}: their columns differ",
-                _difference(fields, theirs),
-                "select the same names and types, in the same order, from both",
-            )
-        fields = [
-            pa.field(mine.name, mine.type, mine.nullable or their.nullable)
-            for mine, their in zip(fields, theirs, strict=True)
-        ]
-    return fields
-
-
-def _difference(mine: Sequence[pa.Field], theirs: Sequence[pa.Field]) -> str:
-    for position in range(max(len(mine), len(theirs))):
-        left = mine[position] if position < len(mine) else None
-        right = theirs[position] if position < len(theirs) else None
-        if left is None or right is None or (left.name, left.type) != (right.name, right.type):
-            return (
-                f"column {position + 1}: {field_name(left) if left else 'none'}"
-                f" and {field_name(right) if right else 'none'}"
-            )
-    return ""
 
 
 def _with_name(node: Node, name: str) -> Node:

@@ -9,7 +9,7 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 import pyarrow as pa
 from frazil.array_kinds import array_kinds
@@ -17,8 +17,12 @@ from frazil.changes import changes_of
 from frazil.errors import PlanError, TypeMismatch, on_user_line
 from frazil.expr import Column, Expr, Json, as_expr, bind
 from frazil.node import COLUMN_PREFIX, FilterNode, Function, Node, OnError, Port, UdfNode
+from frazil.processes import Processes, processes_of
 from frazil.schema import arrow_type
 from frazil.types import type_name
+
+if TYPE_CHECKING:
+    from frazil.duration import Duration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,11 +42,14 @@ class Udf(Generic[P, R]):
         pure: bool,
         on_error: OnError,
         options: Any = None,
+        processes: Processes | None = None,
     ) -> None:
         self.function = function
         self._kind = kind
         self._parameters = _parameters(function, kind)
-        self._made = make_function(function, kind, pa.schema([returns]), pure, on_error, options)
+        self._made = make_function(
+            function, kind, pa.schema([returns]), pure, on_error, options, processes
+        )
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", "function")
 
@@ -108,12 +115,22 @@ def udf(function: Callable[P, R], /) -> Udf[P, R]: ...
 
 @overload
 def udf(
-    *, pure: bool = True, on_error: OnError = "fail"
+    *,
+    pure: bool = True,
+    on_error: OnError = "fail",
+    workers: int = 0,
+    timeout: Duration | None = None,
 ) -> Callable[[Callable[P, R]], Udf[P, R]]: ...
 
 
 def udf(
-    function: Callable[P, R] | None = None, /, *, pure: bool = True, on_error: OnError = "fail"
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    pure: bool = True,
+    on_error: OnError = "fail",
+    workers: int = 0,
+    timeout: Duration | None = None,
 ) -> Udf[P, R] | Callable[[Callable[P, R]], Udf[P, R]]:
     """Make a function of single values usable on columns.
 
@@ -130,6 +147,11 @@ def udf(
     on_error
         "fail" ends the run when the function raises, "null" makes the value null, "drop" leaves the
         row out, "divert" also gives it to `Stream.failed` and to the pipeline's dead letters.
+    workers
+        How many processes of its own call it, for work that keeps the processor busy; 0: this
+        process does. It has to stand at the top of a module, which they import.
+    timeout
+        How long one call may take; more ends the run. Only with `workers`.
 
     Returns
     -------
@@ -158,7 +180,8 @@ def udf(
         type_, nullable = arrow_type(hints["return"], f"{name}() returns")
         check_on_error(on_error)
         returns = pa.field("result", type_, nullable or on_error == "null")
-        return Udf(function, "row", returns, pure, on_error)
+        processes = processes_of(function, workers, timeout)
+        return Udf(function, "row", returns, pure, on_error, processes=processes)
 
     return decorate if function is None else decorate(function)
 
@@ -170,6 +193,8 @@ def batch_udf(
     nullable: bool = True,
     pure: bool = True,
     on_error: OnError = "fail",
+    workers: int = 0,
+    timeout: Duration | None = None,
 ) -> Callable[[Callable[P, R]], Udf[P, R]]:
     """Make a function of whole columns usable on columns.
 
@@ -191,6 +216,11 @@ def batch_udf(
         "fail" ends the run when the function raises, "null" makes the batch's values null. With
         "drop" and "divert" (see `udf`) it is called again with halves of the batch, down to the
         rows for which it raises; so it has to be pure.
+    workers
+        How many processes of its own call it, each with a part of the batch, for work that keeps
+        the processor busy; 0: this process does. It has to stand at the top of a module, which they import.
+    timeout
+        How long one call may take; more ends the run. Only with `workers`.
 
     Returns
     -------
@@ -214,7 +244,8 @@ def batch_udf(
 
     @on_user_line
     def decorate(function: Callable[P, R]) -> Udf[P, R]:
-        return Udf(function, "batch", field, pure, on_error, array_kinds(function))
+        processes = processes_of(function, workers, timeout)
+        return Udf(function, "batch", field, pure, on_error, array_kinds(function), processes)
 
     return decorate
 
@@ -226,6 +257,7 @@ def make_function(
     pure: bool,
     on_error: OnError = "fail",
     options: Any = None,
+    processes: Processes | None = None,
 ) -> Function:
     """Describe a Python function for the plan.
 
@@ -241,7 +273,7 @@ def make_function(
     named: Any = function if hasattr(function, "__qualname__") else type(function)
     reference = f"{_module_name(named)}:{named.__qualname__}"
     digest = _source_hash(named)
-    return Function(reference, function, kind, returns, pure, on_error, digest, options)
+    return Function(reference, function, kind, returns, pure, on_error, digest, options, processes)
 
 
 def compute_calls(port: Port, expressions: Sequence[Expr], where: str) -> tuple[Port, list[Expr]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 from frazil.array_kinds import given_as, taken_back
@@ -20,6 +20,16 @@ VALUES_SHOWN = 6
 """Values of an error that are shown."""
 VALUE_CHARS = 60
 """Characters of a value that are shown."""
+
+
+class Part(NamedTuple):
+    """Which rows of a batch are at hand, where a process has a part of it."""
+
+    first: int
+    rows: int  # of the whole batch
+
+
+part: Part | None = None
 
 
 class BadValues(UdfError):
@@ -199,7 +209,7 @@ def checked_batch(function: Function, result: Any) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=function.returns)
 
 
-def _raised(function: Function, error: Exception, batch: pa.RecordBatch, row: int) -> UdfError:
+def _raised(function: Function, error: BaseException, batch: pa.RecordBatch, row: int) -> UdfError:
     said = " ".join(str(error).split())
     text = f"{type(error).__name__}: {_cut(said, 200)}" if said else type(error).__name__
     return UdfError(
@@ -225,7 +235,8 @@ def _values(batch: pa.RecordBatch, row: int) -> str:
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     ]
     more = ", ..." if len(shown) > VALUES_SHOWN else ""
-    return f"row {row + 1} of {batch.num_rows}: {', '.join(shown[:VALUES_SHOWN])}{more}"
+    first, rows = part or (0, batch.num_rows)
+    return f"row {first + row + 1} of {rows}: {', '.join(shown[:VALUES_SHOWN])}{more}"
 
 
 def _short(value: Any) -> str:

@@ -41,6 +41,7 @@ from frazil.run.routes import Routes
 from frazil.run.run_clock import RunClock
 from frazil.run.schemas import Schemas
 from frazil.run.settings import PATIENCE_MIN_S, PENDING_EPOCHS_MAX, RunSettings
+from frazil.run.slow_calls import SlowCalls
 from frazil.run.state_chains import StateChains
 from frazil.run.status import Observer, Status
 
@@ -241,7 +242,8 @@ class Coordinator:
             self._log.attempt, first_epoch=self._log.next_slot + news, bounded=self._bounded
         )
         plan = self._runnable.with_sink_options(self._log)
-        self._job = EngineJob(plan, options, self._runnable.functions)
+        self._slow = SlowCalls(self._runnable.functions, self._runnable.name)
+        self._job = EngineJob(plan, options, self._slow.calls)
         self._schemas = Schemas(
             self._runnable.registries,
             self._job,
@@ -569,7 +571,8 @@ class Coordinator:
         self.status.trouble = {
             self._targets[sink].name: str(error) for sink, error in self._commits.trouble().items()
         }
-        others = (self._lookups, self._routes, self._schemas)
+        self._slow.look()
+        others = (self._lookups, self._routes, self._schemas, self._slow)
         self.status.trouble |= {k: v for each in others for k, v in each.trouble().items()}
         self.status.metrics = self._job.metrics()
         self.status.times.update(self.status.metrics, time.monotonic())

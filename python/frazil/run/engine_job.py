@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from frazil import _engine
 from frazil.errors import FrazilError, from_engine
+from frazil.run.slow_calls import WatchedCall
 from frazil.run.source_readers import stop_readers
 
 if TYPE_CHECKING:
@@ -138,14 +139,6 @@ class JobOptions:
     close_windows: bool = False  # the end of the sources is the end of event time
     simulated: bool = False
     seed: int = 0
-
-
-@runtime_checkable
-class Closing(Protocol):
-    """A function that has something to let go of when workers have ended."""
-
-    def close(self) -> None:
-        """Let go of it."""
 
 
 class EngineJob:
@@ -305,11 +298,13 @@ class EngineJob:
 
     def stop(self) -> None:
         """Stop and join the workers and who reads for them. What is not committed is dropped."""
+        watched = [each for each in self._functions.values() if isinstance(each, WatchedCall)]
+        for function in watched:
+            function.abandon()
         self._job.stop()
         stop_readers(self._plan)
-        for function in self._functions.values():
-            if isinstance(function, Closing):
-                function.close()
+        for function in watched:
+            function.close()
 
     def _taken_state(self) -> tuple[StateCut, ...]:
         return tuple(StateCut(*each) for each in self._job.take_state())

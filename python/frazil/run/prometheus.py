@@ -80,6 +80,7 @@ class PrometheusEndpoint:
         yield from (rows, rejected, read, lag, memory)
         yield from self._time_metrics(status, now)
         yield from self._lookup_metrics(status)
+        yield from self._python_metrics(status)
         for name, text, value in (
             (
                 "checkpoint_seconds",
@@ -109,6 +110,27 @@ class PrometheusEndpoint:
             ("epoch", "Newest accepted epoch", status.epoch),
         ):
             yield GaugeMetricFamily(f"frazil_{name}", text, value=value)
+
+    @staticmethod
+    def _python_metrics(status: Status) -> Iterator[Metric]:
+        """Python functions: how often they are called, what that takes."""
+        from prometheus_client.core import CounterMetricFamily
+
+        calls = CounterMetricFamily(
+            "frazil_python_calls", "Calls of Python functions", labels=["node"]
+        )
+        seconds = CounterMetricFamily(
+            "frazil_python_seconds", "Time in these calls", labels=["node"]
+        )
+        waited = CounterMetricFamily(
+            "frazil_python_wait_seconds", "Time before them, for the interpreter", labels=["node"]
+        )
+        for node in status.metrics.get("nodes", {}).values():
+            if took := node.get("python"):
+                calls.add_metric([node["name"]], took["calls"])
+                seconds.add_metric([node["name"]], took["seconds"])
+                waited.add_metric([node["name"]], took["wait_seconds"])
+        yield from (calls, seconds, waited)
 
     @staticmethod
     def _lookup_metrics(status: Status) -> Iterator[Metric]:

@@ -21,6 +21,7 @@ from frazil.checkpoint.reader import read_log
 from frazil.checkpoint_folder import checkpoint_folder
 from frazil.errors import FrazilError, StoreError
 from frazil.keyed_call import KeyedCall
+from frazil.processes import refuse_in_child
 from frazil.run.coordinator import Coordinator
 from frazil.run.event_times import describe_time
 from frazil.run.interrupt import on_interrupt
@@ -158,6 +159,7 @@ def run(
     hook: Callable[[str], None] = lambda _: None,
 ) -> RunReport:
     """Run a pipeline in this thread until it ends, is asked to, or fails."""
+    refuse_in_child("pipeline.run()")
     with _observers(metrics_port, quiet) as observer:
 
         def make(again: bool) -> Coordinator:
@@ -193,6 +195,7 @@ class Handle:
         reopen: bool = False,
         quiet: bool = False,
     ) -> None:
+        refuse_in_child("pipeline.start()")
         self._coordinator = Restarts(
             lambda again: Coordinator(
                 prepare(pipeline),
@@ -356,6 +359,10 @@ def _calls(
             from frazil.embed_call import EmbedCall  # with NumPy, which others need not have
 
             calls[reference] = EmbedCall(function)
+        elif function.processes is not None:
+            from frazil.processes.call import ProcessCall  # with what starts processes
+
+            calls[reference] = ProcessCall(function)
         elif function.kind != "aggregate":
             calls[reference] = functools.partial(_call, function)
     return calls
