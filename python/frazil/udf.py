@@ -218,7 +218,8 @@ def batch_udf(
         rows for which it raises; so it has to be pure.
     workers
         How many processes of its own call it, each with a part of the batch, for work that keeps
-        the processor busy; 0: this process does. It has to stand at the top of a module, which they import.
+        the processor busy; 0: this process does. It has to stand at the top of a module, which
+        they import.
     timeout
         How long one call may take; more ends the run. Only with `workers`.
 
