@@ -13,8 +13,8 @@ struct FunctionTimes {
   std::atomic<int64_t> wait_ns{0};  // for the interpreter, before that
 };
 
-// While it lives, calls of this thread are counted for a node. A node that is called by another one counts its
-// own; then the other goes on.
+// While it lives, calls of this thread are counted for a node. A node that is called by another one counts
+// its own; then the other goes on.
 class CountedCalls {
  public:
   explicit CountedCalls(FunctionTimes* times) : outer_(std::exchange(current_, times)) {}

@@ -105,7 +105,7 @@ def wait_for_end(handle: int) -> bool:
 def test_functions_threads_and_processes_at_once(tmp_path: Path) -> None:
     """Of the interpreter, the engine and processes nobody waits for another one for ever."""
     rows = fz.read_memory(
-        pa.table({"n": pa.array(range(60_000), pa.int64())}), partitions=4, name="rows"
+        pa.table({"n": pa.array(range(30_000), pa.int64())}), partitions=4, name="rows"
     )
     n = fz.coalesce(col("n"), 0)
     computed = rows.with_columns(
@@ -130,8 +130,8 @@ def test_functions_threads_and_processes_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     found = sink.table().sort_by("n")
-    assert found.column("n").to_pylist() == list(range(60_000))
-    assert found.column("sum").to_pylist() == [6 * i + 5 for i in range(60_000)]
+    assert found.column("n").to_pylist() == list(range(30_000))
+    assert found.column("sum").to_pylist() == [6 * i + 5 for i in range(30_000)]
 
 
 def spin(busy: threading.Event) -> None:

@@ -74,7 +74,7 @@ def act(what: str, n: int) -> int:
             Path(where).touch()
             os.kill(os.getpid(), signal.SIGKILL)
         case "leak":
-            leaked.append(bytearray(b"x" * (8 << 20)))
+            leaked.append(bytearray(b"x" * (64 << 20)))
             return len(leaked)
         case "pid":
             return os.getpid()

@@ -28,6 +28,8 @@ START_S = 120.0
 """How long a process may take to import the function's module (seconds)."""
 LOOK_S = 1.0
 """How long after it was given rows it is looked whether a process calls the function (seconds)."""
+STACKS_MAX = 8
+"""Processes that are asked where they are."""
 LEAK_BYTES = 1 << 30
 """By how much a process may grow after its first answer, before another takes its place."""
 
@@ -75,9 +77,9 @@ class ProcessCall:
         return _joined(self.function, _Batch(self, given).answers())
 
     def stacks(self) -> list[str]:
-        """Where the processes are that are busy."""
+        """Where the processes are that are busy, some of them."""
         with self._changed:
-            busy = list(self._busy)
+            busy = list(self._busy)[:STACKS_MAX]
         return [stack for child in busy if (stack := child.stack())]
 
     def abandon(self) -> None:
@@ -255,31 +257,33 @@ class _Batch:
         part = self._held.pop(child)
         answer = child.take()
         if answer is None:
-            return self._ended(child, part)
+            self._ended(child, part)
+            return
         kind, size, resident = answer
-        if kind == DONE:
-            try:
+        try:
+            if kind == DONE:
                 self._answers[part.first] = child.rows(size)
-            except (pa.ArrowException, OSError) as error:
-                self._call.discard(child)
-                what = f"{self._function.reference}: a process of its own gave what is no batch"
-                return self._fail(part, UdfError(f"{what}: {error}"))
-        elif kind == RAISED:
-            self._fail(part, UdfError(*child.told(size)))
-        else:
-            self._split(part, size, "come from")
+            elif kind == RAISED:
+                self._fail(part, UdfError(*child.told(size)))
+            else:
+                self._split(part, size, "come from")
+        except (pa.ArrowException, OSError, ValueError) as error:
+            self._call.discard(child)
+            what = f"{self._function.reference}: a process of its own gave what cannot be read"
+            self._fail(part, UdfError(f"{what}: {error}"))
+            return
         if not child.used:
             child.used, child.first_bytes = True, resident
-        if resident - child.first_bytes > LEAK_BYTES:
-            log_.warning(
-                "function.restarted",
-                function=self._function.reference,
-                reason=f"its process has grown by {(resident - child.first_bytes) >> 20} MiB",
-            )
-            self._call.discard(child)
-        else:
+        grown = resident - child.first_bytes
+        if grown <= LEAK_BYTES:
             self._call.put_back(child)
-        return None
+            return
+        self._call.discard(child)
+        log_.warning(
+            "function.restarted",
+            function=self._function.reference,
+            reason=f"its process has grown by {grown >> 20} MiB",
+        )
 
     def _ended(self, child: Child, part: _Part) -> None:
         """A process has ended with these rows: the next one is given them, a few times."""
@@ -319,11 +323,12 @@ class _Batch:
         at = [f"it was in {stack}"] if stack else ["it did not say where it was"]
         if running is None:
             what = f"{self._function.reference} was not imported within {START_S:.0f} s"
-            return self._fail(part, UdfError(what, *at))
+            self._fail(part, UdfError(what, *at))
+            return
         timeout = duration_text(self._call.options.timeout_ms or 0)
         rows = self._rows_text(part) if row is None else _values_at(part, row, self._given)
         what = f"{self._function.reference} took longer than timeout={timeout}"
-        return self._fail(part, UdfError(what, rows, *at, "make it faster, or timeout= longer"))
+        self._fail(part, UdfError(what, rows, *at, "make it faster, or timeout= longer"))
 
     def _fail(self, part: _Part, error: UdfError) -> None:
         """Note an error; of several, that of the first row is told, as one process would find it.
