@@ -181,11 +181,13 @@ def test_a_function_that_forks(act: Callable[..., list[int]]) -> None:
     assert act("", "", "") == [0, 1, 2]
 
 
-def test_a_function_that_leaks(
-    act: Callable[..., list[int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_call, "LEAK_BYTES", 50 << 20)
-    assert [act("leak")[0] for _ in range(3)] == [1, 2, 1]
+    call = ProcessCall(given.act._made)
+    try:
+        assert [caller(call)("leak")[0] for _ in range(3)] == [1, 2, 1]
+    finally:
+        call.close()
 
 
 def test_rows_that_do_not_fit(make: Make) -> None:
