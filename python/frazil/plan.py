@@ -19,6 +19,7 @@ from frazil.changes import changes_of
 from frazil.concat import orders
 from frazil.errors import PlanError
 from frazil.expr import Column
+from frazil.function_names import name_function
 from frazil.node import (
     COLUMN_PREFIX,
     ConcatNode,
@@ -261,31 +262,7 @@ class _Compiler:
 
     def reference(self, function: Function) -> str:
         """Name of a function in the plan; the same function may be there with other results."""
-        reference = function.reference
-        same = self.functions.get(reference)
-        if same is not None and same.call is function.call and same != function:
-            how = [function.kind, schema_text(function.returns), function.pure, function.on_error]
-            if function.kind == "embed":
-                how.append(str(function.options))
-            reference += f"#{_digest(how)}"
-            same = self.functions.get(reference)
-        if function.reference.startswith("python:"):
-            # Of objects, which keep nothing: equal names are told apart by their order.
-            number = 2
-            while same is not None and same.call is not function.call:
-                reference = f"{function.reference}#{number}"
-                same, number = self.functions.get(reference), number + 1
-        if same is not None and same.call is not function.call:
-            raise PlanError(
-                f"two functions are called {reference}",
-                "a plan knows functions by name: define each by def, under a name of its own",
-            )
-        if same is not None and same.processes != function.processes:
-            raise PlanError(
-                f"{reference} has other workers= or timeout= in another step", "say the same"
-            )
-        self.functions[reference] = function
-        return reference
+        return name_function(self.functions, function, _function_digest)
 
     # Columns.
 
@@ -589,6 +566,13 @@ def _python(function: Function, shown: list[str]) -> Json:
 
 _KINDS_FIELD = pa.field("__fz_kind", pa.uint8(), nullable=False)
 """What a source of changes gives behind its columns."""
+
+
+def _function_digest(function: Function) -> str:
+    how = [function.kind, schema_text(function.returns), function.pure, function.on_error]
+    if function.kind == "embed":
+        how.append(str(function.options))
+    return _digest(how)
 
 
 def _digest(defining: Any) -> str:
