@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.services.kafka import Kafka
     from tests.services.mariadb import Mariadb
     from tests.services.postgres import Postgres
+    from tests.services.rest_catalog import RestCatalog
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -139,6 +140,58 @@ def test_killed(
         assert process.wait(60) == 0
         each.finish()
         assert each.check(duckdb_reader) > 30
+
+
+def test_catalog_killed(
+    of_postgres: MakeMirror,
+    local_rest_catalog: RestCatalog,
+    kafka: Kafka,
+    connect: Connect,
+    duckdb_reader: DuckdbReader,
+    java_reader: JavaReader,
+) -> None:
+    """The catalog is killed too, in the midst of commits, and is away for some epochs."""
+    from tests.cdc.workload import Clients
+
+    chance = chance_of_now()
+    catalog = local_rest_catalog
+    mirror = of_postgres("cataloged", catalog=catalog.properties)
+    process = mirror.start()
+
+    def kill_catalog() -> None:
+        catalog.kill()
+        mirror.await_slots(chance.randint(0, 3), process)  # epochs wait in the log
+        catalog.start()
+
+    def kill_pipeline_without_catalog() -> None:
+        nonlocal process
+        catalog.kill()
+        process.kill()
+        process.wait()
+        catalog.start()
+        process = mirror.start()
+
+    def kill_connect() -> None:
+        connect.kill()
+        connect.start()
+
+    def kill_broker() -> None:
+        kafka.kill()
+        kafka.start()
+
+    kills = [kill_catalog, kill_pipeline_without_catalog, kill_catalog, kill_connect, kill_broker]
+    chance.shuffle(kills)
+    with Clients(mirror.clients(3, chance)):
+        for kill in kills:
+            mirror.await_slots(chance.randint(1, 4), process)
+            time.sleep(chance.uniform(0, 0.3))
+            kill()
+    mirror.mark_end()
+    mirror.await_started(process)
+    process.terminate()
+    assert process.wait(60) == 0
+    mirror.finish()
+    assert mirror.check(duckdb_reader, java_reader) > 30
 
 
 def test_truncates_applied(
