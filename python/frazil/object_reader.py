@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
 
 CHUNK_BYTES = 1 << 20
-"""Bytes of an object that are read at once."""
+"""Bytes of lines that are looked at together."""
+REQUEST_BYTES = 4 << 20
+"""Bytes of an object that are asked for at once."""
 LINE_BYTES_MAX = 16 << 20
 """Bytes of a line."""
 ROWS_MAX = 16_384
@@ -49,6 +51,10 @@ _ENDINGS = {".gz": "gzip", ".zst": "zstd"}
 
 class BadObject(ValueError):
     """An object cannot be read, or not any more; says why."""
+
+
+class EmptyObject(BadObject):
+    """An object has no byte."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +112,9 @@ class Stores:
         self._options = S3Options.resolve(given)
         self._stores: dict[str, S3Store] = {}
 
-    def get(self, created: CreatedObject, start: int, end: int | None = None) -> Any:
-        """Ask for bytes of an object, if it is still the one that was created.
+    def get(self, created: CreatedObject, start: int, end: int) -> Any:
+        """Ask for bytes of an object, as many as there are, if it is still the one that was
+        created.
 
         Raises
         ------
@@ -115,11 +122,7 @@ class Stores:
         """
         if any(part in ("", ".", "..") for part in created.key.split("/")):
             raise BadObject("a key with an empty part, or . or .., cannot be asked for")
-        options: GetOptions = {}
-        if end is not None:
-            options["range"] = (start, end)
-        elif start:
-            options["range"] = {"offset": start}
+        options: GetOptions = {"range": (start, end)}
         if created.version:
             options["version"] = created.version
         else:
@@ -184,6 +187,8 @@ class _errors:
                     "allow s3:GetObject, and s3:ListBucket: without it, objects that are gone are "
                     "refused too",
                 ) from error
+            case GenericError() if " 416 " in _said(error):  # there is no byte in the range
+                raise EmptyObject("the object is empty") from error
             case GenericError() | BaseError() | OSError():
                 raise ConnectError(f"reading {url}: {_said(error)}") from error
 
@@ -215,25 +220,40 @@ def open_object(
 
 
 class _Chunks(io.RawIOBase):
-    """The bytes of an object from a place on, by one request."""
+    """The bytes of an object from a place on, by one request after the other: an answer must not
+    have to wait for whoever reads.
+    """
 
     def __init__(self, stores: Stores, created: CreatedObject, at: int) -> None:
+        self._stores = stores
         self._created = created
+        self._at = at
         self._rest = memoryview(b"")
-        got = stores.get(created, at)
-        self.size: int = got.meta["size"]
-        self._stream: Iterator[Any] = iter(got.stream(min_chunk_size=CHUNK_BYTES))
+        self.size = 0
+        try:
+            self._fill()
+        except EmptyObject:
+            return
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        if not self._rest:
-            with _errors(self._created):
-                self._rest = memoryview(next(self._stream, b""))
+        if not self._rest and self._at < self.size:
+            self._fill()
         given = self._rest if size < 0 else self._rest[:size]
         self._rest = self._rest[len(given) :]
         return bytes(given)
+
+    def _fill(self) -> None:
+        got = self._stores.get(self._created, self._at, self._at + REQUEST_BYTES)
+        self.size = int(got.meta["size"])
+        with _errors(self._created):
+            data = bytes(got.bytes())
+        if len(data) != min(REQUEST_BYTES, self.size - self._at):
+            raise ConnectError(f"reading {self._created.url}: an answer was cut")
+        self._at += len(data)
+        self._rest = memoryview(data)
 
 
 class _LineReader(ObjectReader):
@@ -330,6 +350,8 @@ class _ObjectFile(io.RawIOBase):
             got = self._stores.get(self._created, self._at, end)
             with _errors(self._created):
                 data = bytes(got.bytes())
+            if len(data) != end - self._at:
+                raise ConnectError(f"reading {self._created.url}: an answer was cut")
         except Exception as error:
             self.error = error
             raise

@@ -123,7 +123,7 @@ def test_each_object_is_read_once(uploads: Uploads, tmp_path: Path) -> None:
     keys = ["plain.jsonl", "a b+c/ü%20#1&=.jsonl", "day=1/x.jsonl"]
     events = [uploads.put(key, lines([n * 10, n * 10 + 1])) for n, key in enumerate(keys)]
     packed = uploads.put("packed.jsonl.gz", gzip.compress(lines([30])) + gzip.compress(lines([31])))
-    empty = uploads.put("folder/", b"")
+    empty = [uploads.put("folder/", b""), uploads.put("empty", b"")]
     no_end = uploads.put("no end", b'\n{"id": 40}\r\n\n{"id": 41}')
     removed = {**events[0], "eventName": "ObjectRemoved:Delete"}
     minio = {**events[2], "eventName": "s3:ObjectCreated:CompleteMultipartUpload"}
@@ -132,7 +132,7 @@ def test_each_object_is_read_once(uploads: Uploads, tmp_path: Path) -> None:
     uploads.kafka.produce(
         uploads.topic, [b'{"Service":"Amazon S3","Event":"s3:TestEvent"}'], partition=0
     )
-    uploads.notify(minio, empty, no_end, packed, partition=1)
+    uploads.notify(minio, *empty, no_end, packed, partition=1)
     uploads.notify(events[2], partition=1)
     stream = uploads.read(metadata=["path", "offset"])
     rows, bad = run(stream, tmp_path)
@@ -218,15 +218,16 @@ def test_parquet(uploads: Uploads, tmp_path: Path, monkeypatch: Any) -> None:
     uploads.notify(uploads.put("cut", whole[:-9]), uploads.put("text", b"text"))
     file = io.BytesIO()
     pq.write_table(pa.table({"id": ["1"], "text": ["x"]}), file)
-    uploads.notify(uploads.put("other", file.getvalue()))
+    uploads.notify(uploads.put("other", file.getvalue()), uploads.put("empty", b""))
     schema = {"id": int, "text": str | None}
     stream = uploads.read(format="parquet", schema=schema, metadata=["path", "offset"])
     rows, bad = run(stream, tmp_path)
     assert [row["id"] for row in rows] == list(range(43))
     assert [row["_offset"] for row in rows] == [*range(40), 0, 1, 2]
     assert {row["text"] for row in rows} == {f"text {n}" for n in range(43)}
-    assert [place.rpartition("/")[2] for place, _, _ in bad] == ["cut", "text", "other"]
+    assert [place.rpartition("/")[2] for place, _, _ in bad] == ["cut", "text", "other", "empty"]
     assert "the object is broken" in bad[0][2]
+    assert bad[3][2] == "the object is empty"
     assert bad[2][2].startswith('column "id" is string, and declared is int64')
 
 
@@ -259,6 +260,7 @@ def test_it_can_be_read_again_from_every_position(
 
     def make() -> Any:
         monkeypatch.setattr(object_reader, "CHUNK_BYTES", rng.choice([5, 11, 60]))
+        monkeypatch.setattr(object_reader, "REQUEST_BYTES", rng.choice([7, 50]))
         options = {"format": format, "schema": {"id": int}}
         return uploads.read(**options)._port.node.objects["source"]
 
