@@ -54,6 +54,7 @@ struct Budget {
   int64_t rows = 0;
   int64_t bytes = 0;
   std::span<const int32_t> held = {};  // ordinals of partitions that are not to be read now, rising
+  Timestamp now = kWatermarkMax;       // by the machine's clock, us
   bool holds(int32_t ordinal) const { return std::binary_search(held.begin(), held.end(), ordinal); }
 };
 
@@ -70,6 +71,9 @@ class Source {
   // Gives the next rows of some assigned partition, about as much as `budget`; never blocks for more than a
   // read of local data or one object request. Errors end the run; waiting for a broker that is away is kIdle.
   virtual Result<Poll> poll(const Budget& budget) = 0;
+
+  // When poll() may have rows again, us by the machine's clock, where the source knows that; kWatermarkMax.
+  virtual Timestamp opens_at() const { return kWatermarkMax; }
 
   // True if rows of the partition are known to be there that poll() has not given yet.
   virtual bool behind(int32_t ordinal) const = 0;

@@ -40,12 +40,15 @@ class PartitionNames {
   std::map<std::pair<int, int>, std::string> names_;
 };
 
+class Clock;
+
 // What an operator needs of the worker it runs in; everything pointed to outlives it.
 struct OperatorContext {
   arrow::MemoryPool* pool = arrow::default_memory_pool();
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
   arrow::MemoryPool* state_pool = nullptr;
+  const Clock* clock = nullptr;  // null: the machine's
 
   // Where what it keeps between batches lies (state/state_pool.h).
   arrow::MemoryPool* kept() const { return state_pool != nullptr ? state_pool : pool; }

@@ -51,6 +51,13 @@ class Operator {
     return Progress::kDone;
   }
 
+  // True if it may have something to do at a time of the machine's clock. Then tick() is called at
+  // next_tick() (us; kWatermarkMax: not at all for now) or soon after it, with what the clock says; not while
+  // an emission is unfinished, and not behind the end of the input.
+  virtual bool ticks() const { return false; }
+  virtual Timestamp next_tick() const { return kWatermarkMax; }
+  virtual Result<Progress> tick(Timestamp /*now*/, Output&) { return Progress::kDone; }
+
   // The largest watermark that holds for every row still to come out of this operator.
   virtual Timestamp promise() const { return promise_; }
 

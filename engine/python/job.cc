@@ -110,6 +110,7 @@ class PyJob {
     options.channel_bytes = json.value("channel_bytes", limits::kChannelBytes);
     options.simulated = json.value("simulated", false);
     options.seed = json.value("seed", uint64_t{0});
+    options.clock_us = json.value("clock_us", Timestamp{0});
     FunctionTable table;
     for (const auto& [reference, function] : functions) {
       // Those of aggregates are found by a name that is this job's alone.
@@ -228,6 +229,7 @@ class PyJob {
 
   int64_t polled() { return live().polled(); }
   bool full() { return live().full(); }
+  int64_t clock_us() { return live().clock(); }
   std::string metrics() { return Dump(live().metrics()); }
 
   void stop() {
@@ -284,6 +286,7 @@ void init_job(nb::module_& m) {
       .def("wait", &PyJob::wait)
       .def("polled", &PyJob::polled)
       .def("full", &PyJob::full)
+      .def("clock_us", &PyJob::clock_us)
       .def("metrics", &PyJob::metrics)
       .def("stop", &PyJob::stop);
   m.def("generator_schema", [] { return SchemaCarrier{GeneratorSchema()}; });

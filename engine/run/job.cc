@@ -16,15 +16,19 @@ namespace {
 // A worker without work looks again at sources that have no waker of their own (a paced generator) this
 // often.
 constexpr std::chrono::milliseconds kIdleLook{20};
-// Steps without work in a row, over all workers, after which a simulated job has come to rest.
-constexpr int kRestSteps = 64;
 // A simulated job has no clock: this many steps are a second.
 constexpr double kSimulatedStepsPerSecond = 1000;
-// Workers of a simulated job are told of each other's times each time after this many of them.
-constexpr int64_t kTellSteps = 50;
 
 // Of the memory limit: pages of the spill space that stay in the memory of the process.
 constexpr int64_t kSpillResidentShare = 2;
+
+// How long a worker without work sleeps that has something to do at a time of the clock. What is due already
+// cannot be done for want of credit, and who gives that wakes it.
+std::chrono::milliseconds SleepUntil(Timestamp at, Timestamp now) {
+  constexpr Timestamp kMillisecond = 1000;
+  if (at <= now || at - now > kIdleLook.count() * kMillisecond) return kIdleLook;
+  return std::chrono::milliseconds((at - now + kMillisecond - 1) / kMillisecond);
+}
 
 std::string Text(const nlohmann::json& position) {
   return position.is_string() ? position.get<std::string>() : position.dump();
@@ -52,7 +56,13 @@ Job::Job(Plan plan, const JobOptions& options, FunctionTable functions)
       untaken_(UntakenState::BytesMax(options.memory_bytes)),
       deletes_(options.epoch_deletes),
       schemas_([this] { schemas_wanted(); }),
-      random_(options.seed) {}
+      clock_(std::make_unique<SystemClock>()),
+      random_(options.seed) {
+  if (!options_.simulated) return;
+  auto manual = std::make_unique<ManualClock>(options_.clock_us);
+  simulated_clock_ = manual.get();
+  clock_ = std::move(manual);
+}
 
 Job::~Job() { stop(); }
 
@@ -78,6 +88,7 @@ Status Job::open() {
   context.untaken = &untaken_;
   context.deletes = &deletes_;
   context.schemas = &schemas_;
+  context.clock = clock_.get();
   context.want_table = [this](const std::string& sink, const std::string& table,
                               const nlohmann::json& columns) { want_table(sink, table, columns); };
   // So few that state is saved in many slices, with work drawn in between.
@@ -299,7 +310,7 @@ void Job::run(Worker* worker) {
       ended = worker->ended();
       note_ended();
     }
-    if (!*worked) worker->waker()->sleep(kIdleLook);
+    if (!*worked) worker->waker()->sleep(SleepUntil(worker->wakes_at(), clock_->now()));
   }
 }
 
@@ -312,23 +323,6 @@ void Job::note_ended() {
   ended_said_ = true;
   events_.push_back({{"kind", "ended"}});
   changed_.notify_all();
-}
-
-// Steps workers in drawn order until an event is there, nothing moves any more, or `steps` were done.
-void Job::simulate(int64_t steps) {
-  int resting = 0;
-  for (; steps > 0 && resting < kRestSteps; --steps) {
-    if (steps % kTellSteps == 0) teller_->tell();
-    {
-      std::lock_guard lock(mutex_);
-      if (!events_.empty()) return;
-    }
-    Worker* worker = workers_[random_() % workers_.size()].get();
-    const Result<bool> worked = step(worker, &random_);
-    if (!worked.ok()) return fail(worked.status());
-    resting = *worked ? 0 : resting + 1;
-    note_ended();
-  }
 }
 
 Status Job::barrier(Epoch epoch, std::set<std::string> full, const std::set<std::string>& lookups) {

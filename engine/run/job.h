@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "connector/source.h"
 #include "format/schema_board.h"
 #include "operator/batch_function.h"
@@ -39,6 +40,9 @@ struct JobOptions {
   int64_t epoch_deletes = 0;   // rows an epoch may take away before sources rest until its end; 0: any
   bool simulated = false;      // no threads: wait() steps the workers in an order drawn from `seed`
   uint64_t seed = 0;
+  // Simulated: what the clock of the machine says; it stands still while there is work, and jumps to what is
+  // next when there is none.
+  Timestamp clock_us = 0;
 };
 
 // A plan at work in this process. The control thread (one at a time) calls everything here; workers answer by
@@ -137,6 +141,9 @@ class Job {
   //   {"kind":"failed","error":kind,"name":exception,"message":text,"retryable":bool}
   std::vector<nlohmann::json> wait(double timeout_seconds);
 
+  // What the clock says that operators go by. Any thread.
+  Timestamp clock() const { return clock_->now(); }
+
   // Chunks read since the start. Unchanged since the last barrier: there is nothing to checkpoint.
   int64_t polled() const;
 
@@ -171,6 +178,7 @@ class Job {
   static Result<bool> step(Worker* worker, std::mt19937_64* random);
   void run(Worker* worker);
   void simulate(int64_t steps);
+  void jump();
   void cut(EpochPart part);
   void token_ready(const std::string& sink, const Result<Token>& token);
   void state_made(StateFile file);
@@ -198,13 +206,16 @@ class Job {
   Dimensions loaded_;        // lookup tables that are not in use yet
   std::shared_ptr<arrow::internal::ThreadPool> io_;
   std::vector<std::pair<std::string, std::unique_ptr<Enumerator>>> enumerators_;
-  std::unique_ptr<SpillSpace> spill_;  // null: state has to fit into memory
+  std::unique_ptr<Clock> clock_;
+  ManualClock* simulated_clock_ = nullptr;  // the same, if it is one
+  std::unique_ptr<SpillSpace> spill_;       // null: state has to fit into memory
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<StateRestore> restore_;  // while state is being restored
   std::vector<std::unique_ptr<Channel>> channels_;
   std::vector<std::thread> threads_;
   std::unique_ptr<TimeTeller> teller_;
   std::mt19937_64 random_;
+  int resting_ = 0;  // steps without work in a row; simulated
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -51,6 +51,9 @@ class SourceTask {
   bool waits() const { return !after_.empty(); }
   // True if there was no row left at the last poll(), nor will be in this run; any thread.
   bool ended() const { return ended_; }
+  Timestamp opens_at() const {
+    return assigned_ && after_.empty() && !held_.has_value() ? source_->opens_at() : kWatermarkMax;
+  }
   bool behind(int32_t ordinal) const {
     return source_->behind(ordinal) || (held_.has_value() && held_->origin.partition == ordinal);
   }

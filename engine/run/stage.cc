@@ -130,7 +130,7 @@ Status Stage::add_node(const Plan& plan, int number) {
 Status Stage::add_operator(const Plan& plan, const PlanNode& planned, StageNode* node) {
   FZ_ASSIGN(auto op, MakeOperator(planned, InputSchemas(plan, planned, schemas_),
                                   OperatorContext{context_.operator_pool, context_.functions,
-                                                  context_.partitions, context_.kept()}));
+                                                  context_.partitions, context_.kept(), context_.clock}));
   if (FailedRows* failed = FailedOf(op.get()); failed != nullptr) {
     std::map<int32_t, std::string> sources;
     for (size_t n = 0; n < plan.nodes.size(); ++n) {
@@ -172,6 +172,7 @@ void Stage::finish_wiring() {
   for (const auto& node : nodes_) {
     if (node->op() != nullptr) node->op()->set_aside(node->aside());
     node->finish_wiring();
+    if (node->ticks()) ticking_.push_back(node.get());
     outgoing_.insert(outgoing_.end(), node->all_channels().begin(), node->all_channels().end());
   }
 }
@@ -219,6 +220,25 @@ Status Stage::receive(int inbound) {
       return Status::OK();
   }
   return Status::OK();
+}
+
+Timestamp Stage::next_tick() const {
+  Timestamp next = kWatermarkMax;
+  for (const StageNode* node : ticking_) next = std::min(next, node->next_tick());
+  return end_sent_ ? kWatermarkMax : next;
+}
+
+Status Stage::tick(Timestamp now) {
+  for (StageNode* node : ticking_) {
+    if (node->next_tick() <= now) FZ_TRY(node->tick(now));
+  }
+  return Status::OK();
+}
+
+Timestamp Stage::opens_at() const {
+  Timestamp at = kWatermarkMax;
+  for (const StageNode* node : sources_) at = std::min(at, node->source()->opens_at());
+  return at;
 }
 
 void Stage::use(const Dimensions& lookups) {
@@ -474,16 +494,24 @@ void Stage::rouse(const std::string& source) {
   }
 }
 
-Status Stage::end_if_drained() {
-  if (end_sent_ || aligning() || unfinished()) return Status::OK();
-  if (std::find(source_ended_.begin(), source_ended_.end(), false) != source_ended_.end())
-    return Status::OK();
+// What is due by the clock is done before the end; what is due later is for the next run.
+Result<bool> Stage::end_if_drained() {
+  if (end_sent_ || aligning() || unfinished()) return false;
+  if (std::find(source_ended_.begin(), source_ended_.end(), false) != source_ended_.end()) return false;
   for (const Inbound& in : inbound_) {
-    if (!in.ended) return Status::OK();
+    if (!in.ended) return false;
+  }
+  if (!ticking_.empty() && !end_ticked_) {
+    if (!has_credit()) return false;
+    const Timestamp now = context_.clock->now();
+    const bool due = next_tick() <= now;
+    FZ_TRY(tick(now));
+    end_ticked_ = true;
+    if (due) return true;
   }
   end_sent_ = true;
   for (Channel* channel : outgoing_) channel->send_end();
-  return Status::OK();
+  return false;
 }
 
 }  // namespace frazil

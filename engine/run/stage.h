@@ -44,6 +44,14 @@ class Stage {
   bool can_receive(int inbound) const;
   Status receive(int inbound);
 
+  // When an operator has something to do by the machine's clock; kWatermarkMax if none has, or the input has
+  // ended.
+  Timestamp next_tick() const;
+  // Has those do it that have.
+  Status tick(Timestamp now);
+  // When a source has rows that it keeps until then (Source::opens_at).
+  Timestamp opens_at() const;
+
   // The control thread's barrier: sources give no row until the epoch is cut here. Stages without sources
   // ignore it.
   // Operators in `full` write all of their state, the others what changed. Rows behind the barrier are looked
@@ -88,7 +96,8 @@ class Stage {
 
   // True once no batch can come out of it any more.
   bool ended() const { return end_sent_; }
-  Status end_if_drained();
+  // True if operators had something to do before it.
+  Result<bool> end_if_drained();
 
   const std::vector<std::unique_ptr<StageNode>>& nodes() const { return nodes_; }
   // Gives lookup steps their tables: before the first batch, and when an epoch has been cut.
@@ -142,8 +151,10 @@ class Stage {
   std::vector<bool> source_ended_;
   std::vector<Inbound> inbound_;
   std::vector<Channel*> outgoing_;
+  std::vector<StageNode*> ticking_;  // with operators that tick
   Epoch aligning_ = 0;
   bool control_barrier_ = false;
+  bool end_ticked_ = false;
   bool end_sent_ = false;
   std::deque<Saving> saving_;
 };

@@ -149,6 +149,8 @@ Status StageNode::advance(int sender, Timestamp to) {
   return forward();
 }
 
+Status StageNode::tick(Timestamp now) { return taken(answer(operator_->tick(now, *this))); }
+
 Status StageNode::resume() {
   const CountedCalls counted(&function_times_);
   if (unfinished_) return taken(answer(operator_->resume(*this)));

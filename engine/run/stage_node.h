@@ -44,6 +44,10 @@ class StageNode : public Output {
   // Goes on with an emission that stopped because the output was full, or with input that waited for it.
   Status resume();
   bool unfinished() const { return unfinished_ || !waiting_.empty(); }
+  // As of its operator; what is not to be done now has no time.
+  bool ticks() const { return operator_ != nullptr && operator_->ticks(); }
+  Timestamp next_tick() const { return unfinished() ? kWatermarkMax : operator_->next_tick(); }
+  Status tick(Timestamp now);
   // Tells consumers the watermark that the operator can promise, if it has grown.
   Status forward();
 

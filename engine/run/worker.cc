@@ -1,5 +1,6 @@
 #include "run/worker.h"
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -40,6 +41,7 @@ Status Worker::open(const Plan& plan, const StagePlan& cut, WorkerContext contex
   context_.operator_pool = &operator_pool_;
   context_.sink_pool = &sink_pool_;
   context_.state_pool = &state_pool_;
+  if (context_.clock == nullptr) context_.clock = &machine_;
   context_.state_made = report.state_made;
   report_ = std::move(report);
   for (int number = 0; number < cut.stages; ++number) {
@@ -61,6 +63,12 @@ void Worker::tell(Control control) {
     controls_.push_back(std::move(control));
   }
   waker_.wake();
+}
+
+Timestamp Worker::wakes_at() const {
+  Timestamp at = kWatermarkMax;
+  for (const auto& stage : stages_) at = std::min({at, stage->next_tick(), stage->opens_at()});
+  return at;
 }
 
 // Everything that can be done now, most urgent first.
@@ -101,6 +109,13 @@ std::vector<Worker::Choice> Worker::choices() {
     }
   }
   for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
+    const Stage& stage = *stages_[static_cast<size_t>(number)];
+    const Timestamp next = stage.next_tick();
+    if (next == kWatermarkMax || !stage.has_credit() || stage.unfinished()) continue;
+    if (next > context_.clock->now()) continue;
+    possible.insert(tick_next_ ? possible.begin() : possible.end(), {Work::kTick, number, 0});
+  }
+  for (int number = static_cast<int>(stages_.size()) - 1; number >= 0; --number) {
     if (!stages_[static_cast<size_t>(number)]->saving()) continue;
     if (context_.untaken != nullptr && context_.untaken->full()) break;
     const auto at = save_next_ ? possible.begin() : possible.end();
@@ -129,12 +144,15 @@ Result<bool> Worker::work(std::mt19937_64* random, bool* for_epoch) {
   for (const Choice& choice : possible) {
     FZ_ASSIGN(worked, run(choice));
     if (!worked) continue;  // it was a source without rows: try the next
+    if (choice.work != Work::kControl) ++moves_;
     save_next_ = choice.work != Work::kSave;
+    tick_next_ = choice.work != Work::kTick;
     *for_epoch = choice.work == Work::kSave;
     break;
   }
   FZ_ASSIGN(const bool cut, cut_and_end());
   *for_epoch = *for_epoch || cut;
+  if (cut) ++moves_;
   return worked;
 }
 
@@ -151,6 +169,10 @@ Result<bool> Worker::run(const Choice& choice) {
       FZ_TRY(handle(std::move(control)));
       return true;
     }
+    case Work::kTick:
+      FZ_TRY(stage.tick(context_.clock->now()));
+      polled_.fetch_add(1);  // timers have been fired: there is something to checkpoint
+      return true;
     case Work::kResume:
       FZ_TRY(stage.resume());
       return true;
@@ -171,7 +193,7 @@ Result<bool> Worker::run(const Choice& choice) {
 }
 
 Result<bool> Worker::poll(const Choice& choice) {
-  const Budget budget{limits::kBatchRows, limits::kChunkBytes};
+  const Budget budget{limits::kBatchRows, limits::kChunkBytes, {}, context_.clock->now()};
   FZ_ASSIGN(const Poll::Kind kind, stages_[static_cast<size_t>(choice.stage)]->poll(choice.index, budget));
   if (kind == Poll::Kind::kRows) polled_.fetch_add(1);
   return kind != Poll::Kind::kIdle;
@@ -270,7 +292,8 @@ Result<bool> Worker::cut_and_end() {
     FZ_ASSIGN(const bool cut, stage->cut(&part));
     any = any || cut;
     if (cut) report_.epoch_cut(std::move(part));
-    FZ_TRY(stage->end_if_drained());
+    FZ_ASSIGN(const bool ticked, stage->end_if_drained());
+    if (ticked) polled_.fetch_add(1);
     ended = ended && stage->ended();
   }
   ended_ = ended;

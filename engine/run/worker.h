@@ -69,9 +69,16 @@ class Worker {
   // Bytes of state that are not in memory.
   int64_t spilled_bytes() const { return state_pool_.spilled_bytes(); }
 
+  // When there is something to do by the clock, if nothing comes before: a tick of an operator, or rows of a
+  // source. kWatermarkMax: not at all for now. The thread that calls step().
+  Timestamp wakes_at() const;
+
   // Does one piece of work; false if there was none to do now. With `random`, picks any that is possible;
   // without, the last stage first, which drains memory.
   Result<bool> step(std::mt19937_64* random);
+
+  // Pieces of work so far but for control messages, which come all the time. The thread that calls step().
+  int64_t moves() const { return moves_; }
 
   // True once every stage has ended: no batch will come out of this worker any more.
   bool ended() const { return ended_.load(); }
@@ -86,7 +93,7 @@ class Worker {
   const std::vector<std::unique_ptr<Stage>>& stages() const { return stages_; }
 
  private:
-  enum class Work { kNone, kControl, kResume, kReceive, kPoll, kSave };
+  enum class Work { kNone, kControl, kTick, kResume, kReceive, kPoll, kSave };
   struct Choice {
     Work work = Work::kNone;
     int stage = 0;
@@ -121,7 +128,10 @@ class Worker {
     size_t receive = 0;
   };
   std::vector<Turn> turns_;  // by stage
-  bool save_next_ = false;   // pieces of work and of saving state take turns
+  int64_t moves_ = 0;
+  bool save_next_ = false;  // pieces of work and of saving state take turns
+  bool tick_next_ = true;   // what is due by the clock and other work as well
+  const SystemClock machine_;
   std::atomic<bool> ended_{false};
   std::atomic<int64_t> polled_{0};
   std::atomic<int64_t> longest_step_{0}, longest_epoch_step_{0};

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/batch.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "connector/epoch_deletes.h"
 #include "format/schema_board.h"
@@ -40,6 +41,7 @@ struct WorkerContext {
   const FunctionTable* functions = nullptr;
   const PartitionNames* partitions = nullptr;
   Waker* waker = nullptr;
+  const Clock* clock = nullptr;    // null: the machine's
   SchemaBoard* schemas = nullptr;  // of registries
 
   arrow::MemoryPool* kept() const { return state_pool != nullptr ? state_pool : operator_pool; }

@@ -89,10 +89,17 @@ atexit.register(_loop.stop)
 
 
 class AsyncCall:
-    """A function as a run has it: what all of its workers share."""
+    """A function as a run has it: what all of its workers share.
 
-    def __init__(self, function: Function) -> None:
+    Parameters
+    ----------
+    pauses
+        Whether time passes between tries, and where calls per second are limited; not in tests.
+    """
+
+    def __init__(self, function: Function, *, pauses: bool = True) -> None:
         self._function = function
+        self._pauses = pauses
         self._options: AsyncOptions = function.options
         self._free = asyncio.Semaphore(self._options.concurrency)
         self._next_at = 0.0  # when the next call may be made, by the clock of the loop
@@ -221,7 +228,7 @@ class AsyncCall:
                 if again == options.retries:
                     raise
             longest = min(DELAY_MAX_S, options.delay_ms / 1000 * 2**again)
-            await asyncio.sleep(longest * random.uniform(0.5, 1))
+            await self._pause(longest * random.uniform(0.5, 1))
         raise AssertionError
 
     async def _turn(self, per_second: float) -> None:
@@ -230,7 +237,10 @@ class AsyncCall:
         at = max(now, self._next_at)
         self._next_at = at + 1 / per_second
         if at > now:
-            await asyncio.sleep(at - now)
+            await self._pause(at - now)
+
+    async def _pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds if self._pauses else 0)
 
     def _column(self, results: list[Any], batch: pa.RecordBatch) -> pa.Array:
         field = self._function.returns.field(0)

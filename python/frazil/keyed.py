@@ -229,6 +229,40 @@ class KeyedFunction:
         """
         raise NotImplementedError
 
+    def on_clock_timer(self, key: Any, time: Any, out: Out) -> None:
+        """The machine's clock has come to a time that was set by `Out.clock_timer`.
+
+        It is called soon after that time, also without rows, and after a restart if the time has
+        passed meanwhile; for a key in the order of times, and before later rows of the key. What
+        comes out depends on when rows came, so the pipeline is "consistent" instead of "exact".
+
+        Parameters
+        ----------
+        key
+            The value of the key; a tuple of several.
+        time
+            The time that was set, a datetime in UTC.
+        out
+            Takes rows and timers.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import timedelta
+        >>> class Together(fz.KeyedFunction):
+        ...     ids: fz.State[list[int]]
+        ...
+        ...     def on_rows(self, key, rows, out):
+        ...         if not self.ids.value:
+        ...             out.clock_timer(out.now + timedelta(seconds=5))
+        ...         self.ids.value.extend(row.id for row in rows)
+        ...
+        ...     def on_clock_timer(self, key, time, out):
+        ...         out.emit(user=key, ids=self.ids.value)
+        ...         self.ids.clear()
+        """
+        raise NotImplementedError
+
     def on_end(self, key: Any, out: Out) -> None:
         """The end of event time: no further row, and all timers have been fired.
 
@@ -287,7 +321,7 @@ class KeyedFunction:
         raise NotImplementedError
 
 
-Method = typing.Literal["on_rows", "on_timer", "on_end", "on_groups"]
+Method = typing.Literal["on_rows", "on_timer", "on_clock_timer", "on_end", "on_groups"]
 
 
 @dataclass(frozen=True)

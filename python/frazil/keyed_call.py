@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 log_ = structlog.get_logger("frazil")
 
 # What a call is, and what is done with the state of a key then: engine/operator/keyed.
-ROWS, TIMERS, END = 0, 1, 2
+ROWS, TIMERS, END, CLOCK = 0, 1, 2, 3
 KEEP, ASSIGN, FORGET = 0, 1, 2
+_METHODS = {ROWS: "on_rows", TIMERS: "on_timer", END: "on_end", CLOCK: "on_clock_timer"}
+_TIMERS = pa.list_(pa.field("element", pa.int64()))
 
 _NoColumns = namedtuple("_NoColumns", ())
 """What every row has beside its columns."""
@@ -105,9 +107,10 @@ class _Instance:
         self._declared = declared_states(cls)
         self._cells = [State(each.first) for each in self._declared]
         self._with_timers = has(cls, "on_timer")
+        self._with_clock = has(cls, "on_clock_timer")
         self._grouped = has(cls, "on_groups")
         self._out = Out(self._schema)
-        self._timers = _Timers()
+        self._timers, self._clock_timers = _Timers(), _Timers()
         self._row: Callable[[Any], Any] | None = None
         # For errors.
         self._method = "open"
@@ -143,24 +146,33 @@ class _Instance:
         batch = None if rows is None else pa.RecordBatch.from_struct_array(rows)
         self._key_names = keys.schema.names
         self._out._now = None
+        self._out._clock = asked.number("clock")
+        self._out._over = bool(asked.number("over"))
         if self._grouped:
             assert batch is not None
             return self._answer_groups(asked, keys, columns, batch, len(timers))
         count = len(timers)
         self._keys = _key_values(keys, count)
-        kept = _Kept(self._declared)
+        kept = _Kept(self._declared, self._with_clock)
         values = [_values(column) for column in columns]
         set_before: list[list[int]] = timers.to_pylist()
+        by_clock: list[list[int]] = [[]] * count
+        if self._with_clock:
+            by_clock = asked.required("clock_timers").to_pylist()
+        given = (
+            self._timers if self._with_timers and what != END else None,
+            self._clock_timers if self._with_clock and what != END else None,
+        )
         call = self._caller(what, asked, batch)
         for key in range(count):
             self._key = key
-            self._timers.times, self._timers.changed = set_before[key], False
-            self._timers.firing = False
-            self._out._begin_key(key, self._timers if self._with_timers and what != END else None)
+            self._timers.load(set_before[key])
+            self._clock_timers.load(by_clock[key])
+            self._out._begin_key(key, *given)
             for cell, loaded in zip(self._cells, values, strict=True):
                 cell._load(loaded[key])
             call(key)
-            kept.take(self._cells, self._timers)
+            kept.take(self._cells, self._timers, self._clock_timers)
         return self._made(self._taken(asked, what), *kept.columns(self._state_error))
 
     # One key at a time.
@@ -173,6 +185,8 @@ class _Instance:
         if what == TIMERS:
             until = asked.number("until")
             return lambda _: self._fire(until)
+        if what == CLOCK:
+            return lambda _: self._fire_by_clock()
         if what == END:
 
             def end(key: int) -> None:
@@ -190,6 +204,8 @@ class _Instance:
             at: list[int] = times.to_pylist()
 
             def step(key: int) -> None:
+                self._out._now = None
+                self._fire_by_clock()
                 for first, last in _of_one_time(at, offsets[key], offsets[key + 1]):
                     if self._with_timers:
                         self._fire(at[first])
@@ -209,7 +225,12 @@ class _Instance:
 
         if self._options.stepwise:
             return step
-        return lambda key: take(key, offsets[key], offsets[key + 1])
+
+        def all_rows(key: int) -> None:
+            self._fire_by_clock()
+            take(key, offsets[key], offsets[key + 1])
+
+        return all_rows
 
     def _rows_of(self, batch: pa.RecordBatch) -> list[Any]:
         if self._row is None:
@@ -227,9 +248,8 @@ class _Instance:
         function: Any = self._function
         assert self._key is not None
         fired = 0
-        while timers.times and timers.times[0] < until:
-            at = timers.times.pop(0)
-            timers.changed = timers.firing = True
+        while (at := timers.take(until)) is not None:
+            timers.firing = True
             self._out._now = at
             before = len(self._out._rows)
             with self._named("on_timer"):
@@ -245,6 +265,21 @@ class _Instance:
             self._method = "on_timer"
             self._check_times(before)
         timers.firing = False
+
+    def _fire_by_clock(self) -> None:
+        """Fire the timers of the key at hand that are due by the clock; at the end of time all.
+
+        Those that are set meanwhile are not: they are behind the time of the clock.
+        """
+        timers, out = self._clock_timers, self._out
+        if not timers.times:
+            return
+        function: Any = self._function
+        assert self._key is not None
+        while (at := timers.take(None if out._over else out._clock + 1)) is not None:
+            time = EPOCH + at * MICROSECOND
+            with self._named("on_clock_timer"):
+                _nothing(function.on_clock_timer(self._keys[self._key], time, out))
 
     def _check_times(self, first: int) -> None:
         """Rows given are not before what was at hand: nothing behind would wait for them."""
@@ -295,8 +330,8 @@ class _Instance:
         what = pc.if_else(firsts, FORGET, ASSIGN).cast(pa.uint8())
         made = [states._arrays[each.name] for each in self._declared]
         struct = pa.StructArray.from_arrays(made, fields=_fields(self._declared)) if made else None
-        none = pa.array([[]] * count, pa.list_(pa.field("element", pa.int64())))
-        answer = self._made(self._taken(asked, ROWS), struct, none, what)
+        none = pa.array([[]] * count, _TIMERS)
+        answer = self._made(self._taken(asked, ROWS), struct, {"timers": none, "what": what})
         self._shown = None
         return answer
 
@@ -307,7 +342,7 @@ class _Instance:
         rows = self._out._taken()
         if isinstance(rows, BadRow):
             self._key = rows.key
-            self._method = {ROWS: "on_rows", TIMERS: "on_timer", END: "on_end"}[what]
+            self._method = _METHODS[what]
             raise self._error(rows.what, rows.declared)
         timed = self._options.timed
         if grouped and timed is not None and rows.num_rows:
@@ -321,14 +356,14 @@ class _Instance:
         return rows
 
     def _made(
-        self, rows: pa.RecordBatch, states: pa.Array | None, timers: pa.Array, what: pa.Array
+        self, rows: pa.RecordBatch, states: pa.Array | None, others: dict[str, pa.Array]
     ) -> pa.RecordBatch:
         given = pa.StructArray.from_arrays(
             rows.columns, fields=list(self._schema.remove_metadata())
         )
         if states is None:
-            states = pa.array([{}] * len(what), pa.struct([]))
-        columns = {"rows": given, "states": states, "timers": timers, "what": what}
+            states = pa.array([{}] * len(others["what"]), pa.struct([]))
+        columns = {"rows": given, "states": states, **others}
         return pa.RecordBatch.from_arrays(
             [_one_list(column) for column in columns.values()], names=list(columns)
         )
@@ -365,16 +400,17 @@ class _Instance:
 class _Kept:
     """States and timers as a call leaves them."""
 
-    def __init__(self, declared: Sequence[DeclaredState]) -> None:
+    def __init__(self, declared: Sequence[DeclaredState], with_clock: bool) -> None:
         self._declared = declared
+        self._clock_timers: list[list[int]] | None = [] if with_clock else None
         self._values: list[list[Any]] = [[] for _ in declared]
         self._timers: list[list[int]] = []
         self._what: list[int] = []
 
-    def take(self, cells: Sequence[State[Any]], timers: _Timers) -> None:
+    def take(self, cells: Sequence[State[Any]], timers: _Timers, clock_timers: _Timers) -> None:
         """Take those of a key."""
-        changed = timers.changed
-        first = not timers.times
+        changed = timers.changed or clock_timers.changed
+        first = not timers.times and not clock_timers.times
         for cell in cells:
             changed = changed or cell._touched
             first = first and cell._is_first()
@@ -383,10 +419,12 @@ class _Kept:
         for cell, values in zip(cells, self._values, strict=True):
             values.append(cell._value if what == ASSIGN else None)
         self._timers.append(timers.times if what == ASSIGN else [])
+        if self._clock_timers is not None:
+            self._clock_timers.append(clock_timers.times if what == ASSIGN else [])
 
     def columns(
         self, error: Callable[[int, DeclaredState, Any], UdfError]
-    ) -> tuple[pa.Array | None, pa.Array, pa.Array]:
+    ) -> tuple[pa.Array | None, dict[str, pa.Array]]:
         """States, timers, and what is to be done with them."""
         made = []
         for declared, values in zip(self._declared, self._values, strict=True):
@@ -410,8 +448,13 @@ class _Kept:
         states = None
         if made:
             states = pa.StructArray.from_arrays(made, fields=_fields(self._declared))
-        timers = pa.array(self._timers, pa.list_(pa.field("element", pa.int64())))
-        return states, timers, pa.array(self._what, pa.uint8())
+        others = {
+            "timers": pa.array(self._timers, _TIMERS),
+            "what": pa.array(self._what, pa.uint8()),
+        }
+        if self._clock_timers is not None:
+            others["clock_timers"] = pa.array(self._clock_timers, _TIMERS)
+        return states, others
 
 
 def _nothing(returned: Any, giver: str = "out.emit") -> None:

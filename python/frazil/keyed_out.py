@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import KeysView, Mapping, ValuesView
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,9 +26,12 @@ class Out:
     __slots__ = (
         "_batches",
         "_changeable",
+        "_clock",
+        "_clock_timers",
         "_keys",
         "_names",
         "_now",
+        "_over",
         "_required",
         "_rows",
         "_schema",
@@ -49,6 +52,9 @@ class Out:
         self._batches: list[pa.RecordBatch] = []
         self._now: int | None = None  # time of the rows or the timer at hand, us
         self._state: _Timers | None = None
+        self._clock = 0  # what the machine's clock said when the call began, us
+        self._over = False  # it is the end of event time
+        self._clock_timers: _Timers | None = None
 
     def emit(self, row: Mapping[str, Any] | None = None, /, **columns: Any) -> None:
         """Give a row, as it is now: lists and dicts may be changed afterwards.
@@ -140,17 +146,14 @@ class Out:
         """
         timers = self._timers("timer")
         at = _microseconds(time, "out.timer")
-        assert self._now is not None
-        if at < self._now or (timers.firing and at == self._now):
+        now = self._now
+        if now is not None and (at < now or (timers.firing and at == now)):
             of = "the timer at hand" if timers.firing else "the row at hand"
             raise UdfError(
-                f"out.timer got {time}, and {of} is of {EPOCH + self._now * MICROSECOND}",
+                f"out.timer got {time}, and {of} is of {EPOCH + now * MICROSECOND}",
                 "a timer is not before the row, and after the timer, that sets it",
             )
-        place = bisect_left(timers.times, at)
-        if place == len(timers.times) or timers.times[place] != at:
-            insort(timers.times, at)
-            timers.changed = True
+        timers.set(at)
 
     def cancel_timer(self, time: datetime) -> None:
         """Take a timer of this key back. One that is not set is none.
@@ -176,12 +179,90 @@ class Out:
         ...     def on_timer(self, key, time, out):
         ...         out.emit(user=key, silent_since=time)
         """
-        timers = self._timers("cancel_timer")
-        at = _microseconds(time, "out.cancel_timer")
-        place = bisect_left(timers.times, at)
-        if place < len(timers.times) and timers.times[place] == at:
-            del timers.times[place]
-            timers.changed = True
+        self._timers("cancel_timer").cancel(_microseconds(time, "out.cancel_timer"))
+
+    @property
+    def now(self) -> datetime:
+        """What the machine's clock says, in UTC; of functions with `on_clock_timer`.
+
+        It is read once for each call of the engine, and may be put back as clocks of machines are.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> class Arrived(fz.KeyedFunction):
+        ...     rows: fz.State[list[int]]
+        ...
+        ...     def on_rows(self, key, rows, out):
+        ...         self.rows.value.extend(row.id for row in rows)
+        ...         out.clock_timer(out.now.replace(second=59))
+        ...
+        ...     def on_clock_timer(self, key, time, out):
+        ...         out.emit(user=key, rows=self.rows.value, at=out.now)
+        ...         self.rows.clear()
+        """
+        self._by_clock("now")
+        return EPOCH + self._clock * MICROSECOND
+
+    def clock_timer(self, time: datetime) -> datetime:
+        """Have `KeyedFunction.on_clock_timer` called for this key at a time of the machine's clock.
+
+        Timers of a key are a set, apart from those of event time. At the end of event time none are
+        set any more.
+
+        Parameters
+        ----------
+        time
+            With a time zone. One that has passed is taken as one that comes next.
+
+        Returns
+        -------
+        datetime
+            The time for which it is set: for `cancel_clock_timer`.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import timedelta
+        >>> class Silent(fz.KeyedFunction):
+        ...     def on_rows(self, key, rows, out):
+        ...         out.clock_timer(out.now + timedelta(minutes=5))
+        ...
+        ...     def on_clock_timer(self, key, time, out):
+        ...         out.emit(user=key, at=time)
+        """
+        timers = self._by_clock("clock_timer")
+        at = max(_microseconds(time, "out.clock_timer"), self._clock + 1)
+        if not self._over:
+            timers.set(at)
+        return EPOCH + at * MICROSECOND
+
+    def cancel_clock_timer(self, time: datetime) -> None:
+        """Take a timer of this key by the machine's clock back. One that is not set is none.
+
+        Parameters
+        ----------
+        time
+            What `clock_timer` has returned.
+
+        Examples
+        --------
+        >>> import frazil as fz
+        >>> from datetime import datetime, timedelta
+        >>> class Silent(fz.KeyedFunction):
+        ...     alarm: fz.State[datetime | None]
+        ...
+        ...     def on_rows(self, key, rows, out):
+        ...         if self.alarm.value is not None:
+        ...             out.cancel_clock_timer(self.alarm.value)
+        ...         self.alarm.value = out.clock_timer(out.now + timedelta(minutes=5))
+        ...
+        ...     def on_clock_timer(self, key, time, out):
+        ...         self.alarm.clear()
+        ...         out.emit(user=key, silent_at=time)
+        """
+        timers = self._by_clock("cancel_clock_timer")
+        timers.cancel(_microseconds(time, "out.cancel_clock_timer"))
 
     def _timers(self, what: str) -> _Timers:
         if self._state is None:
@@ -190,6 +271,14 @@ class Out:
                 "timers need on_rows, on_timer, and a stream with event time",
             )
         return self._state
+
+    def _by_clock(self, what: str) -> _Timers:
+        if self._clock_timers is None:
+            raise UdfError(
+                f"out.{what} of a function that has no timers by the machine's clock",
+                "these need on_rows and on_clock_timer, and are over in on_end",
+            )
+        return self._clock_timers
 
     def _check_names(self, columns: Mapping[str, Any]) -> None:
         extra = [name for name in columns if name not in self._names]
@@ -205,9 +294,10 @@ class Out:
                 f"declared is {field_name(self._schema.field(missing[0]))}",
             )
 
-    def _begin_key(self, key: int, timers: _Timers | None) -> None:
+    def _begin_key(self, key: int, timers: _Timers | None, clock_timers: _Timers | None) -> None:
         self._keys.append((len(self._rows), key))
         self._state = timers
+        self._clock_timers = clock_timers
 
     def _key_of(self, row: int) -> int:
         """The key that was at hand when a row was given."""
@@ -263,6 +353,32 @@ class _Timers:
         self.times: list[int] = []
         self.changed = False
         self.firing = False
+
+    def load(self, times: list[int]) -> None:
+        """Take those of the next key."""
+        self.times = times
+        self.changed = self.firing = False
+
+    def set(self, at: int) -> None:
+        """Set one, if it is not."""
+        place = bisect_left(self.times, at)
+        if place == len(self.times) or self.times[place] != at:
+            self.times.insert(place, at)
+            self.changed = True
+
+    def cancel(self, at: int) -> None:
+        """Take one back, if it is set."""
+        place = bisect_left(self.times, at)
+        if place < len(self.times) and self.times[place] == at:
+            del self.times[place]
+            self.changed = True
+
+    def take(self, until: int | None) -> int | None:
+        """Take the first that is before a time out of them; None is the end of all times."""
+        if not self.times or (until is not None and self.times[0] >= until):
+            return None
+        self.changed = True
+        return self.times.pop(0)
 
 
 _ATOMIC = frozenset((bool, bytes, float, int, str, type(None)))

@@ -12,7 +12,7 @@ from frazil.changes import refuse_changes
 from frazil.errors import PlanError, SchemaError, TypeMismatch
 from frazil.event_time import EventTime, NoEventTime, event_time_of, require_event_time
 from frazil.gate import columns_text, in_event_time_order
-from frazil.keyed import KeyedFunction, KeyedOptions, declared_states, has
+from frazil.keyed import KeyedFunction, KeyedOptions, Method, declared_states, has
 from frazil.node import ExchangeNode, Function, Json, Port, Step
 from frazil.schema import resolve
 from frazil.types import type_name
@@ -43,7 +43,9 @@ class KeyedNode(Step):
     @property
     def EXACTNESS(self) -> Literal["exact", "settled", "consistent"]:  # type: ignore[override]
         """The class of what it gives, if what it is given is exact."""
-        return "exact" if self.called.pure and self.time is not None else "consistent"
+        by_clock = has(_class_of(self.called.call), "on_clock_timer")
+        exact = self.called.pure and self.time is not None and not by_clock
+        return "exact" if exact else "consistent"
 
     def definition(self) -> Any:
         """What tells it from other steps of its kind behind the same inputs; JSON."""
@@ -75,17 +77,21 @@ class KeyedNode(Step):
             "states": schema_text(pa.schema([each.field for each in declared_states(cls)])),
             "schema": schema_text(self.schema.remove_metadata()),
             "ends": has(cls, "on_end"),
+            "clock": has(cls, "on_clock_timer"),
             "pure": self.called.pure,
         }
 
     def state(self, given: Sequence[list[str]]) -> dict[str, str] | None:
         """What it keeps, in words: a checkpoint fits only a step that says the same."""
-        states = declared_states(_class_of(self.called.call))
-        return {
+        cls = _class_of(self.called.call)
+        states = declared_states(cls)
+        kept = {
             "keys": columns_text(self.streams[0].schema, self.keys),
             "order": "arrival" if self.time is None else "event time",
             "states": ", ".join(f"{each.name}: {type_name(each.type)}" for each in states),
         }
+        # Named only where there are such: so what a checkpoint says of others stays what it was.
+        return kept | ({"clock timers": "some"} if has(cls, "on_clock_timer") else {})
 
     def explained(self) -> tuple[str, str]:
         """A line of `explain`: what it does, and what is to be said about it."""
@@ -96,8 +102,11 @@ class KeyedNode(Step):
             said.append("consistent: rows as they arrive")
         elif not self.called.pure:
             said.append("consistent: pure=False")
+        if has(cls, "on_clock_timer"):
+            said.append("consistent: timers by the machine's clock")
         names = ", ".join(each.name for each in declared_states(cls))
-        timers = " and timers" if has(cls, "on_timer") else ""
+        timed = has(cls, "on_timer") or has(cls, "on_clock_timer")
+        timers = " and timers" if timed else ""
         said.append(f"state: {names or 'nothing'}{timers} per key")
         return f"process {self.called.reference}{by}", "; ".join(said)
 
@@ -112,6 +121,10 @@ class KeyedNode(Step):
             f"process took it away ({self.line}): what it gives are other rows",
             'say which of its columns it is: process(..., event_time="...")',
         )
+
+
+_WITH_ROWS: tuple[Method, ...] = ("on_timer", "on_clock_timer", "on_end")
+"""Methods that go with `on_rows`."""
 
 
 def _class_of(function: Any) -> type[KeyedFunction]:
@@ -185,12 +198,12 @@ def _checked_class(function: Any) -> type[KeyedFunction]:
             "on_groups",
             "define one of them",
         )
-    for method in ("on_timer", "on_end"):
-        if groups and has(cls, method):
+    for other in _WITH_ROWS:
+        if groups and has(cls, other):
             raise PlanError(
-                f"{cls.__qualname__} has on_groups and {method}", f"{method} goes with on_rows"
+                f"{cls.__qualname__} has on_groups and {other}", f"{other} goes with on_rows"
             )
-    for method in ("open", "close", "on_rows", "on_timer", "on_end", "on_groups"):
+    for method in ("open", "close", "on_rows", "on_groups", *_WITH_ROWS):
         defined = getattr(cls, method)
         if inspect.isgeneratorfunction(defined) or inspect.isasyncgenfunction(defined):
             raise PlanError(
@@ -224,4 +237,10 @@ def _check_time(cls: type[KeyedFunction], schema: pa.Schema, event_time: str | N
         raise PlanError(
             f"{cls.__qualname__} has on_end, and event_time={event_time!r}",
             "rows at the end of event time have none: give them by a timer",
+        )
+    if has(cls, "on_clock_timer"):
+        raise PlanError(
+            f"{cls.__qualname__} has on_clock_timer, and event_time={event_time!r}",
+            "how far event time has come when the machine's clock says a time is not known: leave "
+            "event_time away",
         )

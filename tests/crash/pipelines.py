@@ -18,6 +18,7 @@ from frazil.replay import replay_pipeline
 from bench.nexmark.queries import QUERIES
 from bench.nexmark.query import Events, Query
 from tests.crash.embedding import NotedModel
+from tests.crash.flushed import Flushed
 from tests.crash.python_ids import ROWS, PythonIds
 from tests.crash.python_sinks import Ledger, PythonFiles
 
@@ -329,6 +330,13 @@ def keyed(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
     return _pipeline("keyed", folder, *sinks)
 
 
+def by_clock(folder: Path, catalog: Catalog, rate: float | None) -> fz.Pipeline:
+    """Rows that go on by the machine's clock; the last of them in the next run."""
+    schema = {"id": int, "country": str}
+    flushed = ids(rate).group_by("country").process(Flushed(folder / "kill-at"), schema=schema)
+    return _pipeline("by_clock", folder, flushed.write_iceberg("t.one", catalog=catalog))
+
+
 def changing_streams(rate: float | None) -> dict[str, fz.Stream]:
     """Logs of totals that change, of some of them, and of windows before they close."""
     rows = fz.read_generator(rows=ROWS, rate=rate, partitions=2)
@@ -562,6 +570,7 @@ PIPELINES: Mapping[str, Build] = {
         windowed,
         ordered,
         keyed,
+        by_clock,
         changing,
         by_key,
         joined,

@@ -26,16 +26,21 @@ Result<std::shared_ptr<arrow::RecordBatch>> ReadTable(const std::string& base64)
   return table->CombineChunksToBatch();
 }
 
+// Rows before which a partition is silent until a time of the clock (us): both ascend.
+using Waits = std::vector<std::pair<int64_t, Timestamp>>;
+
 class MemorySource : public Source {
  public:
-  MemorySource(std::vector<std::shared_ptr<arrow::RecordBatch>> tables, int64_t batch_rows, bool messages)
-      : tables_(std::move(tables)), batch_rows_(batch_rows), messages_(messages) {}
+  MemorySource(std::vector<std::shared_ptr<arrow::RecordBatch>> tables, std::vector<Waits> waits,
+               int64_t batch_rows, bool messages)
+      : tables_(std::move(tables)), waits_(std::move(waits)), batch_rows_(batch_rows), messages_(messages) {}
 
   Status assign(const std::vector<Assignment>& partitions, std::function<void()>) override {
     for (const Assignment& each : partitions) {
       for (size_t i = 0; i < tables_.size(); ++i) {
         if (NameOf(i) != each.name) continue;
-        open_.push_back({each, tables_[i], nlohmann::json::parse(each.position).at("row").get<int64_t>()});
+        const auto row = nlohmann::json::parse(each.position).at("row").get<int64_t>();
+        open_.push_back({each, tables_[i], i < waits_.size() ? waits_[i] : Waits{}, row});
       }
     }
     return Status::OK();
@@ -44,9 +49,11 @@ class MemorySource : public Source {
   Result<Poll> poll(const Budget& budget) override {
     Poll poll;
     bool held = false;
+    now_ = budget.now;
     for (size_t tries = 0; tries < open_.size(); ++tries) {
       Open& open = open_[turn_++ % open_.size()];
-      const int64_t left = open.left();
+      const int64_t left = open.left(now_);
+      held = held || open.opens_at(now_) != kWatermarkMax;
       if (left <= 0) continue;
       if (budget.holds(open.assignment.ordinal)) {
         held = true;
@@ -68,9 +75,17 @@ class MemorySource : public Source {
     return poll;
   }
 
+  Timestamp opens_at() const override {
+    Timestamp at = kWatermarkMax;
+    for (const Open& open : open_) {
+      if (open.left(now_) <= 0) at = std::min(at, open.opens_at(now_));
+    }
+    return at;
+  }
+
   bool behind(int32_t ordinal) const override {
     return std::any_of(open_.begin(), open_.end(), [&](const Open& open) {
-      return open.assignment.ordinal == ordinal && open.left() > 0;
+      return open.assignment.ordinal == ordinal && open.left(now_) > 0;
     });
   }
 
@@ -86,14 +101,30 @@ class MemorySource : public Source {
   struct Open {
     Assignment assignment;
     std::shared_ptr<arrow::RecordBatch> table;
+    Waits waits;
     int64_t next = 0;
-    int64_t left() const { return table->num_rows() - next; }
+    // Rows that may be given at a time of the clock.
+    int64_t left(Timestamp now) const {
+      for (const auto& [row, at] : waits) {
+        if (row >= next && at > now) return row - next;
+      }
+      return table->num_rows() - next;
+    }
+    // When there may be more than those; kWatermarkMax if that is all.
+    Timestamp opens_at(Timestamp now) const {
+      for (const auto& [row, at] : waits) {
+        if (row >= next && at > now) return at;
+      }
+      return kWatermarkMax;
+    }
   };
   const std::vector<std::shared_ptr<arrow::RecordBatch>> tables_;
+  const std::vector<Waits> waits_;  // by partition; none behind its end
   const int64_t batch_rows_;
   const bool messages_;
   std::vector<Open> open_;
   size_t turn_ = 0;
+  Timestamp now_ = kWatermarkMin;  // of the last poll
 };
 
 class MemoryEnumerator : public Enumerator {
@@ -125,8 +156,11 @@ Result<std::unique_ptr<Source>> MakeMemorySource(const nlohmann::json& options,
                                                  const std::shared_ptr<arrow::Schema>& schema) {
   FZ_ASSIGN(auto tables, ReadTables(options));
   const bool messages = options.value("messages", false);
+  auto waits = options.value("waits", std::vector<Waits>{});
   const int64_t batch_rows = options.value("batch_rows", limits::kBatchRows);
-  if (messages) return std::make_unique<MemorySource>(std::move(tables), batch_rows, true);
+  if (messages) {
+    return std::make_unique<MemorySource>(std::move(tables), std::move(waits), batch_rows, true);
+  }
   for (auto& table : tables) {  // the plan may need fewer columns than there are
     arrow::ArrayVector columns;
     for (const auto& field : schema->fields()) {
@@ -138,7 +172,7 @@ Result<std::unique_ptr<Source>> MakeMemorySource(const nlohmann::json& options,
     }
     table = arrow::RecordBatch::Make(schema, table->num_rows(), std::move(columns));
   }
-  return std::make_unique<MemorySource>(std::move(tables), batch_rows, false);
+  return std::make_unique<MemorySource>(std::move(tables), std::move(waits), batch_rows, false);
 }
 
 Result<std::unique_ptr<Enumerator>> MakeMemoryEnumerator(const nlohmann::json& options) {

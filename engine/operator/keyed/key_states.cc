@@ -7,6 +7,7 @@
 #include <new>
 #include <string>
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "operator/ordered/keyed_state.h"
 
@@ -20,16 +21,33 @@ constexpr int64_t kSavedBytes = limits::kStateFileBytes;  // of values in one ba
 
 std::shared_ptr<arrow::Schema> SavedSchema() { return KeyedSchema({arrow::field("state", arrow::binary())}); }
 
-// Timers at the beginning of the bytes; false if these are not as assign() made them.
-bool ReadTimers(std::string_view bytes, std::vector<Timestamp>* timers) {
+// Takes timers from the beginning of the bytes; false if these are not as assign() made them.
+bool TakeTimers(std::string_view* bytes, std::vector<Timestamp>* timers) {
   uint32_t count = 0;
-  if (bytes.size() < sizeof(count)) return false;
-  std::memcpy(&count, bytes.data(), sizeof(count));
-  bytes.remove_prefix(sizeof(count));
-  if (bytes.size() / sizeof(Timestamp) < count) return false;
+  if (bytes->size() < sizeof(count)) return false;
+  std::memcpy(&count, bytes->data(), sizeof(count));
+  bytes->remove_prefix(sizeof(count));
+  if (bytes->size() / sizeof(Timestamp) < count) return false;
   timers->resize(count);
-  std::memcpy(timers->data(), bytes.data(), count * sizeof(Timestamp));
+  std::memcpy(timers->data(), bytes->data(), count * sizeof(Timestamp));
+  bytes->remove_prefix(count * sizeof(Timestamp));
   return std::is_sorted(timers->begin(), timers->end());
+}
+
+// Puts them there; gives the place behind them.
+uint8_t* PutTimers(std::span<const Timestamp> timers, uint8_t* to) {
+  const auto count = static_cast<uint32_t>(timers.size());
+  std::memcpy(to, &count, sizeof(count));
+  if (!timers.empty()) std::memcpy(to + sizeof(count), timers.data(), timers.size_bytes());
+  return to + sizeof(count) + timers.size_bytes();
+}
+
+Timestamp FirstOf(std::span<const Timestamp> timers) {
+  return timers.empty() ? kWatermarkMax : timers.front();
+}
+
+std::string_view BytesOf(const KeyStates::Entry* entry) {
+  return {reinterpret_cast<const char*>(entry->bytes), static_cast<size_t>(entry->size)};
 }
 
 }  // namespace
@@ -40,11 +58,11 @@ bool KeyStates::Earlier::operator()(const std::pair<Timestamp, Entry*>& a,
   return a.second != b.second && states->key(a.second) < states->key(b.second);
 }
 
-Result<std::unique_ptr<KeyStates>> KeyStates::Make(arrow::MemoryPool* pool) {
+Result<std::unique_ptr<KeyStates>> KeyStates::Make(arrow::MemoryPool* pool, bool by_clock) {
   FZ_ASSIGN(
       auto table,
       StateTable::Make({.payload_bytes = sizeof(Entry), .track_changes = true, .tombstones = true}, pool));
-  return std::unique_ptr<KeyStates>(new KeyStates(std::move(table), pool));
+  return std::unique_ptr<KeyStates>(new KeyStates(std::move(table), pool, by_clock));
 }
 
 KeyStates::~KeyStates() {
@@ -61,7 +79,7 @@ Status KeyStates::probe(const EncodedKeys& keys, std::vector<Entry*>* entries) {
   FZ_TRY(table_->probe(keys, payloads, inserted));
   entries->clear();
   for (size_t i = 0; i < payloads.size(); ++i) {
-    if (inserted[i] != 0) new (payloads[i]) Entry{nullptr, 0, kWatermarkMax, -1};
+    if (inserted[i] != 0) new (payloads[i]) Entry{};
     entries->push_back(reinterpret_cast<Entry*>(payloads[i]));
   }
   return Status::OK();
@@ -73,50 +91,55 @@ Status KeyStates::touch(std::span<Entry* const> entries) {
   return table_->touch(payloads);
 }
 
-std::vector<Timestamp> KeyStates::timers(const Entry* entry) {
+std::vector<Timestamp> KeyStates::timers(Timers kind, const Entry* entry) const {
   std::vector<Timestamp> timers;
-  if (entry->next != kWatermarkMax) {
-    ReadTimers({reinterpret_cast<const char*>(entry->bytes), static_cast<size_t>(entry->size)}, &timers);
-  }
+  if (entry->next[kind] == kWatermarkMax) return timers;
+  std::string_view bytes = BytesOf(entry);
+  for (size_t i = 0; i <= kind; ++i) TakeTimers(&bytes, &timers);
   return timers;
 }
 
-std::string_view KeyStates::state(const Entry* entry) {
+std::string_view KeyStates::state(const Entry* entry) const {
   if (entry->bytes == nullptr) return {};
-  uint32_t count = 0;
-  std::memcpy(&count, entry->bytes, sizeof(count));
-  std::string_view bytes(reinterpret_cast<const char*>(entry->bytes), static_cast<size_t>(entry->size));
-  bytes.remove_prefix(sizeof(count) + count * sizeof(Timestamp));
+  std::string_view bytes = BytesOf(entry);
+  for (size_t i = 0; i < kinds_; ++i) {
+    uint32_t count = 0;
+    std::memcpy(&count, bytes.data(), sizeof(count));
+    bytes.remove_prefix(sizeof(count) + count * sizeof(Timestamp));
+  }
   return bytes;
 }
 
-Status KeyStates::assign(Entry* entry, std::span<const Timestamp> timers, std::string_view state) {
-  const auto count = static_cast<uint32_t>(timers.size());
-  const size_t size = sizeof(count) + timers.size_bytes() + state.size();
+Status KeyStates::assign(Entry* entry, std::span<const Timestamp> of_time,
+                         std::span<const Timestamp> of_clock, std::string_view state) {
+  const size_t size = kinds_ * sizeof(uint32_t) + of_time.size_bytes() + of_clock.size_bytes() + state.size();
+  FZ_CHECK(kinds_ == kKinds || of_clock.empty());
   uint8_t* bytes = nullptr;
   FZ_TRY(pool_->Allocate(static_cast<int64_t>(size), kAlignment, &bytes));
-  std::memcpy(bytes, &count, sizeof(count));
-  if (!timers.empty()) std::memcpy(bytes + sizeof(count), timers.data(), timers.size_bytes());
-  if (!state.empty()) std::memcpy(bytes + sizeof(count) + timers.size_bytes(), state.data(), state.size());
+  uint8_t* to = PutTimers(of_time, bytes);
+  if (kinds_ == kKinds) to = PutTimers(of_clock, to);
+  if (!state.empty()) std::memcpy(to, state.data(), state.size());
   clear(entry);
   entry->bytes = bytes;
   entry->size = static_cast<int64_t>(size);
   value_bytes_ += entry->size;
-  set_next(entry, timers.empty() ? kWatermarkMax : timers.front());
+  set_next(kOfTime, entry, FirstOf(of_time));
+  set_next(kOfClock, entry, FirstOf(of_clock));
   return Status::OK();
 }
 
 Status KeyStates::erase(Entry* entry) {
-  set_next(entry, kWatermarkMax);
+  set_next(kOfTime, entry, kWatermarkMax);
+  set_next(kOfClock, entry, kWatermarkMax);
   clear(entry);
   return table_->erase(as_payload(entry));
 }
 
-void KeyStates::set_next(Entry* entry, Timestamp next) {
-  if (entry->next == next) return;
-  if (entry->next != kWatermarkMax) timers_.erase({entry->next, entry});
-  entry->next = next;
-  if (next != kWatermarkMax) timers_.insert({next, entry});
+void KeyStates::set_next(Timers kind, Entry* entry, Timestamp next) {
+  if (entry->next[kind] == next) return;
+  if (entry->next[kind] != kWatermarkMax) timers_[kind].erase({entry->next[kind], entry});
+  entry->next[kind] = next;
+  if (next != kWatermarkMax) timers_[kind].insert({next, entry});
 }
 
 void KeyStates::clear(Entry* entry) {
@@ -126,9 +149,9 @@ void KeyStates::clear(Entry* entry) {
   entry->size = 0;
 }
 
-std::vector<KeyStates::Entry*> KeyStates::due(Timestamp until, size_t most) const {
+std::vector<KeyStates::Entry*> KeyStates::due(Timers kind, Timestamp until, size_t most) const {
   std::vector<Entry*> entries;
-  for (const auto& [time, entry] : timers_) {
+  for (const auto& [time, entry] : timers_[kind]) {
     if ((until != kWatermarkMax && time >= until) || entries.size() == most) break;
     entries.push_back(entry);
   }
@@ -145,7 +168,8 @@ std::vector<KeyStates::Entry*> KeyStates::scan(Scan* scan, int64_t rows_max) con
 
 int64_t KeyStates::bytes() const {
   constexpr int64_t kTimerBytes = 64;  // of a node of the set
-  return table_->bytes() + value_bytes_ + static_cast<int64_t>(timers_.size()) * kTimerBytes;
+  return table_->bytes() + value_bytes_ +
+         static_cast<int64_t>(timers_[kOfTime].size() + timers_[kOfClock].size()) * kTimerBytes;
 }
 
 Status KeyStates::freeze(bool full) {
@@ -209,16 +233,17 @@ Status KeyStates::restore(const arrow::RecordBatch& rows) {
     uint8_t inserted = 0;
     FZ_TRY(table_->probe(encoded, {&number, 1}, {&payload, 1}, {&inserted, 1}));
     auto* entry = reinterpret_cast<Entry*>(payload);
-    if (inserted != 0) new (entry) Entry{nullptr, 0, kWatermarkMax, -1};
+    if (inserted != 0) new (entry) Entry{};
     if (states.IsNull(i)) {
       FZ_TRY(erase(entry));
       continue;
     }
-    std::vector<Timestamp> timers;
+    std::vector<Timestamp> of_time, of_clock;
     std::string_view bytes = states.GetView(i);
-    if (!ReadTimers(bytes, &timers)) return RestoreError(kWhat, "timers that are not in order or cut off");
-    bytes.remove_prefix(sizeof(uint32_t) + timers.size() * sizeof(Timestamp));
-    FZ_TRY(assign(entry, timers, bytes));
+    if (!TakeTimers(&bytes, &of_time) || (kinds_ == kKinds && !TakeTimers(&bytes, &of_clock))) {
+      return RestoreError(kWhat, "timers that are not in order or cut off");
+    }
+    FZ_TRY(assign(entry, of_time, of_clock, bytes));
   }
   table_->clear_changes();
   return Status::OK();

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <span>
+#include <tuple>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -54,6 +56,17 @@ Result<std::shared_ptr<arrow::Array>> ListOf(const arrow::RecordBatch& answer, c
   return Error(ErrorKind::kInternal, std::string("reading an answer's ") + name + ": " + what);
 }
 
+// Of the timers of each key.
+std::shared_ptr<arrow::DataType> TimersType() { return arrow::list(arrow::field("element", arrow::int64())); }
+
+// Those of a key; `timers` is null if there are none of the kind.
+std::span<const Timestamp> TimesOf(const std::shared_ptr<arrow::Array>& timers, int64_t key) {
+  if (timers == nullptr) return {};
+  const auto& lists = static_cast<const arrow::ListArray&>(*timers);
+  const auto& times = static_cast<const arrow::Int64Array&>(*lists.values());
+  return {times.raw_values() + lists.value_offset(key), static_cast<size_t>(lists.value_length(key))};
+}
+
 std::string Hex(uint64_t value) {
   std::string text(16, '0');
   for (size_t i = 0; i < text.size(); ++i) text[15 - i] = "0123456789abcdef"[value >> (4 * i) & 15];
@@ -70,6 +83,7 @@ KeyedFunction::KeyedFunction(KeyColumns keys, RowCodec codec, BatchFunction func
       pool_(context.pool),
       partitions_(context.partitions),
       instance_(instances.fetch_add(1)),
+      clock_(context.clock != nullptr ? context.clock : &machine_),
       encoded_(context.pool) {}
 
 Result<std::unique_ptr<KeyedFunction>> KeyedFunction::Make(const nlohmann::json& spec,
@@ -92,7 +106,8 @@ Result<std::unique_ptr<KeyedFunction>> KeyedFunction::Make(const nlohmann::json&
   }
   made->input_ = arrow::schema(std::move(fields));
   FZ_ASSIGN(made->output_, ParseSchema(spec.at("schema").get<std::string>()));
-  FZ_ASSIGN(made->states_, KeyStates::Make(context.kept()));
+  made->by_clock_ = spec.value("clock", false);
+  FZ_ASSIGN(made->states_, KeyStates::Make(context.kept(), made->by_clock_));
   return made;
 }
 
@@ -100,6 +115,7 @@ Result<Progress> KeyedFunction::process(Batch batch, Output& out) {
   if (batch.rows() == 0) return Progress::kDone;
   std::vector<Entry*> groups;
   FZ_ASSIGN(const Rows rows, grouped(batch, &groups));
+  now_ = clock_->now();
   FZ_TRY(call(kRows, rows, groups));
   return emit(out);
 }
@@ -180,6 +196,8 @@ Result<std::shared_ptr<arrow::RecordBatch>> KeyedFunction::request(Call what, co
   add("what", std::move(kind));
   add("instance", Numbers({instance_}));
   add("until", Numbers({what == kRows ? promise_ : due_}));
+  add("clock", Numbers({now_}));
+  add("over", Numbers({over() ? 1 : 0}));
   std::shared_ptr<arrow::Array> given;
   if (rows.rows != nullptr) {
     given = std::make_shared<arrow::StructArray>(arrow::struct_(input_->fields()), rows.rows->num_rows(),
@@ -193,70 +211,46 @@ Result<std::shared_ptr<arrow::RecordBatch>> KeyedFunction::request(Call what, co
   FZ_ASSIGN(const arrow::ArrayVector of_keys, this->of_keys(groups));
   add("keys", OneList(of_keys[0]));
   add("states", OneList(of_keys[1]));
-  add("timers", OneList(of_keys[2]));
+  FZ_ASSIGN(const auto timers, timers_of(KeyStates::kOfTime, groups));
+  add("timers", OneList(timers));
+  if (by_clock_) {
+    FZ_ASSIGN(const auto clock_timers, timers_of(KeyStates::kOfClock, groups));
+    add("clock_timers", OneList(clock_timers));
+  }
   return arrow::RecordBatch::Make(arrow::schema(std::move(fields)), 1, std::move(columns));
 }
 
-// Keys, states and timers of the groups.
+// Keys and states of the groups.
 Result<arrow::ArrayVector> KeyedFunction::of_keys(const std::vector<Entry*>& groups) const {
   const auto count = static_cast<int64_t>(groups.size());
   std::vector<std::string_view> names, states;
-  auto times = std::make_shared<arrow::Int64Builder>(pool_);
-  arrow::ListBuilder timers(pool_, times, arrow::list(arrow::field("element", arrow::int64())));
   for (const Entry* entry : groups) {
     names.push_back(states_->key(entry));
-    states.push_back(KeyStates::state(entry));
-    FZ_TRY(timers.Append());
-    FZ_TRY(times->AppendValues(KeyStates::timers(entry)));
+    states.push_back(states_->state(entry));
   }
   FZ_ASSIGN(const arrow::ArrayVector keys, keys_.codec().decode(names, pool_));
   FZ_ASSIGN(const arrow::ArrayVector values, codec_.decode(states, pool_));
   arrow::FieldVector key_fields;
   for (size_t i = 0; i < keys.size(); ++i) key_fields.push_back(arrow::field(key_names_[i], keys[i]->type()));
-  arrow::ArrayVector made = {
+  return arrow::ArrayVector{
       std::make_shared<arrow::StructArray>(arrow::struct_(std::move(key_fields)), count, keys),
-      std::make_shared<arrow::StructArray>(arrow::struct_(codec_.fields()), count, values), nullptr};
-  FZ_TRY(timers.Finish(&made[2]));
-  return made;
+      std::make_shared<arrow::StructArray>(arrow::struct_(codec_.fields()), count, values)};
+}
+
+Result<std::shared_ptr<arrow::Array>> KeyedFunction::timers_of(KeyStates::Timers kind,
+                                                               const std::vector<Entry*>& groups) const {
+  auto times = std::make_shared<arrow::Int64Builder>(pool_);
+  arrow::ListBuilder timers(pool_, times, TimersType());
+  for (const Entry* entry : groups) {
+    FZ_TRY(timers.Append());
+    FZ_TRY(times->AppendValues(states_->timers(kind, entry)));
+  }
+  return timers.Finish();
 }
 
 Status KeyedFunction::take(const arrow::RecordBatch& answer, const std::vector<Entry*>& groups) {
-  const auto count = static_cast<int64_t>(groups.size());
   FZ_ASSIGN(const auto rows, ListOf(answer, "rows", *arrow::struct_(output_->fields()), -1));
-  FZ_ASSIGN(const auto states, ListOf(answer, "states", *arrow::struct_(codec_.fields()), count));
-  FZ_ASSIGN(const auto timers,
-            ListOf(answer, "timers", *arrow::list(arrow::field("element", arrow::int64())), count));
-  FZ_ASSIGN(const auto what, ListOf(answer, "what", *arrow::uint8(), count));
-  arrow::ArrayVector values;
-  for (int i = 0; i < states->num_fields(); ++i) {
-    values.push_back(static_cast<const arrow::StructArray&>(*states).field(i));
-  }
-  const auto& lists = static_cast<const arrow::ListArray&>(*timers);
-  const auto& times = static_cast<const arrow::Int64Array&>(*lists.values());
-  std::string bytes;
-  for (int64_t i = 0; i < count; ++i) {
-    Entry* entry = groups[static_cast<size_t>(i)];
-    const uint8_t outcome = static_cast<const arrow::UInt8Array&>(*what).Value(i);
-    if (outcome == kForget) {
-      FZ_TRY(states_->erase(entry));
-    } else if (outcome == kAssign) {
-      bytes.clear();
-      FZ_TRY(codec_.encode(values, i, &bytes));
-      const int64_t timer_count = lists.value_length(i);
-      if (static_cast<int64_t>(bytes.size()) > kKeyStateBytes || timer_count > kKeyTimers) {
-        return NamedError("UdfError",
-                          "calling " + reference_ + ": a key has " + std::to_string(bytes.size()) +
-                              " bytes of state and " + std::to_string(timer_count) + " timers; up to " +
-                              std::to_string(kKeyStateBytes) + " and " + std::to_string(kKeyTimers) +
-                              "\nkeep less of each key, or give it on as rows");
-      }
-      const std::span<const Timestamp> set(times.raw_values() + lists.value_offset(i),
-                                           static_cast<size_t>(timer_count));
-      FZ_TRY(states_->assign(entry, set, bytes));
-    } else if (entry->bytes == nullptr) {
-      return Error(ErrorKind::kInternal, "an answer keeps a key that has no state");
-    }
-  }
+  FZ_TRY(take_states(answer, groups));
   FZ_CHECK(made_ == nullptr);
   if (rows->length() > 0) {
     arrow::ArrayVector columns;
@@ -268,8 +262,55 @@ Status KeyedFunction::take(const arrow::RecordBatch& answer, const std::vector<E
   return Status::OK();
 }
 
+Status KeyedFunction::take_states(const arrow::RecordBatch& answer, const std::vector<Entry*>& groups) {
+  const auto count = static_cast<int64_t>(groups.size());
+  FZ_ASSIGN(const auto states, ListOf(answer, "states", *arrow::struct_(codec_.fields()), count));
+  FZ_ASSIGN(const auto timers, ListOf(answer, "timers", *TimersType(), count));
+  std::shared_ptr<arrow::Array> clock_timers;
+  if (by_clock_) {
+    FZ_ASSIGN(clock_timers, ListOf(answer, "clock_timers", *TimersType(), count));
+  }
+  FZ_ASSIGN(const auto what, ListOf(answer, "what", *arrow::uint8(), count));
+  arrow::ArrayVector values;
+  for (int i = 0; i < states->num_fields(); ++i) {
+    values.push_back(static_cast<const arrow::StructArray&>(*states).field(i));
+  }
+  std::string bytes;
+  for (int64_t i = 0; i < count; ++i) {
+    Entry* entry = groups[static_cast<size_t>(i)];
+    const uint8_t outcome = static_cast<const arrow::UInt8Array&>(*what).Value(i);
+    if (outcome == kForget) {
+      FZ_TRY(states_->erase(entry));
+    } else if (outcome == kAssign) {
+      bytes.clear();
+      FZ_TRY(codec_.encode(values, i, &bytes));
+      const auto of_time = TimesOf(timers, i), of_clock = TimesOf(clock_timers, i);
+      const auto timer_count = static_cast<int64_t>(of_time.size() + of_clock.size());
+      if (static_cast<int64_t>(bytes.size()) > kKeyStateBytes || timer_count > kKeyTimers) {
+        return NamedError("UdfError",
+                          "calling " + reference_ + ": a key has " + std::to_string(bytes.size()) +
+                              " bytes of state and " + std::to_string(timer_count) + " timers; up to " +
+                              std::to_string(kKeyStateBytes) + " and " + std::to_string(kKeyTimers) +
+                              "\nkeep less of each key, or give it on as rows");
+      }
+      FZ_TRY(states_->assign(entry, of_time, of_clock, bytes));
+    } else if (entry->bytes == nullptr) {
+      return Error(ErrorKind::kInternal, "an answer keeps a key that has no state");
+    }
+  }
+  return Status::OK();
+}
+
 Result<Progress> KeyedFunction::advance(int, Timestamp to, Output& out) {
   due_ = std::max(due_, to);
+  if (over()) clock_due_ = kWatermarkMax;
+  now_ = clock_->now();
+  return emit(out);
+}
+
+Result<Progress> KeyedFunction::tick(Timestamp now, Output& out) {
+  clock_due_ = std::max(clock_due_, now + 1);
+  now_ = now;
   return emit(out);
 }
 
@@ -286,20 +327,23 @@ Result<Progress> KeyedFunction::emit(Output& out) {
     if (!called) break;
   }
   promise_ = std::max(promise_, due_);
+  clock_due_ = kWatermarkMin;
   return Progress::kDone;
 }
 
 bool KeyedFunction::has_more() const {
-  if (due_ == promise_) return false;  // nothing was said since
-  return states_->has_due(due_) || (due_ == kWatermarkMax && ends_ && !end_called_);
+  if (states_->has_due(KeyStates::kOfClock, clock_due_)) return true;
+  return states_->has_due(KeyStates::kOfTime, due_) || (due_ == kWatermarkMax && ends_ && !end_called_);
 }
 
 Result<bool> KeyedFunction::call_due() {
   if (!has_more()) return false;
-  const std::vector<Entry*> due = states_->due(due_, kKeysOfCall);
-  if (!due.empty()) {
+  for (const auto& [what, kind, until] :
+       {std::tuple(kClock, KeyStates::kOfClock, clock_due_), std::tuple(kTimers, KeyStates::kOfTime, due_)}) {
+    const std::vector<Entry*> due = states_->due(kind, until, kKeysOfCall);
+    if (due.empty()) continue;
     FZ_TRY(states_->touch(due));
-    FZ_TRY(call(kTimers, {}, due));
+    FZ_TRY(call(what, {}, due));
     return true;
   }
   while (!ending_.done) {

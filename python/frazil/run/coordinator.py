@@ -76,7 +76,7 @@ class Coordinator:
         self._hook = hook
         self._events = events
         self._threaded = settings.simulated_seed is None
-        self._clock = RunClock(not self._threaded)
+        self._clock = RunClock(None if self._threaded else settings.machine)
         self._stop = threading.Event()
         self._abort = threading.Event()
         self._returned = threading.Event()
@@ -437,11 +437,11 @@ class Coordinator:
                 )
 
     def _wait(self, next_cut: float) -> list[Any]:
-        tick = TICK_S
-        if not self._cutting:
-            tick = min(TICK_S, max(0.001, next_cut - self._clock.now()))
-        self._clock.waited(tick)
-        return list(self._job.wait(tick))
+        left = max(0.001, next_cut - self._clock.now())
+        tick = TICK_S if self._cutting else min(TICK_S, left)
+        events = list(self._job.wait(tick))
+        self._clock.waited(tick, self._job.clock_us())
+        return events
 
     def _rest(self, now: float) -> None:
         """Have partitions rest that have nothing to read, where the program says that they may.

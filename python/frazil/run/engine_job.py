@@ -139,6 +139,7 @@ class JobOptions:
     close_windows: bool = False  # the end of the sources is the end of event time
     simulated: bool = False
     seed: int = 0
+    clock_us: int = 0  # what the machine's clock says; simulated
 
 
 class EngineJob:
@@ -290,6 +291,10 @@ class EngineJob:
     def full(self) -> bool:
         """Whether the epoch takes away so many rows that sources rest until `barrier`."""
         return self._job.full()
+
+    def clock_us(self) -> int:
+        """What the machine's clock says, microseconds since 1970."""
+        return self._job.clock_us()
 
     def metrics(self) -> dict[str, Any]:
         """Rows by node, bytes by tag and in channels, conditions of sources, event time."""

@@ -61,10 +61,16 @@ def prepare(
     *,
     hook: Callable[[str], None] = lambda _: None,
     store: Store | None = None,
+    pauses: bool = True,
 ) -> Runnable:
     """Make a pipeline ready: resolve secrets, open its tables and its checkpoint store.
 
     Everything that can be refused is refused here, before the checkpoint log is touched.
+
+    Parameters
+    ----------
+    pauses
+        False: coroutines are asked again at once, as often as they may be.
     """
     log_to_stderr()
     plan, aggregates = with_aggregates(resolve_secrets(pipeline.plan.json), pipeline.plan.functions)
@@ -94,7 +100,7 @@ def prepare(
     return Runnable(
         name=pipeline.name,
         plan=plan,
-        functions={**_calls(pipeline.plan.functions), **aggregates},
+        functions={**_calls(pipeline.plan.functions, pauses), **aggregates},
         targets=targets,
         store=store,
         readers=_readers(nodes, pipeline.plan.objects),
@@ -345,6 +351,7 @@ def _readers(
 
 def _calls(
     functions: Mapping[str, Function],
+    pauses: bool,
 ) -> dict[str, Callable[[_engine.ArrowBatch], object]]:
     """What the engine calls, but for aggregates."""
     calls: dict[str, Callable[[_engine.ArrowBatch], object]] = {}
@@ -354,7 +361,7 @@ def _calls(
         elif function.kind == "async":
             from frazil.async_call import AsyncCall  # with asyncio, which others need not have
 
-            calls[reference] = AsyncCall(function)
+            calls[reference] = AsyncCall(function, pauses=pauses)
         elif function.kind == "embed":
             from frazil.embed_call import EmbedCall  # with NumPy, which others need not have
 

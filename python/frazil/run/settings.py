@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from frazil.run.engine_job import JobOptions
+from frazil.run.run_clock import SimulatedMachine
 
 # Epochs that may be accepted and not yet in every table. Past it no further epoch is cut: the open
 # one grows in files, not in memory, until a table takes some, or it takes away too many rows.
@@ -52,6 +53,7 @@ class RunSettings:
     verify_every_s: float = VERIFY_EVERY_S
     quiet: bool = False  # no log line at the start
     simulated_seed: int | None = None  # not None: one thread, an order drawn from it, no clock
+    machine: SimulatedMachine = field(default_factory=SimulatedMachine)  # of a simulated run
 
     def job_options(self, attempt: int, *, first_epoch: int, bounded: bool) -> JobOptions:
         """What the engine needs of them."""
@@ -67,4 +69,5 @@ class RunSettings:
             close_windows=self.close_windows,
             simulated=self.simulated_seed is not None,
             seed=self.simulated_seed or 0,
+            clock_us=self.machine.us,
         )

@@ -6,6 +6,7 @@ made, as in a new process. What one gets wrong shows in one of these moments onl
 """
 
 from frazil.testing.any_order import OrderMatters, check_any_order
+from frazil.testing.clock import Clock, Wait, wait
 from frazil.testing.given import Message, Partitions, Rows, change, partitions
 from frazil.testing.not_conforming import NotConforming
 from frazil.testing.rows import assert_rows, assert_table
@@ -14,11 +15,13 @@ from frazil.testing.sink_conformance import sink_conformance
 from frazil.testing.source_conformance import source_conformance
 
 __all__ = [
+    "Clock",
     "Message",
     "NotConforming",
     "OrderMatters",
     "Partitions",
     "Rows",
+    "Wait",
     "assert_rows",
     "assert_table",
     "change",
@@ -27,4 +30,5 @@ __all__ = [
     "run_to_end",
     "sink_conformance",
     "source_conformance",
+    "wait",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from frazil.errors import ConfigError, on_user_line
+from frazil.testing.clock import Clock
 from frazil.testing.rows import difference
 from frazil.testing.run_to_end import Case
 
@@ -50,6 +51,7 @@ def check_any_order(
     cases: int = 20,
     seed: int = 0,
     crashes: bool = True,
+    clock: Clock | None = None,
     **rows: Rows | Partitions,
 ) -> dict[str, list[dict[str, Any]]]:
     """Run streams over the same rows in drawn ways, and require the same result each time.
@@ -67,6 +69,8 @@ def check_any_order(
         What they follow from.
     crashes
         False: no process is ended on the way.
+    clock
+        What the machine's clock says at the start of each way.
 
     Returns
     -------
@@ -91,11 +95,13 @@ def check_any_order(
         raise ConfigError(f"cases={cases}", "a number from 1")
     named = streams if isinstance(streams, Mapping) else {"rows": streams}
     given = {**rows, **(inputs or {})}
-    straight = Case(named, given, lookups or {})
+    clock = clock or Clock()
+    straight = Case(named, given, lookups or {}, clock._copy())
     straight.run()
     expected = straight.rows()
     for number in range(seed, seed + cases):
-        how, found = _drawn(Case(named, given, lookups or {}), number, crashes)
+        case = Case(named, given, lookups or {}, clock._copy())
+        how, found = _drawn(case, number, crashes)
         for name, wanted in expected.items():
             unlike = difference(found[name], wanted)
             if unlike:

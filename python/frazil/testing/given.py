@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyarrow as pa
 from frazil.errors import ConfigError
 from frazil.memory_rows import encoded_rows, memory_table
+from frazil.testing.clock import Wait
 
 if TYPE_CHECKING:
     from frazil.node import Json, SourceNode
@@ -44,8 +45,10 @@ class Message:
     headers: Sequence[tuple[str, bytes | None]] = ()
 
 
-Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]] | Sequence[bytes | str | Message | None]
-"""Rows as the reader would have decoded them; or messages that it is to decode."""
+Rows: TypeAlias = (
+    pa.Table | Sequence[Mapping[str, Any] | Wait] | Sequence[bytes | str | Message | Wait | None]
+)
+"""Rows as the reader would have decoded them; or messages that it is to decode. With waits."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,11 @@ def change(
 
 
 def given_source(
-    node: SourceNode, spec: Json, given: Rows | Partitions, batch_rows: int | None
+    node: SourceNode,
+    spec: Json,
+    given: Rows | Partitions,
+    batch_rows: int | None,
+    start_us: int,
 ) -> Json:
     """Put rows in place of what a source of a plan would read.
 
@@ -128,6 +135,8 @@ def given_source(
         The source, with all of its columns.
     spec
         The same as it stands in the plan.
+    start_us
+        From when on waits are counted, by the machine's clock.
 
     Returns
     -------
@@ -135,7 +144,8 @@ def given_source(
         For the plan: a source that reads memory.
     """
     listed = given.parts if isinstance(given, Partitions) else (given,)
-    parts = tuple(part if isinstance(part, pa.Table) else list(part) for part in listed)
+    apart = [_without_waits(node, part, start_us) for part in listed]
+    parts = tuple(rows for rows, _ in apart)
     name = str(node.name)
     empty = node.key is not None and not any(len(part) for part in parts)
     if empty or _are_messages(parts, name):
@@ -152,9 +162,33 @@ def given_source(
         new = {**spec, "connector": "memory", "options": {}, "format": None}
         new.pop("registry", None)
     new["options"]["partitions"] = [encoded_rows(table, 1)[0] for table in tables]
+    new["options"]["waits"] = [waits for _, waits in apart]
     if batch_rows is not None:
         new["options"]["batch_rows"] = batch_rows
     return new
+
+
+def _without_waits(node: SourceNode, part: Rows, us: int) -> tuple[Any, list[tuple[int, int]]]:
+    """The rows; and before which of them the clock has to have come to which time."""
+    if isinstance(part, pa.Table):
+        return part, []
+    rows: list[Any] = []
+    waits = []
+    skipped = 0
+    for row in part:
+        if isinstance(row, Wait):
+            us += row.us
+            waits.append((len(rows) - skipped, us))
+            continue
+        rows.append(row)
+        skipped += _is_skipped(node, row)
+    return rows, waits
+
+
+def _is_skipped(node: SourceNode, row: Any) -> bool:
+    """Whether a message is none of the rows that are read."""
+    value = row.value if isinstance(row, Message) else row
+    return value is None and node.options.get("tombstones") == "skip"
 
 
 def _are_messages(parts: Sequence[Rows], name: str) -> bool:
@@ -193,7 +227,7 @@ def _messages(node: SourceNode, part: Rows, number: int) -> pa.Table:
     for offset, given in enumerate(part):
         message = given if isinstance(given, Message) else Message(value=given)
         value = message.value
-        if value is None and node.options.get("tombstones") == "skip":
+        if _is_skipped(node, given):
             continue
         rows.append(
             {

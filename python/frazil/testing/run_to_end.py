@@ -12,6 +12,7 @@ from frazil.errors import ConfigError, on_user_line
 from frazil.memory_rows import memory_table
 from frazil.node import LookupNode, SourceNode
 from frazil.pipeline import Pipeline
+from frazil.testing.clock import Clock
 from frazil.testing.given import given_source
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def run_to_end(
     workers: int = 1,
     batch_rows: int | None = None,
     seed: int = 0,
+    clock: Clock | None = None,
     **rows: Rows | Partitions,
 ) -> list[dict[str, Any]]: ...
 
@@ -54,6 +56,7 @@ def run_to_end(
     workers: int = 1,
     batch_rows: int | None = None,
     seed: int = 0,
+    clock: Clock | None = None,
     **rows: Rows | Partitions,
 ) -> dict[str, list[dict[str, Any]]]: ...
 
@@ -69,6 +72,7 @@ def run_to_end(
     workers: int = 1,
     batch_rows: int | None = None,
     seed: int = 0,
+    clock: Clock | None = None,
     **rows: Rows | Partitions,
 ) -> list[dict[str, Any]] | dict[str, list[dict[str, Any]]]:
     """Run streams over given rows and return what they give.
@@ -92,10 +96,13 @@ def run_to_end(
         Rows of one batch; default as many as there are, up to the engine's own limit.
     seed
         What the order of work follows from.
+    clock
+        The machine's clock; it says afterwards when the run has ended.
     rows
         Rows by the name of their source: ``orders=`` is for "kafka:orders" or "orders". Each is a
         list of dicts as the reader would have decoded them, a `pyarrow.Table`, a list of messages
-        (bytes, text or `Message`) that are decoded, or `partitions` of these.
+        (bytes, text or `Message`) that are decoded, or `partitions` of these; with `wait` in
+        between where time is to pass.
 
     Returns
     -------
@@ -125,6 +132,7 @@ def run_to_end(
         streams if isinstance(streams, Mapping) else {"rows": streams},
         {**rows, **(inputs or {})},
         lookups or {},
+        clock,
     )
     case.run(close_windows=close_windows, workers=workers, batch_rows=batch_rows, seed=seed)
     found = case.rows()
@@ -139,6 +147,7 @@ class Case:
         streams: Mapping[str, Stream],
         inputs: Mapping[str, Rows | Partitions],
         lookups: Mapping[str, Any],
+        clock: Clock | None = None,
     ) -> None:
         from frazil.checkpoint.memory_store import MemoryStore
 
@@ -146,6 +155,8 @@ class Case:
             raise ConfigError("there is no stream to run", "give a stream, or some by name")
         self._inputs = inputs
         self._lookups = lookups
+        self._machine = (clock or Clock())._machine
+        self._start_us = self._machine.us
         self._sinks: dict[str, MemorySink] = {
             name: stream.write_memory(name=name) for name, stream in streams.items()
         }
@@ -184,8 +195,9 @@ class Case:
             checkpoint_every_s=every_s,
             close_windows=close_windows,
             simulated_seed=seed,
+            machine=self._machine,
         )
-        runnable = prepare(pipeline, hook=hook, store=self._store)
+        runnable = prepare(pipeline, hook=hook, store=self._store, pauses=False)
         Coordinator(runnable, settings, hook=hook).run()
 
     def rows(self) -> dict[str, list[dict[str, Any]]]:
@@ -199,7 +211,9 @@ class Case:
         for number, spec in enumerate(nodes):
             node = plan.nodes[spec["id"]]
             if isinstance(node, SourceNode) and spec["name"] in inputs:
-                nodes[number] = given_source(node, spec, inputs[spec["name"]], batch_rows)
+                nodes[number] = given_source(
+                    node, spec, inputs[spec["name"]], batch_rows, self._start_us
+                )
             elif isinstance(node, SourceNode) and batch_rows and node.connector == "memory":
                 spec["options"]["batch_rows"] = batch_rows
             elif isinstance(node, LookupNode) and node.dimension.name in lookups:
