@@ -10,7 +10,7 @@ pipeline = fz.Pipeline("background", sink, checkpoint="memory://notebook", check
 
 if __name__ == "__main__":
     handle = pipeline.start(quiet=True)
-    while sink.table().num_rows < 5_000:
+    while handle.running and sink.table().num_rows < 5_000:
         time.sleep(0.05)
         print(f"epoch {handle.status.epoch}: {sink.table().num_rows} rows")
     report = handle.stop()  # a last checkpoint, then the end

@@ -69,6 +69,16 @@ class LanceDbSink(TransactionalSink):
         except (ValueError, RuntimeError) as error:
             raise SinkError(f"{self._what}: {_said(error)}") from error
 
+    def check(self, rows: pa.RecordBatch) -> None:
+        """Refuse what the table would refuse: its commit could never be made."""
+        if self._key is not None and rows[self._key].null_count:
+            raise SinkError(
+                f"{self._what}: the key {self._key!r} is null in a row",
+                f"filter such rows out: col({self._key!r}).is_not_null()",
+            )
+        for name, size in self._vectors.items():
+            self._check_vectors(name, size, rows[name])
+
     def commit(self, commit: Commit, rows: Iterator[pa.RecordBatch]) -> None:
         """Merge the rows that are not there, and note the epoch."""
         if not self._schema:
@@ -208,8 +218,6 @@ class LanceDbSink(TransactionalSink):
         batches = [self._batch(commit, batch, []) for batch in source]
         table = pa.Table.from_batches(batches, self._schema)
         key = table[self._on]
-        if key.null_count:
-            raise SinkError(f"{self._what}: the key {self._on!r} is null in a row")
         numbers = pa.array(range(table.num_rows), pa.int64())
         last = pa.table({"key": key, "number": numbers}).group_by("key", use_threads=False)
         return table.take(last.aggregate([("number", "max")])["number_max"])
@@ -219,22 +227,24 @@ class LanceDbSink(TransactionalSink):
     ) -> pa.RecordBatch:
         columns = []
         for field, column in zip(self._schema, rows.columns, strict=False):
-            if field.name in self._vectors:
-                self._check_vectors(field, column)
             columns.append(column.cast(field.type))
         count = rows.num_rows
         sink = pa.array([commit.sink] * count, SINK.type)
         epoch = pa.array([commit.epoch] * count, EPOCH.type)
         return pa.RecordBatch.from_arrays([*columns, sink, epoch, *more], schema=self._schema)
 
-    def _check_vectors(self, field: pa.Field, column: pa.Array) -> None:
+    def _check_vectors(self, name: str, size: int, column: pa.Array) -> None:
+        if column.null_count or column.flatten().null_count:
+            raise SinkError(
+                f"{self._what}: a vector in {name!r} is null, or a number in it",
+                f"filter such rows out: col({name!r}).is_not_null()",
+            )
         lengths = pc.list_value_length(column)
-        size = field.type.list_size
         wrong = pc.not_equal(lengths, size)
         at = pc.index(wrong, True).as_py()
         if at >= 0:
             raise SinkError(
-                f"{self._what}: a vector in {field.name!r} has {lengths[at].as_py()} numbers, and "
+                f"{self._what}: a vector in {name!r} has {lengths[at].as_py()} numbers, and "
                 f"declared are {size}",
                 "filter such rows out: col(...).list_length()",
             )

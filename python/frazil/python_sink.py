@@ -277,6 +277,24 @@ class TransactionalSink(PythonSink, ABC):
     [{'id': 1}, {'id': 2}]
     """
 
+    def check(self, rows: pa.RecordBatch) -> None:
+        """Look at rows before they are put aside: what it raises ends the run.
+
+        What `commit` refuses is in the checkpoint log by then, and no later start gets past it.
+
+        Parameters
+        ----------
+        rows
+            Some rows, with all columns of the stream. Called by a thread of each worker.
+
+        Examples
+        --------
+        >>> def check(self, rows):
+        ...     if rows["id"].null_count:
+        ...         raise ValueError("id is null in a row")
+        """
+        return None
+
     @abstractmethod
     def commit(self, commit: Commit, rows: Iterator[pa.RecordBatch]) -> None:
         """Write the rows of an epoch, and that this epoch is there, in one transaction.

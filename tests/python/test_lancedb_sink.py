@@ -84,10 +84,32 @@ def compass(texts: list[str]) -> list[list[float]]:
 WORDS = {"north": [0.0, 1.0], "east": [1.0, 0.0], "south": [0.0, -1.0]}
 
 
-def test_a_vector_of_another_length_ends_the_run(tmp_path: Path) -> None:
-    stream = fz.read_memory([{"v": [1.0, 2.0]}, {"v": [1.0]}])
-    with pytest.raises(fz.CommitError, match="a vector in 'v' has 1 numbers, and declared are 2"):
-        run(tmp_path, stream.write_lancedb(str(tmp_path), "rows", vectors={"v": 2}))
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ([1.0], "a vector in 'v' has 1 numbers, and declared are 2"),
+        (None, "a vector in 'v' is null, or a number in it"),
+        ([1.0, None], "a vector in 'v' is null, or a number in it"),
+    ],
+)
+def test_a_vector_that_is_none_ends_the_run(tmp_path: Path, bad: Any, message: str) -> None:
+    """Before its epoch is accepted: without the row the next start goes on."""
+    good = {"id": 1, "v": [1.0, 2.0]}
+    schema = pa.schema({"id": pa.int64(), "v": pa.list_(pa.float64())})
+    stream = fz.read_memory(pa.Table.from_pylist([good, {"id": 2, "v": bad}], schema))
+    for _ in range(2):
+        with pytest.raises(fz.SinkError, match=message):
+            run(tmp_path, stream.write_lancedb(str(tmp_path), "rows", vectors={"v": 2}))
+    assert rows_of(tmp_path) == []
+    kept = stream.filter(fz.col("id") == 1)
+    run(tmp_path, kept.write_lancedb(str(tmp_path), "rows", vectors={"v": 2}))
+    assert [row["id"] for row in rows_of(tmp_path)] == [1]
+
+
+def test_a_key_that_is_null_ends_the_run(tmp_path: Path) -> None:
+    stream = fz.read_memory([{"id": None, "n": 1}, {"id": 2, "n": 1}])
+    with pytest.raises(fz.SinkError, match="the key 'id' is null"):
+        run(tmp_path, stream.write_lancedb(str(tmp_path), "rows", mode="upsert", key="id"))
     assert rows_of(tmp_path) == []
 
 

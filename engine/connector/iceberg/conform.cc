@@ -1,6 +1,7 @@
 #include "connector/iceberg/conform.h"
 
 #include <arrow/array.h>
+#include <arrow/array/concatenate.h>
 #include <arrow/compute/cast.h>
 #include <arrow/extension_type.h>
 
@@ -208,13 +209,16 @@ class Converter {
   Converter(const std::set<std::string>& narrowed, arrow::MemoryPool* pool)
       : narrowed_(narrowed), pool_(pool), context_(pool) {}
 
-  Result<ArrayPtr> Convert(const ArrayPtr& array, const arrow::Field& to, const std::string& path) {
+  Result<ArrayPtr> Convert(ArrayPtr array, const arrow::Field& to, const std::string& path) {
     const TypePtr& type = to.type();
     if (array->type_id() == Type::NA) return arrow::MakeArrayOfNull(type, array->length(), pool_);
     if (array->type_id() == Type::DICTIONARY) {
       FZ_ASSIGN(auto values,
                 Cast(array, static_cast<const arrow::DictionaryType&>(*array->type()).value_type()));
       return Convert(values, to, path);
+    }
+    if (type->num_fields() > 0) {
+      FZ_ASSIGN(array, WithoutOthers(array));
     }
     switch (type->id()) {
       case Type::STRUCT:
@@ -236,6 +240,23 @@ class Converter {
   }
 
  private:
+  // A slice of nested values has those of all rows inside, and what is wrong with others is none of its
+  // errors.
+  Result<ArrayPtr> WithoutOthers(const ArrayPtr& array) {
+    const arrow::ArrayData& data = *array->data();
+    bool whole = data.offset == 0;
+    if (array->type_id() == Type::STRUCT) {
+      for (const auto& child : data.child_data) whole = whole && child->length == data.length;
+    } else if (array->type_id() == Type::LIST || array->type_id() == Type::MAP) {
+      const auto& list = static_cast<const arrow::ListArray&>(*array);
+      whole =
+          whole && list.value_offset(0) == 0 && list.value_offset(list.length()) == list.values()->length();
+    }
+    if (whole) return array;
+    FZ_ASSIGN(auto alone, arrow::Concatenate({array}, pool_));
+    return alone;
+  }
+
   // Values of a type that holds less, if it has all of them. A cast of floats does not say which it changes.
   Result<ArrayPtr> Narrow(const ArrayPtr& array, const TypePtr& type, const std::string& path) {
     auto narrow = Cast(array, type);
@@ -262,14 +283,13 @@ class Converter {
   Result<ArrayPtr> ConvertStruct(const ArrayPtr& array, const TypePtr& type, const std::string& path) {
     const auto& from = static_cast<const arrow::StructType&>(*array->type());
     auto data = array->data()->Copy();
-    const int64_t whole = data->offset + data->length;  // children are not cut to the struct's slice
     data->child_data.clear();
     for (const auto& member : type->fields()) {
       const int index = from.GetFieldIndex(member->name());
       const std::string name = path + "." + member->name();
       ArrayPtr child;
       if (index < 0) {
-        FZ_ASSIGN(child, arrow::MakeArrayOfNull(member->type(), whole, pool_));
+        FZ_ASSIGN(child, arrow::MakeArrayOfNull(member->type(), data->length, pool_));
       } else {
         FZ_ASSIGN(child, Convert(arrow::MakeArray(array->data()->child_data[static_cast<size_t>(index)]),
                                  *member, name));

@@ -156,8 +156,11 @@ class PythonTarget:
             case TwoPhaseSink() as sink:
                 attempt = int(self._head.rpartition("-")[2])
                 return _Prepared(sink, self._caller(""), (self._id, attempt, worker), self.name)
-        assert self._store is not None
-        return _Staged(StagedRows(self._store, f"{self._head}-{worker}"))
+            case TransactionalSink() as sink:
+                assert self._store is not None
+                rows = StagedRows(self._store, f"{self._head}-{worker}")
+                return _Staged(sink, self._caller(""), rows)
+        raise AssertionError(self._sink)
 
     def _commit(self, token: Pending, landed: int) -> None:
         caller = self._caller(f" of epoch {token.slot}", CommitError)
@@ -271,10 +274,11 @@ class _Prepared:
 
 
 class _Staged:
-    def __init__(self, rows: StagedRows) -> None:
-        self._rows = rows
+    def __init__(self, sink: TransactionalSink, caller: Caller, rows: StagedRows) -> None:
+        self._sink, self._caller, self._rows = sink, caller, rows
 
     def write(self, rows: pa.RecordBatch) -> None:
+        self._caller.call("check", lambda: self._sink.check(rows))
         self._rows.write(rows)
 
     def end(self) -> Any:
