@@ -9,6 +9,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ ROWS, TIMERS, END, CLOCK = 0, 1, 2, 3
 KEEP, ASSIGN, FORGET = 0, 1, 2
 _METHODS = {ROWS: "on_rows", TIMERS: "on_timer", END: "on_end", CLOCK: "on_clock_timer"}
 _TIMERS = pa.list_(pa.field("element", pa.int64()))
+_NO_TIMERS: list[int] = []
 
 _NoColumns = namedtuple("_NoColumns", ())
 """What every row has beside its columns."""
@@ -155,6 +157,10 @@ class _Instance:
         self._keys = _key_values(keys, count)
         kept = _Kept(self._declared, self._with_clock)
         values = [_values(column) for column in columns]
+        if what == ROWS and not (self._options.stepwise or self._with_timers or self._with_clock):
+            assert batch is not None
+            self._take_all(asked, batch, values, kept)
+            return self._made(self._taken(asked, what), *kept.columns(self._state_error))
         set_before: list[list[int]] = timers.to_pylist()
         by_clock: list[list[int]] = [[]] * count
         if self._with_clock:
@@ -176,6 +182,30 @@ class _Instance:
         return self._made(self._taken(asked, what), *kept.columns(self._state_error))
 
     # One key at a time.
+
+    def _take_all(
+        self, asked: _Asked, batch: pa.RecordBatch, values: list[list[Any]], kept: _Kept
+    ) -> None:
+        """Rows as they come, of a function without timers: as little for each key as can be."""
+        on_rows: Any = self._function.on_rows  # type: ignore[union-attr]
+        cells, out, given = self._cells, self._out, self._out._rows
+        rows, offsets = self._rows_of(batch), asked.required("offsets").to_pylist()
+        loaded = list(zip(*values, strict=True)) if values else [()] * len(self._keys)
+        out._begin_key(0, None, None)
+        begin, take = out._keys.append, kept.take_states
+        first = key = 0
+        try:
+            for key, name in enumerate(self._keys):
+                begin((len(given), key))
+                for cell, value in zip(cells, loaded[key], strict=True):
+                    cell._load(value)
+                _nothing(on_rows(name, list(islice(rows, offsets[key + 1] - first)), out))
+                take(cells)
+                first = offsets[key + 1]
+        except BaseException as error:
+            self._key = key
+            self._shown = batch, asked.values("marks"), first, offsets[key + 1]
+            raise self._raised("on_rows", error) from error
 
     def _caller(
         self, what: int, asked: _Asked, batch: pa.RecordBatch | None
@@ -216,7 +246,8 @@ class _Instance:
             self._shown = batch, marks, first, last
             before = len(self._out._rows)
             try:
-                _nothing(function.on_rows(self._keys[key], rows[first:last], self._out))
+                own = list(islice(rows, last - first))
+                _nothing(function.on_rows(self._keys[key], own, self._out))
             except BaseException as error:
                 raise self._raised("on_rows", error) from error
             self._method = "on_rows"
@@ -232,7 +263,10 @@ class _Instance:
 
         return all_rows
 
-    def _rows_of(self, batch: pa.RecordBatch) -> list[Any]:
+    def _rows_of(self, batch: pa.RecordBatch) -> Iterator[Any]:
+        """The rows, each made when it is asked for: where thousands are there at a time, Python's
+        collector walks over all objects of the process every few batches.
+        """
         if self._row is None:
             names = batch.schema.names
             made: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]
@@ -240,7 +274,7 @@ class _Instance:
                 if made._fields[place] != name and not hasattr(_NoColumns, name):
                     setattr(made, name, property(itemgetter(place)))
             self._row = made._make
-        return list(map(self._row, zip(*map(_values, batch.columns), strict=True)))
+        return map(self._row, zip(*map(_values, batch.columns), strict=True))
 
     def _fire(self, until: int) -> None:
         """Fire the timers of the key at hand that are before a time."""
@@ -407,10 +441,10 @@ class _Kept:
         self._timers: list[list[int]] = []
         self._what: list[int] = []
 
-    def take(self, cells: Sequence[State[Any]], timers: _Timers, clock_timers: _Timers) -> None:
-        """Take those of a key."""
-        changed = timers.changed or clock_timers.changed
-        first = not timers.times and not clock_timers.times
+    def take_states(
+        self, cells: Sequence[State[Any]], *, changed: bool = False, first: bool = True
+    ) -> int:
+        """Take those of a key, whose timers have changed, and are none; what is done with them."""
         for cell in cells:
             changed = changed or cell._touched
             first = first and cell._is_first()
@@ -418,9 +452,18 @@ class _Kept:
         self._what.append(what)
         for cell, values in zip(cells, self._values, strict=True):
             values.append(cell._value if what == ASSIGN else None)
-        self._timers.append(timers.times if what == ASSIGN else [])
+        return what
+
+    def take(self, cells: Sequence[State[Any]], timers: _Timers, clock_timers: _Timers) -> None:
+        """Take states and timers of a key."""
+        what = self.take_states(
+            cells,
+            changed=timers.changed or clock_timers.changed,
+            first=not timers.times and not clock_timers.times,
+        )
+        self._timers.append(timers.times if what == ASSIGN else _NO_TIMERS)
         if self._clock_timers is not None:
-            self._clock_timers.append(clock_timers.times if what == ASSIGN else [])
+            self._clock_timers.append(clock_timers.times if what == ASSIGN else _NO_TIMERS)
 
     def columns(
         self, error: Callable[[int, DeclaredState, Any], UdfError]
@@ -449,7 +492,7 @@ class _Kept:
         if made:
             states = pa.StructArray.from_arrays(made, fields=_fields(self._declared))
         others = {
-            "timers": pa.array(self._timers, _TIMERS),
+            "timers": pa.array(self._timers or [_NO_TIMERS] * len(self._what), _TIMERS),
             "what": pa.array(self._what, pa.uint8()),
         }
         if self._clock_timers is not None:
