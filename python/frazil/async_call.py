@@ -22,6 +22,7 @@ from frazil.python_values import python_values
 from frazil.stack_text import frame_text
 from frazil.types import type_name
 from frazil.udf_call import _fits, _raised, _short, _values
+from frazil.udf_failed import apart, said_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -111,7 +112,9 @@ class AsyncCall:
         given = pa.record_batch(batch)
         rows = list(zip(*map(python_values, given.columns), strict=True))
         results: list[Any] = [None] * len(rows)
-        future = asyncio.run_coroutine_threadsafe(self._all(rows, results), _loop.get())
+        reasons: dict[int, str] = {}  # why rows have no result, if they are set apart
+        made = self._all(rows, results, reasons)
+        future = asyncio.run_coroutine_threadsafe(made, _loop.get())
         try:
             failed = future.result()
         except concurrent.futures.CancelledError:  # a function has cancelled all tasks of the loop
@@ -119,6 +122,8 @@ class AsyncCall:
         if failed is not None:
             row, error = failed
             raise _raised(self._function, error, given, row) from error
+        if self._function.apart:
+            return apart(self._function, results, reasons)
         return pa.RecordBatch.from_arrays(
             [self._column(results, given)], schema=self._function.returns
         )
@@ -131,13 +136,13 @@ class AsyncCall:
         return [frame_text(frame)]
 
     async def _all(
-        self, rows: list[tuple[Any, ...]], results: list[Any]
+        self, rows: list[tuple[Any, ...]], results: list[Any], reasons: dict[int, str]
     ) -> tuple[int, Exception] | None:
         """Make all calls; the first that fails, which ends the others."""
         numbered = iter(enumerate(rows))
         ended = asyncio.Event()
         tasks = [
-            asyncio.ensure_future(self._some(numbered, results, ended))
+            asyncio.ensure_future(self._some(numbered, results, reasons, ended))
             for _ in range(min(self._options.concurrency, len(rows)))
         ]
         try:
@@ -156,6 +161,7 @@ class AsyncCall:
         self,
         numbered: Iterator[tuple[int, tuple[Any, ...]]],
         results: list[Any],
+        reasons: dict[int, str],
         ended: asyncio.Event,
     ) -> tuple[int, Exception] | None:
         """Take one row after the other, as long as there are some."""
@@ -165,6 +171,8 @@ class AsyncCall:
             except Exception as error:
                 if self._function.on_error == "fail":
                     return row, error
+                if self._function.apart:
+                    reasons[row] = said_of(self._function, error)
         return None
 
     async def _made(self, values: tuple[Any, ...], ended: asyncio.Event) -> Any:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pyarrow as pa
 from frazil.duration import Duration, duration_ms, duration_text
 from frazil.errors import PlanError, TypeMismatch, on_user_line
 from frazil.schema import arrow_type
-from frazil.udf import Udf, _hints
+from frazil.udf import Udf, _hints, check_on_error
 
 if TYPE_CHECKING:
-    from frazil.node import Function
+    from frazil.node import Function, OnError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +64,7 @@ def async_udf(
     per_second: float | None = None,
     cache: int = 0,
     pure: bool = False,
-    on_error: Literal["fail", "null"] = "fail",
+    on_error: OnError = "fail",
 ) -> Callable[[Callable[P, Awaitable[R]]], Udf[P, R]]:
     """Make a coroutine of single values usable on columns: many calls wait at the same time.
 
@@ -92,7 +92,8 @@ def async_udf(
         Whether the same values always give the same result. What a service says is not: the
         pipeline is "consistent" then, and not "exact".
     on_error
-        "fail" ends the run when the last try raises, "null" makes the value null.
+        When the last try raises: "fail" ends the run, "null" makes the value null, "drop" leaves
+        the row out, "divert" also gives it to `Stream.failed` and to the pipeline's dead letters.
 
     Returns
     -------
@@ -119,8 +120,7 @@ def async_udf(
         _rate(per_second),
         _whole(cache, "cache", 0, CACHE_MAX),
     )
-    if on_error not in ("fail", "null"):
-        raise PlanError(f"on_error={on_error!r} is not offered", '"fail" or "null"')
+    check_on_error(on_error)
 
     @on_user_line
     def decorate(function: Callable[P, Awaitable[R]]) -> Udf[P, R]:

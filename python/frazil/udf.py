@@ -213,9 +213,9 @@ def batch_udf(
         Whether the same values always give the same result. False makes the pipeline "consistent"
         instead of "exact".
     on_error
-        "fail" ends the run when the function raises, "null" makes the batch's values null. With
-        "drop" and "divert" (see `udf`) it is called again with halves of the batch, down to the
-        rows for which it raises; so it has to be pure.
+        "fail" ends the run when the function raises. With "null", "drop" and "divert" (see `udf`)
+        it is called again with halves of the batch, down to the rows for which it raises; so it has
+        to be pure. With "null" and pure=False all values of the batch are null.
     workers
         How many processes of its own call it, each with a part of the batch, for work that keeps
         the processor busy; 0: this process does. It has to stand at the top of a module, which

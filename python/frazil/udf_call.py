@@ -134,8 +134,12 @@ def _column(function: Function, batch: pa.RecordBatch) -> pa.Array:
     try:
         result = taken_back(function.call(*_given(function, batch)), type_)
     except Exception as error:
-        if function.on_error == "null":
+        if function.on_error == "null" and not function.pure:
             return pa.nulls(batch.num_rows, type_)
+        if function.on_error == "null":
+            from frazil.udf_failed import column_with_nulls
+
+            return column_with_nulls(function, batch)
         raise _raised(function, error, batch, 0) from error
     return checked_column(function, result, batch.num_rows)
 

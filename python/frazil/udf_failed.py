@@ -73,6 +73,29 @@ def run_apart(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
         none = [pa.nulls(1, type_)]
         arrays = _halves(lambda part: _column(function, part), batch, 0, failed, none)
         column = arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
+    return _told(function, column, failed)
+
+
+def column_with_nulls(function: Function, batch: pa.RecordBatch) -> pa.Array:
+    """Call a function of batches that has raised for all of it: null in the rows where it does.
+
+    Raises
+    ------
+    UdfError
+        As `run_apart`.
+    """
+    none = [pa.nulls(1, function.returns.field(0).type)]
+    arrays = _halves(lambda part: _column(function, part), batch, 0, {}, none)
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
+
+
+def apart(function: Function, results: list[Any], failed: dict[int, str]) -> pa.RecordBatch:
+    """What `run_apart` gives, of results of single calls, and reasons why some have none."""
+    return _told(function, _fitting(function, results, failed), failed)
+
+
+def _told(function: Function, column: pa.Array, failed: dict[int, str]) -> pa.RecordBatch:
+    type_ = function.returns.field(0).type
     if not function.returns.field(0).nullable and column.null_count:
         declared = f"{function.reference} returned None, and declares {type_name(type_)}"
         for row in (i for i, value in enumerate(column) if not value.is_valid):
@@ -132,7 +155,7 @@ def _column(function: Function, batch: pa.RecordBatch) -> pa.Array:
     try:
         result = taken_back(function.call(*_given(function, batch)), function.returns.field(0).type)
     except Exception as error:  # the user's own choice: on_error
-        raise _Raised(_said(function, error)) from error
+        raise _Raised(said_of(function, error)) from error
     return checked_column(function, result, batch.num_rows)
 
 
@@ -140,7 +163,7 @@ def _batch(function: Function, batch: pa.RecordBatch) -> pa.RecordBatch:
     try:
         result = function.call(batch)
     except Exception as error:  # the user's own choice: on_error
-        raise _Raised(_said(function, error)) from error
+        raise _Raised(said_of(function, error)) from error
     try:
         return checked_batch(function, result)
     except BadValues as error:
@@ -154,8 +177,13 @@ def _each(function: Function, batch: pa.RecordBatch, failed: dict[int, str]) -> 
         try:
             results.append(function.call(*values(row)))
         except Exception as error:  # the user's own choice: on_error
-            failed[row] = _said(function, error)
+            failed[row] = said_of(function, error)
             results.append(None)
+    return _fitting(function, results, failed)
+
+
+def _fitting(function: Function, results: list[Any], failed: dict[int, str]) -> pa.Array:
+    """Results as a column, without those that have another type."""
     type_ = function.returns.field(0).type
     try:
         return pa.array(results, type_)
@@ -179,7 +207,8 @@ def _values(batch: pa.RecordBatch) -> Callable[[int], tuple[Any, ...]]:
     return rows.__getitem__
 
 
-def _said(function: Function, error: Exception) -> str:
+def said_of(function: Function, error: Exception) -> str:
+    """The reason of a row for which a function has raised."""
     try:
         said = " ".join(str(error).split())
     except Exception:  # of the exception itself, which is the user's

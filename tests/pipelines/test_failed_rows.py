@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections import Counter
@@ -43,6 +44,21 @@ def dropping(number: int) -> int:
     return number
 
 
+@fz.batch_udf(returns=int, on_error="null")
+def or_null(number: pa.Array) -> pa.Array:
+    if any(value % 6 == 0 for value in number.to_pylist()):
+        raise ValueError("a multiple of six")
+    return number
+
+
+@fz.async_udf(on_error="divert", concurrency=3)
+async def by_task(number: int) -> int:
+    await asyncio.sleep(0)
+    if number % 9 == 0:
+        raise ValueError(f"{number} is a multiple of nine")
+    return -number
+
+
 def by_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Two rows for each of the batch."""
     ids = batch["id"].to_pylist()
@@ -64,7 +80,11 @@ class Failing:
         # The number of rows of a user, while it is none of those that fail.
         totals = events.group_by("user").agg(n=fz.count())
         later = totals.with_columns(a=by_row(fz.coalesce(col("n"), 0)))
+        asked = events.select("id", c=by_task(col("id")))
         return {
+            "asked": asked,
+            "asked_failed": asked.failed,
+            "nulls": events.select("id", c=or_null(col("id"))),
             "both": both,
             "both_failed": both.failed,
             "twice": twice,
@@ -83,6 +103,17 @@ class Failing:
             if row["id"] % 3 and row["id"] % 4
         ]
         assert processes.rows("both") == counted(good)
+        assert processes.rows("asked") == counted(
+            [{"id": row["id"], "c": -row["id"]} for row in rows if row["id"] % 9]
+        )
+        letters = processes.table("asked_failed")
+        assert sorted(json.loads(letter["raw"])["id"] for letter in letters) == sorted(
+            row["id"] for row in rows if row["id"] % 9 == 0
+        )
+        self.check_places(partitions, letters)
+        assert processes.rows("nulls") == counted(
+            [{"id": row["id"], "c": row["id"] if row["id"] % 6 else None} for row in rows]
+        )
         failed = processes.table("both_failed")
         # A row fails in the first function that raises for it, and is not given to the other.
         ids = [row["id"] for row in rows]
@@ -145,7 +176,7 @@ def test_letters_do_not_depend_on_batches(batch_rows: int) -> None:
     def letters(rows: int, workers: int) -> Counter[Any]:
         processes = Processes(partitions, Failing().streams)
         processes.run(batch_rows=rows, workers=workers)
-        names = ("both_failed", "twice_failed")
+        names = ("both_failed", "twice_failed", "asked_failed")
         return counted(
             [
                 {key: value for key, value in row.items() if key not in ("log", "epoch")}
@@ -173,6 +204,7 @@ def test_the_account() -> None:
     thirds, fives = sum(i % 3 == 0 for i in ids), sum(i % 5 == 0 for i in ids)
     fours = sum(i % 4 == 0 and i % 3 != 0 for i in ids)
     sevens = sum(i % 7 == 0 for i in ids)
+    nines = sum(i % 9 == 0 for i in ids)
     found = sorted(tuple(total) for total in steps.values())
     assert (rows, rows - thirds, thirds, 0) in found
     assert (rows - thirds, rows - thirds - fours, fours, 0) in found
@@ -180,7 +212,8 @@ def test_the_account() -> None:
     assert (rows, rows - sevens, 0, sevens) in found
     # Of changes only new rows count, and nobody takes those that fail.
     assert all(given == good + failed + dropped for given, good, failed, dropped in found)
-    assert len(found) == 5
+    assert (rows, rows - nines, nines, 0) in found
+    assert len(found) == 6
     here = __name__
     assert report.failed[f"{here}:by_column"] == fours
     assert report.failed[f"{here}:by_batch"] == fives

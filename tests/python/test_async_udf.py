@@ -57,7 +57,7 @@ async def unsaid(n: int):  # type: ignore[no-untyped-def]
         (lambda: fz.async_udf(cache=True), PlanError, "cache=True"),
         (lambda: fz.async_udf(timeout="2h"), PlanError, "timeout='2h' is too long"),
         (lambda: fz.async_udf(per_second=0), PlanError, "per_second=0"),
-        (lambda: fz.async_udf(on_error="drop"), PlanError, "on_error='drop'"),  # type: ignore[arg-type]
+        (lambda: fz.async_udf(on_error="skip"), PlanError, "on_error='skip'"),  # type: ignore[arg-type]
         (
             lambda: NUMBERS.select(x=fz.async_udf()(twice)(col("n"))),
             TypeMismatch,
