@@ -19,8 +19,8 @@ KEYS = int(os.environ.get("SOAK_KEYS", "50000000" if "SOAK_ROWS" in os.environ e
 CHANGED, GONE = KEYS // 5, KEYS // 50
 ROW_GROUP = 500_000
 TIMEOUT_S = 4 * 3600
-# Of a run that reads many changes at once: one commit holds all rows that they delete.
-RESIDENT_MB_MAX = 4096
+# Half of it or so are pages of the file that state is in, which the system may take back.
+RESIDENT_MB_MAX = 2048
 # The commit in which the first process is killed: its epoch is in the log, with its state.
 KILLED_AT = 1
 
@@ -36,7 +36,7 @@ pipeline = fz.Pipeline(
     "upserts",
     rows.write_iceberg("soak.rows", mode="upsert", key=["key"]),
     checkpoint_every="2s",
-    memory_limit="1280MiB",
+    memory_limit="768MiB",
 )
 commits = 0
 
