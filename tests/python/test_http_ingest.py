@@ -148,6 +148,7 @@ def test_a_disk_that_fails_is_no_202(
 
 
 def test_it_is_served_while_the_pipeline_runs(tmp_path: Path) -> None:
+    before = threads()  # those of the process, which others have begun
     port = free_port()
     ingest = fz.HttpIngest(tmp_path / "requests", schema=SCHEMA, port=port)
     sink = fz.read_http(ingest).write_memory()
@@ -158,9 +159,11 @@ def test_it_is_served_while_the_pipeline_runs(tmp_path: Path) -> None:
     assert ask(port, b'{"id": "x"}') == 400
     handle.stop()
     assert ask(port, b'{"id": 2}') == 0
-    # The loop of coroutines, which other tests may have begun, is of the process.
-    left = {each.name for each in threading.enumerate() if each.name.startswith("frazil-")}
-    assert left <= {"frazil-async"}
+    assert threads() <= before
+
+
+def threads() -> set[str]:
+    return {each.name for each in threading.enumerate() if each.name.startswith("frazil-")}
 
 
 def ask(port: int, body: bytes) -> int:
