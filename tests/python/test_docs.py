@@ -411,6 +411,19 @@ def test_every_public_name_is_described() -> None:
     assert not missing
 
 
+def test_figures_of_udf_are_those_that_were_measured() -> None:
+    text = (ROOT / "bench" / "README.md").read_text()
+    lines = text[text.index("## Results of UDF") :].splitlines()
+    for name in ("w1", "totals"):
+        for row in json.loads((ROOT / "bench" / "results" / f"udf-{name}-file.json").read_text()):
+            start = f"| {row['system']} | {row['workload']} |"
+            cells = next(line for line in lines if line.startswith(start)).strip("| ").split(" | ")
+            assert row["rows_ok"]
+            assert abs(float(cells[2]) - row["cpu_s_per_million"]) < 0.001
+            assert abs(float(cells[3].replace(",", "")) - row["events_per_s"]) < 1
+            assert abs(float(cells[4]) - row["peak_mb"]) < 0.1
+
+
 def test_figures_of_cdc_are_those_that_were_measured() -> None:
     text = (ROOT / "bench" / "README.md").read_text()
     text = text[text.index("## Results of CDC") :]
