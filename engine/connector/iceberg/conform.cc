@@ -309,6 +309,7 @@ class Converter {
 
   Result<ArrayPtr> ConvertList(ArrayPtr array, const TypePtr& type, const std::string& path) {
     if (array->type_id() != Type::LIST) {
+      FZ_ASSIGN(array, arrow::Concatenate({array}, pool_));  // as of WithoutOthers()
       FZ_ASSIGN(array, Cast(array, arrow::list(array->type()->field(0))));
     }
     auto data = array->data()->Copy();

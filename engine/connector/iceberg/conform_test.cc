@@ -1,6 +1,7 @@
 #include "connector/iceberg/conform.h"
 
 #include <arrow/api.h>
+#include <arrow/compute/cast.h>
 #include <arrow/util/key_value_metadata.h>
 #include <gtest/gtest.h>
 
@@ -50,6 +51,22 @@ TEST(Conformer, WhatIsWrongWithOtherRowsIsNoErrorOfASlice) {
   ASSERT_TRUE((*found)->ValidateFull().ok());
   for (int i = 0; i < expected->num_columns(); ++i) {
     EXPECT_TRUE((*found)->column(i)->Equals(expected->column(i))) << (*found)->column(i)->ToString();
+  }
+}
+
+TEST(Conformer, ListsOfAnotherKindHaveNoErrorsOfOtherRowsEither) {
+  constexpr int64_t kTooLate = std::numeric_limits<int64_t>::max() / 2;
+  const auto rows = Rows({1, 2, kTooLate}, TimeUnit::SECOND);
+  const auto element = rows->column(1)->type()->field(0);
+  Conformer conformer(StorageSchema(*Times(TimeUnit::MICRO)).ValueOrDie(), arrow::default_memory_pool());
+  const auto expected = Rows({1'000'000, 2'000'000}, TimeUnit::MICRO);
+  for (const auto& type : {arrow::large_list(element), arrow::fixed_size_list(element, 1)}) {
+    const auto cast = arrow::compute::Cast(rows->column(1), type).ValueOrDie().make_array();
+    const auto given = rows->SetColumn(1, arrow::field("l", type), cast).ValueOrDie();
+    EXPECT_FALSE(conformer.Conform(given).ok());
+    const auto found = conformer.Conform(given->Slice(0, 2));
+    ASSERT_TRUE(found.ok()) << type->ToString() << ": " << found.status();
+    EXPECT_TRUE((*found)->column(1)->Equals(expected->column(1)));
   }
 }
 
